@@ -1,0 +1,78 @@
+"""Adam: gradient descent with a step size of its own for each parameter.
+
+    m = beta1 m + (1 - beta1) g        the gradient, averaged over recent steps
+    v = beta2 v + (1 - beta2) g^2      its square, averaged over more of them
+    theta = theta - lr * m^ / (sqrt(v^) + eps)
+
+m and v start at 0, which biases them towards 0 in the first steps. Dividing by
+1 - beta^t takes that out: m^ = m / (1 - beta1^t), v^ = v / (1 - beta2^t). The
+count t is one per step, over all parameters at once: with a flat vector it
+could not be otherwise.
+
+Source: Kingma & Ba 2015, "Adam: a method for stochastic optimization",
+Algorithm 1. P is the number of parameters.
+"""
+
+import math
+
+import numpy as np
+
+from minidqn.jit import kernel
+from minidqn.layers import Array
+
+
+@kernel
+def adam_step(
+    params: Array,  # (P,), changed in place, as are m and v
+    grads: Array,  # (P,)
+    m: Array,  # (P,)
+    v: Array,  # (P,)
+    t: int,  # this step's number, from 1
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    # Scalars take the arrays' dtype: one float64 among them would halve the loop's speed.
+    number = params.dtype.type
+    keep_m, add_m = number(beta1), number(1.0 - beta1)
+    keep_v, add_v = number(beta2), number(1.0 - beta2)
+    correct_m = number(1.0 / (1.0 - beta1**t))
+    correct_v = number(1.0 / (1.0 - beta2**t))
+    rate, epsilon = number(lr), number(eps)
+
+    for i in range(params.size):
+        m[i] = keep_m * m[i] + add_m * grads[i]
+        v[i] = keep_v * v[i] + add_v * grads[i] * grads[i]
+        params[i] -= rate * (correct_m * m[i]) / (np.sqrt(correct_v * v[i]) + epsilon)
+
+
+class Adam:
+    """The moments of one flat parameter vector, and the steps taken so far."""
+
+    def __init__(
+        self, params: Array, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ) -> None:
+        self.params = params  # the network's own vector, not a copy
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.m = np.zeros_like(params)
+        self.v = np.zeros_like(params)
+        self.t = 0
+
+    def step(self, grads: Array, lr: float) -> None:
+        self.t += 1
+        adam_step(
+            self.params, grads, self.m, self.v, self.t, lr, self.beta1, self.beta2, self.eps
+        )
+
+
+def clip_by_global_norm(grads: Array, max_norm: float) -> float:
+    """Shorten `grads`, all parameters as one vector, to at most `max_norm`; return its length.
+
+    Clipping each array by itself would bend the gradient; this keeps its direction
+    (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").
+    """
+    norm = math.sqrt(grads @ grads)
+    if norm > max_norm:
+        grads *= max_norm / norm
+    return norm

@@ -1,0 +1,258 @@
+"""The agent: Deep Q-learning, put together from the modules beside it.
+
+A Q-value Q(s, a) is the discounted reward to be had after taking action a in
+state s and acting well from there on. An agent that knew it would only ever take
+the action with the largest. DQN learns a network for it by regression on what
+it has seen (Mnih et al. 2015, Algorithm 1); each step of its life is
+
+    act       the greedy action, or with probability epsilon a random one
+    observe   store what came of it in the replay buffer
+    learn     draw old transitions at random, and move Q(s, a) towards
+              R + discount * max Q(s', .)    (targets.py)
+
+Two things keep the regression from chasing its own tail: transitions are drawn
+from a long memory and so are nearly independent, and the values on the right
+come from a *target network*, a copy of the online one that follows it late.
+
+Letters: B batch, A actions.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, Space
+from numpy.typing import ArrayLike
+
+from minidqn.adam import Adam, clip_by_global_norm
+from minidqn.layers import Array
+from minidqn.network import Network, mlp
+from minidqn.replay import Replay, checked_obs
+from minidqn.schedules import LinearDecay, Schedule, value_at
+from minidqn.targets import double_td_targets, huber_loss, mean_max, td_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class DQNConfig:
+    """Every number of a run. Steps are environment steps, updates are calls of `learn`."""
+
+    # the network: fully connected
+    hidden: tuple[int, ...] = (64, 64)  # widths of the ReLU layers
+    final_gain: float = 0.1  # scale of the last layer's weights: Q-values start near 0
+
+    # the regression
+    gamma: float = 0.99  # discount for each step: rewards count for about 1 / (1 - gamma) steps
+    n_step: int = 1  # rewards summed up before bootstrapping
+    double: bool = False  # Double DQN: the online network picks the bootstrap action
+    huber_delta: float = 1.0  # errors beyond it count linearly; inf for mean squared error
+    batch_size: int = 64  # transitions in an update
+    learning_rate: Schedule = 1e-3  # Adam's; a number or a function of the step
+    max_grad_norm: float = 10.0  # longer gradients are shortened to it; inf for never
+
+    # the replay buffer
+    buffer_size: int = 50_000  # steps it holds, before the oldest are overwritten
+    learning_starts: int = 1_000  # steps before the first update
+    train_every: int = 1  # steps from one round of updates to the next
+    gradient_steps: int = 1  # updates in a round
+
+    # the target network: target += tau (online - target), every target_every updates
+    tau: float = 1.0  # 1 for a copy
+    target_every: int = 500
+
+    # exploration
+    epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)  # chance of a random action
+
+    def __post_init__(self) -> None:
+        def check(name: str, valid: bool, expected: str) -> None:
+            if not valid:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected {expected}")
+
+        # hidden may come as a list, from JSON for one
+        object.__setattr__(self, "hidden", tuple(map(operator.index, self.hidden)))
+        check("hidden", all(width > 0 for width in self.hidden), "positive widths")
+        counts = "n_step batch_size buffer_size train_every gradient_steps target_every"
+        for name in counts.split():
+            valid = isinstance(getattr(self, name), int) and getattr(self, name) >= 1
+            check(name, valid, "an integer of 1 or more")
+        check("gamma", 0.0 <= self.gamma <= 1.0, "0 to 1")
+        check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
+        for name in ("final_gain", "huber_delta", "max_grad_norm"):
+            check(name, getattr(self, name) > 0.0, "more than 0")
+        for step in (0, 10**9):  # both ends of a decay
+            check("epsilon", 0.0 <= value_at(self.epsilon, step) <= 1.0, "0 to 1")
+            check("learning_rate", 0.0 <= value_at(self.learning_rate, step) < 1.0, "0 to 1")
+        check("learning_rate", value_at(self.learning_rate, 0) > 0.0, "more than 0 at the start")
+        check("batch_size", self.batch_size <= self.buffer_size, f"at most {self.buffer_size=}")
+        check("learning_starts", self.learning_starts >= self.batch_size, f"{self.batch_size=} up")
+
+
+class Metrics(NamedTuple):
+    """What one update saw."""
+
+    loss: float  # mean Huber loss of the batch
+    q: float  # mean over the batch of max_a Q(s, a)
+    grad_norm: float  # length of the gradient, before clipping
+
+
+class DQN:
+    """A Deep Q-Network agent, for Box observations and Discrete actions.
+
+    `num_envs` environments feed it side by side; `seed` settles the initial weights,
+    exploration and sampling; `network` builds a network of your own, from the
+    observation's shape and the number of actions.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        config: DQNConfig | None = None,
+        seed: int = 0,
+        num_envs: int = 1,
+        network: Callable[[tuple[int, ...], int], Network] | None = None,
+    ) -> None:
+        if not isinstance(observation_space, Box):
+            raise TypeError(
+                f"observation space {observation_space}: expected a Box; "
+                "gymnasium.wrappers.FlattenObservation makes one of Dict, Tuple or Discrete"
+            )
+        if not isinstance(action_space, Discrete) or action_space.start != 0:
+            raise TypeError(
+                f"action space {action_space}: expected Discrete(n) that starts at 0; "
+                "gymnasium.wrappers.DiscretizeAction makes one of a Box"
+            )
+        if operator.index(seed) < 0:
+            raise ValueError(f"seed is {seed}: expected 0 or more")
+        self.observation_space, self.action_space = observation_space, action_space
+        self.config = config or DQNConfig()
+        self.seed = seed
+        self.n_actions = int(action_space.n)
+
+        build = network or partial(_mlp, self.config)
+        self.online = build(observation_space.shape, self.n_actions)
+        self.target = build(observation_space.shape, self.n_actions)
+        self.rng = np.random.default_rng(seed)
+        self.online.initialize(self.rng)
+        self.target.params[:] = self.online.params
+        self.adam = Adam(self.online.params)
+
+        self.replay = Replay(
+            self.config.buffer_size,
+            observation_space.shape,
+            observation_space.dtype,
+            self.n_actions,
+            num_envs,
+        )
+        self.steps = 0  # environment steps observed
+        self.updates = 0  # calls of learn
+        self.episodes = 0  # calls of begin
+
+        # one cache for each use, so that no forward pass disturbs another's backward
+        self._act_cache = self.online.cache()
+        self._learn_cache = self.online.cache()
+        self._next_cache = self.online.cache()
+        self._target_cache = self.target.cache()
+
+    @property
+    def epsilon(self) -> float:
+        """The chance of a random action that the schedule asks for at this step."""
+        return value_at(self.config.epsilon, self.steps)
+
+    def q_values(self, obs: ArrayLike) -> Array:
+        """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
+        shape = self.observation_space.shape
+        x = checked_obs(obs, shape, self.replay.obs.dtype)
+        if x.shape == shape:
+            return self.online.forward(x[None], self._act_cache)[0].copy()
+        return self.online.forward(x, self._act_cache).copy()
+
+    def act(self, obs: ArrayLike, epsilon: float = 0.0) -> Any:
+        """An action for one observation (int), or one for each of a batch ((B,) int array).
+
+        Greedy, or random with probability `epsilon`. Among equal Q-values the first
+        is taken. epsilon = 0 draws no random number, so it leaves no trace.
+        """
+        if not 0.0 <= epsilon <= 1.0:
+            raise ValueError(f"epsilon is {epsilon!r}: expected 0 to 1")
+        if np.shape(obs) == self.observation_space.shape:
+            # One draw decides both: given that u < epsilon, u / epsilon is uniform too.
+            if epsilon > 0.0 and (u := self.rng.random()) < epsilon:
+                return min(int(u / epsilon * self.n_actions), self.n_actions - 1)
+            return int(self.q_values(obs).argmax())
+        actions = self.q_values(obs).argmax(axis=1)  # (B,)
+        if epsilon > 0.0:
+            u_lanes = self.rng.random(len(actions))
+            explore = u_lanes < epsilon
+            random = (u_lanes[explore] / epsilon * self.n_actions).astype(np.int64)
+            actions[explore] = np.minimum(random, self.n_actions - 1)
+        return actions
+
+    def begin(self, obs: ArrayLike) -> None:
+        """Start from `obs`, what the environment's reset returned; see Replay.begin."""
+        self.replay.begin(obs)
+        self.episodes += 1
+
+    def observe(
+        self,
+        action: ArrayLike,
+        reward: ArrayLike,
+        next_obs: ArrayLike,
+        terminated: ArrayLike,
+        truncated: ArrayLike,
+    ) -> None:
+        """Store what came of the last action: what the environment's step returned.
+
+        Bare values for a single environment, which then goes on with reset and
+        `begin` when its episode has ended; arrays (num_envs, ...) for a vector
+        environment with NEXT_STEP autoreset, which goes on by itself.
+        """
+        self.steps += self.replay.add(action, reward, next_obs, terminated, truncated)
+
+    @property
+    def updates_due(self) -> int:
+        """How many updates the steps so far call for, beyond those made."""
+        c = self.config
+        if self.steps < c.learning_starts:
+            return 0
+        rounds = (self.steps - c.learning_starts) // c.train_every + 1
+        return max(rounds * c.gradient_steps - self.updates, 0)
+
+    def learn(self) -> Metrics:
+        """One update of the online network, from one batch of the replay buffer."""
+        c = self.config
+        batch = self.replay.sample(c.batch_size, self.rng, c.n_step, c.gamma)
+
+        # what Q(s, a) should have been; a constant, as far as the gradient goes
+        q_next = self.target.forward(batch.next_obs, self._target_cache)  # (B, A)
+        if c.double:
+            q_next_online = self.online.forward(batch.next_obs, self._next_cache)  # (B, A)
+            y = double_td_targets(batch.returns, batch.discounts, q_next_online, q_next)  # (B,)
+        else:
+            y = td_targets(batch.returns, batch.discounts, q_next)  # (B,)
+
+        # what it is, and how the loss changes with every parameter
+        q = self.online.forward(batch.obs, self._learn_cache)  # (B, A)
+        loss, dq = huber_loss(q, batch.actions, y, c.huber_delta)  # dq (B, A)
+        self.online.backward(dq, self._learn_cache)
+
+        # one step downhill
+        grad_norm = clip_by_global_norm(self.online.grads, c.max_grad_norm)
+        self.adam.step(self.online.grads, value_at(c.learning_rate, self.steps))
+        self.updates += 1
+        if self.updates % c.target_every == 0:
+            self._update_target()
+        return Metrics(loss, mean_max(q), grad_norm)
+
+    def _update_target(self) -> None:
+        if self.config.tau == 1.0:  # an exact copy: x + (y - x) need not be y
+            self.target.params[:] = self.online.params
+        else:
+            self.target.params += self.config.tau * (self.online.params - self.target.params)
+
+
+def _mlp(config: DQNConfig, obs_shape: tuple[int, ...], n_actions: int) -> Network:
+    return mlp(obs_shape, config.hidden, n_actions, config.final_gain)

@@ -1,0 +1,27 @@
+"""One decorator for every compiled loop.
+
+NumPy does the matrix products; the few loops that NumPy cannot express without
+temporaries are plain Python functions of arrays, compiled by Numba. They hold
+no state and draw no random numbers, so each can be read, and tested, as the
+equation it is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def kernel(function: F) -> F:
+    """Compile `function` on its first call, and keep the machine code for the next run.
+
+    error_model="numpy" lets x / 0 be inf instead of an exception: the check
+    would stop every loop that divides from being vectorised.
+    """
+    try:
+        compiled: F = njit(error_model="numpy", cache=True)(function)
+    except RuntimeError:  # nowhere to write the cache: a read-only package and no home
+        compiled = njit(error_model="numpy")(function)
+    return compiled

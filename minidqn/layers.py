@@ -1,0 +1,130 @@
+"""Layers: each a function, and beside it the same function run backwards.
+
+Backpropagation is the chain rule, applied from the last layer to the first. Let
+L be the loss, one number. Write dy for the gradient of L with respect to y: an
+array of y's shape that says how L changes when an entry of y does. A layer that
+computes y = f(x; W) owes two answers, given dy:
+
+    dW = (dL/dy)(dy/dW)    how its own parameters should change
+    dx = (dL/dy)(dy/dx)    the dy of the layer below
+
+Each backward reads as its forward upside down, with the scalar rule above the
+matrix rule that collects it over the batch.
+
+Forward leaves what backward will need in a `cache` that the caller hands to
+both. So a second forward pass, with another cache, cannot spoil the first one's
+gradients; and the arrays in a cache are used again by the next pass of the same
+batch size. What forward returns therefore belongs to the cache: copy it to
+keep it, and leave x alone until backward has run.
+
+Letters: B batch, I inputs of a layer, O outputs.
+Source: Rumelhart, Hinton & Williams 1986, "Learning representations by
+back-propagating errors".
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Cache = dict[str, Array]  # one per layer and per use: what forward leaves for backward
+
+
+def reuse(cache: Cache, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The array `name` of `cache`, allocated anew only when its shape has changed."""
+    array = cache.get(name)
+    if array is None or array.shape != shape:
+        array = cache[name] = np.empty(shape, dtype)
+    return array
+
+
+class Linear:
+    """y = x W + b, a weighted sum of the inputs for each output.
+
+    The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the variance of
+    the signal from layer to layer when a ReLU halves it after each (He et al.
+    2015, "Delving deep into rectifiers"); biases start at 0.
+    """
+
+    def __init__(self, n_in: int, n_out: int, gain: float = math.sqrt(2.0)) -> None:
+        self.n_in, self.n_out, self.gain = n_in, n_out, gain
+        self.size = n_in * n_out + n_out
+
+    def bind(self, params: Array, grads: Array) -> None:
+        """Make W, b, dW and db views of this layer's stretch of the flat vectors, (size,)."""
+        split = self.n_in * self.n_out
+        self.W, self.b = params[:split].reshape(self.n_in, self.n_out), params[split:]
+        self.dW, self.db = grads[:split].reshape(self.n_in, self.n_out), grads[split:]
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        self.W[:] = rng.normal(0.0, self.gain / math.sqrt(self.n_in), self.W.shape)
+        self.b[:] = 0.0
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        cache["x"] = x  # (B, I)
+        y = reuse(cache, "y", (len(x), self.n_out), self.W.dtype)  # (B, O)
+        np.matmul(x, self.W, out=y)
+        y += self.b
+        return y
+
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+        x = cache["x"]  # (B, I)
+
+        # y_o = ... + b_o, for every row of the batch, so db_o = sum over B of dy_o
+        np.add.reduce(dy, axis=0, out=self.db)  # (O,)
+
+        # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
+        np.matmul(x.T, dy, out=self.dW)  # (I, O)
+
+        # x_i enters every y_o with weight W_io, so dx_i = sum over O of W_io dy_o
+        if not need_dx:
+            return None
+        dx = reuse(cache, "dx", x.shape, dy.dtype)  # (B, I)
+        np.matmul(dy, self.W.T, out=dx)
+        return dx
+
+
+class ReLU:
+    """y = max(x, 0): without it, a stack of linear layers would be one linear layer."""
+
+    size = 0
+
+    def bind(self, params: Array, grads: Array) -> None:
+        """Nothing to bind: a ReLU has no parameters."""
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Nothing to draw."""
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        y = reuse(cache, "y", x.shape, x.dtype)
+        np.maximum(x, 0.0, out=y)
+        return y
+
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+        # dy/dx is 1 where x > 0 and 0 where x < 0. At the kink itself any value
+        # between is a subgradient; like everyone, we take 0.
+        y = cache["y"]
+        dx = reuse(cache, "dx", y.shape, dy.dtype)
+        np.multiply(dy, y > 0.0, out=dx)
+        return dx
+
+
+class Flatten:
+    """y = x with each observation laid out as one row, (B, ...) to (B, I)."""
+
+    size = 0
+
+    def bind(self, params: Array, grads: Array) -> None:
+        """Nothing to bind: the numbers stay what they are."""
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Nothing to draw."""
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        cache["x"] = x
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+        return dy.reshape(cache["x"].shape)

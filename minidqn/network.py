@@ -1,0 +1,100 @@
+"""A stack of layers over one flat parameter vector.
+
+The network owns `params` and `grads`, each one contiguous 1-D array; every
+weight and bias is a view of a stretch of it. So the optimiser is one loop, a
+target network is synchronised by `target.params[:] = online.params`, a soft
+update, a gradient norm or a checkpoint is one line, and a gradient check
+perturbs one vector.
+
+The price is one rule: write into the vectors (`params[:] = ...`), never rebind
+them, and copy a network by building a second one. deepcopy and pickle would
+quietly give each view memory of its own.
+
+Letters: B batch, D observation, A actions, P parameters.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidqn.layers import Array, Cache, Flatten, Linear, ReLU
+
+
+class Layer(Protocol):
+    """What the network asks of a layer: see layers.py for what each part means."""
+
+    @property
+    def size(self) -> int: ...
+    def bind(self, params: Array, grads: Array) -> None: ...
+    def initialize(self, rng: np.random.Generator) -> None: ...
+    def forward(self, x: Array, cache: Cache) -> Array: ...
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None: ...
+
+
+class Network:
+    """Layers applied in order; the same dtype throughout.
+
+    float32 is for training, float64 for gradient checks, and complex128 for
+    complex-step derivatives.
+    """
+
+    def __init__(self, layers: Sequence[Layer], dtype: DTypeLike = np.float32) -> None:
+        self.layers = list(layers)
+        size = sum(layer.size for layer in self.layers)
+        self.params: Array = np.zeros(size, dtype)  # (P,)
+        self.grads: Array = np.zeros(size, dtype)  # (P,)
+        start = 0
+        for layer in self.layers:
+            stretch = slice(start, start + layer.size)
+            layer.bind(self.params[stretch], self.grads[stretch])
+            start += layer.size
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        for layer in self.layers:
+            layer.initialize(rng)
+
+    def cache(self) -> list[Cache]:
+        """A fresh cache: one for each use whose forward passes must not meet."""
+        return [{} for _ in self.layers]
+
+    def forward(self, x: Array, cache: list[Cache] | None = None) -> Array:
+        """Outputs for a batch: (B, ...) to (B, A). With a cache, the result lives in it."""
+        h = x.astype(self.params.dtype, copy=False)
+        for layer, layer_cache in zip(self.layers, cache or self.cache(), strict=True):
+            h = layer.forward(h, layer_cache)
+        return h
+
+    def backward(self, dy: Array, cache: list[Cache]) -> None:
+        """Set `grads` from dy = dL/dy, (B, A), for the forward pass that filled `cache`.
+
+        The gradients overwrite the last ones: nothing accumulates. The first
+        layer's dx would be the gradient of the observation, which nobody needs.
+        """
+        dh: Array | None = dy
+        for i in reversed(range(len(self.layers))):
+            assert dh is not None  # only the first layer is excused from its dx
+            dh = self.layers[i].backward(dh, cache[i], need_dx=i > 0)
+
+
+def mlp(
+    obs_shape: tuple[int, ...],
+    hidden: Sequence[int],
+    n_actions: int,
+    final_gain: float = math.sqrt(2.0),
+    dtype: DTypeLike = np.float32,
+) -> Network:
+    """The usual Q-network: a ReLU after each hidden layer, one Q-value for each action.
+
+    A small `final_gain` starts every Q-value near 0, so that the first targets
+    are the rewards themselves and not the noise of the initial weights.
+    """
+    layers: list[Layer] = [] if len(obs_shape) == 1 else [Flatten()]
+    width = math.prod(obs_shape)
+    for n_out in hidden:
+        layers += [Linear(width, n_out), ReLU()]
+        width = n_out
+    layers.append(Linear(width, n_actions, final_gain))
+    return Network(layers, dtype)

@@ -1,0 +1,49 @@
+"""Numbers that change during training, as functions of the environment step.
+
+A schedule is any function from the step, counted over the whole run, to a
+number; a plain number stays what it is. The two here are classes, not closures,
+so that a checkpoint can write them down. A schedule has no state but the step:
+a run that is stopped and resumed goes on where it was.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Schedule = float | Callable[[int], float]
+
+
+def value_at(schedule: Schedule, step: int) -> float:
+    return schedule(step) if callable(schedule) else schedule
+
+
+@dataclass(frozen=True)
+class LinearDecay:
+    """From `start` to `end` in a straight line over `steps` steps, then `end`."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not self.steps > 0:
+            raise ValueError(f"steps is {self.steps!r}: expected more than 0")
+
+    def __call__(self, step: int) -> float:
+        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """From `start` towards `end`: the distance shrinks to 1/e in every `time_constant` steps."""
+
+    start: float
+    end: float
+    time_constant: float
+
+    def __post_init__(self) -> None:
+        if not self.time_constant > 0:
+            raise ValueError(f"time_constant is {self.time_constant!r}: expected more than 0")
+
+    def __call__(self, step: int) -> float:
+        return self.end + (self.start - self.end) * math.exp(-step / self.time_constant)
