@@ -1,5 +1,28 @@
 """minidqn: a Deep Q-Network from scratch, small enough to read in an afternoon."""
 
 from minidqn.agent import DQN, DQNConfig, Metrics
+from minidqn.checkpoint import CheckpointError, load, save
+from minidqn.plotting import animate, plot_learning_curve
 from minidqn.schedules import ExponentialDecay, LinearDecay
-from minidqn.training import History, evaluate, stop_on_interrupt, train
+from minidqn.training import TEST, TRAIN, History, episode_seed, evaluate, stop_on_interrupt, train
+
+__version__ = "0.1.0"
+__all__ = [
+    "DQN",
+    "TEST",
+    "TRAIN",
+    "CheckpointError",
+    "DQNConfig",
+    "ExponentialDecay",
+    "History",
+    "LinearDecay",
+    "Metrics",
+    "animate",
+    "episode_seed",
+    "evaluate",
+    "load",
+    "plot_learning_curve",
+    "save",
+    "stop_on_interrupt",
+    "train",
+]

@@ -17,7 +17,6 @@ come from a *target network*, a copy of the online one that follows it late.
 Letters: B batch, A actions.
 """
 
-import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ class DQNConfig:
     """Every number of a run. Steps are environment steps, updates are calls of `learn`."""
 
     # the network: fully connected
+    normalize_obs: bool = True  # lay entries that the space bounds onto -1 to 1
     hidden: tuple[int, ...] = (64, 64)  # widths of the ReLU layers
     final_gain: float = 0.1  # scale of the last layer's weights: Q-values start near 0
 
@@ -86,8 +86,16 @@ class DQNConfig:
             check("epsilon", 0.0 <= value_at(self.epsilon, step) <= 1.0, "0 to 1")
             check("learning_rate", 0.0 <= value_at(self.learning_rate, step) < 1.0, "0 to 1")
         check("learning_rate", value_at(self.learning_rate, 0) > 0.0, "more than 0 at the start")
-        check("batch_size", self.batch_size <= self.buffer_size, f"at most {self.buffer_size=}")
-        check("learning_starts", self.learning_starts >= self.batch_size, f"{self.batch_size=} up")
+        check(
+            "batch_size",
+            self.batch_size <= self.buffer_size,
+            f"at most buffer_size, {self.buffer_size}",
+        )
+        check(
+            "learning_starts",
+            self.learning_starts >= self.batch_size,
+            f"batch_size, {self.batch_size}, or more",
+        )
 
 
 class Metrics(NamedTuple):
@@ -103,7 +111,7 @@ class DQN:
 
     `num_envs` environments feed it side by side; `seed` settles the initial weights,
     exploration and sampling; `network` builds a network of your own, from the
-    observation's shape and the number of actions.
+    observation space and the number of actions.
     """
 
     def __init__(
@@ -113,7 +121,7 @@ class DQN:
         config: DQNConfig | None = None,
         seed: int = 0,
         num_envs: int = 1,
-        network: Callable[[tuple[int, ...], int], Network] | None = None,
+        network: Callable[[Box, int], Network] | None = None,
     ) -> None:
         if not isinstance(observation_space, Box):
             raise TypeError(
@@ -133,8 +141,8 @@ class DQN:
         self.n_actions = int(action_space.n)
 
         build = network or partial(_mlp, self.config)
-        self.online = build(observation_space.shape, self.n_actions)
-        self.target = build(observation_space.shape, self.n_actions)
+        self.online = build(observation_space, self.n_actions)
+        self.target = build(observation_space, self.n_actions)
         self.rng = np.random.default_rng(seed)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
@@ -166,9 +174,8 @@ class DQN:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
         shape = self.observation_space.shape
         x = checked_obs(obs, shape, self.replay.obs.dtype)
-        if x.shape == shape:
-            return self.online.forward(x[None], self._act_cache)[0].copy()
-        return self.online.forward(x, self._act_cache).copy()
+        q = self.online.forward(x.reshape(-1, *shape), self._act_cache)  # (B, A)
+        return q[0].copy() if x.shape == shape else q.copy()
 
     def act(self, obs: ArrayLike, epsilon: float = 0.0) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
@@ -254,5 +261,6 @@ class DQN:
             self.target.params += self.config.tau * (self.online.params - self.target.params)
 
 
-def _mlp(config: DQNConfig, obs_shape: tuple[int, ...], n_actions: int) -> Network:
-    return mlp(obs_shape, config.hidden, n_actions, config.final_gain)
+def _mlp(config: DQNConfig, space: Box, n_actions: int) -> Network:
+    bounds = (space.low, space.high) if config.normalize_obs else None
+    return mlp(space.shape, config.hidden, n_actions, config.final_gain, bounds)

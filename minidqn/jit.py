@@ -7,7 +7,7 @@ equation it is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from numba import njit
 
@@ -21,7 +21,6 @@ def kernel(function: F) -> F:
     would stop every loop that divides from being vectorised.
     """
     try:
-        compiled: F = njit(error_model="numpy", cache=True)(function)
+        return cast(F, njit(error_model="numpy", cache=True)(function))
     except RuntimeError:  # nowhere to write the cache: a read-only package and no home
-        compiled = njit(error_model="numpy")(function)
-    return compiled
+        return cast(F, njit(error_model="numpy")(function))

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidqn.layers import Array, Cache, Flatten, Linear, ReLU
+from minidqn.layers import Array, Cache, Flatten, Linear, Normalize, ReLU
 
 
 class Layer(Protocol):
@@ -84,14 +84,20 @@ def mlp(
     hidden: Sequence[int],
     n_actions: int,
     final_gain: float = math.sqrt(2.0),
+    bounds: tuple[Array, Array] | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Network:
     """The usual Q-network: a ReLU after each hidden layer, one Q-value for each action.
 
-    A small `final_gain` starts every Q-value near 0, so that the first targets
-    are the rewards themselves and not the noise of the initial weights.
+    A small `final_gain` starts every Q-value near 0, so that the first targets are
+    the rewards themselves and not the noise of the initial weights. With `bounds`,
+    the low and high of each entry, observations are normalised first.
     """
-    layers: list[Layer] = [] if len(obs_shape) == 1 else [Flatten()]
+    layers: list[Layer] = []
+    if bounds is not None:
+        layers.append(Normalize(*bounds))
+    if len(obs_shape) != 1:
+        layers.append(Flatten())
     width = math.prod(obs_shape)
     for n_out in hidden:
         layers += [Linear(width, n_out), ReLU()]

@@ -210,7 +210,9 @@ class Replay:
         x = self._lane_obs(next_obs)
         bare = np.ndim(next_obs) == len(self.obs_shape)
         parts: tuple[Any, ...] = (action, reward, terminated, truncated)
-        steps = [parts] if bare else list(zip(*(np.asarray(p).tolist() for p in parts), strict=True))
+        steps = (
+            [parts] if bare else list(zip(*(np.asarray(p).tolist() for p in parts), strict=True))
+        )
         if len(steps) != self.lanes:
             raise ValueError(f"{len(steps)} actions: expected one for each of {self.lanes} lanes")
 
@@ -254,8 +256,13 @@ class Replay:
             starts, head, self.lanes, rewards, terminated, truncated, n_step, gamma
         )
         obs = self.obs.reshape(-1, *self.obs_shape)
-        actions = self.action.reshape(-1)[starts]
-        return Batch(obs[starts], actions, returns, discounts, obs[ends])
+        return Batch(
+            obs.take(starts, axis=0),
+            self.action.take(starts),
+            returns,
+            discounts,
+            obs.take(ends, axis=0),
+        )
 
     def _write(
         self,
@@ -288,4 +295,3 @@ class Replay:
                 f"observation has shape {x.shape}: expected one for each of {self.lanes} lanes"
             )
         return x.reshape(self.obs[0].shape)
-

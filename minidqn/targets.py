@@ -25,11 +25,21 @@ from minidqn.layers import Array
 
 
 @kernel
+def greedy(q: Array, i: int) -> int:
+    """The first of the best actions in row i of q, (B, A)."""
+    best = 0
+    for a in range(1, q.shape[1]):
+        if q[i, a] > q[i, best]:
+            best = a
+    return best
+
+
+@kernel
 def td_targets(returns: Array, discounts: Array, q_next: Array) -> Array:
     """y = R + discount * max_a q_next: (B,), (B,), (B, A) to (B,)."""
     y = np.empty_like(returns)
     for i in range(len(y)):
-        y[i] = returns[i] + discounts[i] * q_next[i].max()
+        y[i] = returns[i] + discounts[i] * q_next[i, greedy(q_next, i)]
     return y
 
 
@@ -44,8 +54,7 @@ def double_td_targets(
     """
     y = np.empty_like(returns)
     for i in range(len(y)):
-        best = q_next_online[i].argmax()
-        y[i] = returns[i] + discounts[i] * q_next_target[i, best]
+        y[i] = returns[i] + discounts[i] * q_next_target[i, greedy(q_next_online, i)]
     return y
 
 
@@ -77,5 +86,5 @@ def mean_max(q: Array) -> float:
     """The mean over the batch of max_a Q(s, a), the usual sign of values running away."""
     total = 0.0
     for i in range(len(q)):
-        total += q[i].max()
+        total += q[i, greedy(q, i)]
     return total / len(q)

@@ -70,7 +70,7 @@ class History:
         return sum(recent) / len(recent) if recent else float("nan")
 
     def write_csv(self, path: str | Path) -> None:
-        with open(path, "w", newline="") as file:
+        with Path(path).open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(Episode._fields)
             rows.writerows(self.episodes)
@@ -98,7 +98,6 @@ def train(
     after every finished episode. Raises TypeError or ValueError if the environment
     does not fit the agent, or so few steps would leave no update at all.
     """
-    live = _live_in_many if isinstance(env, VectorEnv) else _live_in_one
     _check_env(agent, env)
     last_step = agent.steps + steps
     if last_step < agent.config.learning_starts:
@@ -113,7 +112,8 @@ def train(
         threadpool_limits(1, user_api="blas"),  # at these sizes threads only cost
         tqdm(total=last_step, initial=agent.steps, disable=not progress, unit=" steps") as bar,
     ):
-        for finished in live(agent, env):
+        live = _live_in_many(agent, env) if isinstance(env, VectorEnv) else _live_in_one(agent, env)
+        for finished in live:
             metrics += [agent.learn() for _ in range(agent.updates_due)]
 
             stop = False
@@ -145,7 +145,7 @@ def _live_in_one(agent: DQN, env: gym.Env[Any, Any]) -> Iterator[Finished]:
         while not over:
             action = agent.act(obs, agent.epsilon)
             obs, reward, terminated, truncated, _ = env.step(action)
-            agent.observe(action, reward, obs, terminated, truncated)
+            agent.observe(action, float(reward), obs, terminated, truncated)
             episode_return += float(reward)
             length += 1
             over = terminated or truncated
@@ -159,10 +159,8 @@ def _live_in_many(agent: DQN, env: VectorEnv[Any, Any, Any]) -> Iterator[Finishe
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
     over = np.zeros(env.num_envs, bool)
     while True:
-        if over.all():  # nothing to decide
-            action = np.zeros(env.num_envs, int)
-        else:
-            action = agent.act(obs, agent.epsilon)
+        nothing_to_decide = np.zeros(env.num_envs, int)
+        action = nothing_to_decide if over.all() else agent.act(obs, agent.epsilon)
         obs, reward, terminated, truncated, _ = env.step(action)
         agent.observe(action, reward, obs, terminated, truncated)
         returns += np.where(over, 0.0, reward)

@@ -1,0 +1,138 @@
+"""Pictures of a run: its learning curve, and the agent before and after.
+
+Matplotlib and Pillow are imported when something is drawn, so that a run that
+draws nothing does not wait for them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidqn.agent import DQN
+from minidqn.layers import Array
+from minidqn.training import History
+
+BLUE, GREEN, RED, GREY = "#1f5fa8", "#2a8c55", "#c8473a", "#7d828a"
+
+
+def rolling_mean(x: ArrayLike, window: int = 100) -> Array:
+    """The mean of the last `window` entries at each entry, of fewer at the start: (N,) to (N,)."""
+    total = np.concatenate([[0.0], np.cumsum(x)])  # (N + 1,)
+    stop = np.arange(1, len(total))
+    start = np.maximum(stop - window, 0)
+    means: Array = (total[stop] - total[start]) / (stop - start)
+    return means
+
+
+def plot_learning_curve(
+    history: History,
+    path: str | Path,
+    *,
+    test_returns: ArrayLike = (),
+    solved_at: float | None = None,
+    title: str = "",
+) -> None:
+    """Draw the return of every episode, first in training and then in the greedy test."""
+    from matplotlib.figure import Figure
+
+    returns, tests = history.episode_return, np.asarray(test_returns)
+    episodes = np.arange(1, len(returns) + 1)
+
+    figure = Figure(figsize=(9, 4.8), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel="episode", ylabel="return")
+    axes.spines["top"].set_visible(False)
+    axes.plot(episodes, returns, color=BLUE, alpha=0.4, lw=1, label="training, with exploration")
+    axes.plot(episodes, rolling_mean(returns), color=BLUE, lw=2.2, label="mean of the last 100")
+    if len(tests):
+        axes.axvline(len(returns) + 0.5, color=GREY, lw=1, label="training ends")
+        test_episodes = len(returns) + np.arange(1, len(tests) + 1)
+        axes.plot(test_episodes, tests, ".", color=GREEN, ms=4, label="test, greedy")
+    if solved_at is not None:
+        axes.axhline(solved_at, color=RED, lw=1, ls="--", label=f"solved, {solved_at:g}")
+
+    right = axes.twinx()
+    right.spines["top"].set_visible(False)
+    right.plot(episodes, history.epsilon, color=GREY, lw=1.2, ls=":", label="epsilon, right axis")
+    right.set(ylim=(0.0, 1.05), ylabel="epsilon")
+
+    lines, labels = axes.get_legend_handles_labels()
+    more_lines, more_labels = right.get_legend_handles_labels()
+    figure.legend(
+        lines + more_lines, labels + more_labels, loc="outside lower center", ncols=3, frameon=False
+    )
+    figure.savefig(path)
+
+
+def animate(
+    agents: dict[str, DQN],
+    env: gym.Env[Any, Any],
+    path: str | Path,
+    seeds: Sequence[int],
+    *,
+    max_steps: int = 200,
+    fps: int = 25,
+    width: int = 300,
+) -> None:
+    """Write a GIF of agents side by side, each greedy, on the same test episodes.
+
+    `agents` maps a caption to an agent; `env` needs render_mode="rgb_array". An
+    episode is shown for at most `max_steps`; whoever ends earlier stays as it ended.
+    """
+    from PIL import Image
+
+    if env.render_mode != "rgb_array":
+        raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
+    frames = []
+    for seed in seeds:
+        films = [
+            _film(agent, env, seed, caption, max_steps, fps, width)
+            for caption, agent in agents.items()
+        ]
+        for i in range(max(map(len, films))):
+            panels = [film[min(i, len(film) - 1)] for film in films]
+            frame = Image.new("RGB", ((width + 4) * len(panels) - 4, panels[0].height), GREY)
+            for column, panel in enumerate(panels):
+                frame.paste(panel, ((width + 4) * column, 0))
+            frames.append(frame.quantize(64, dither=Image.Dither.NONE))
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0, optimize=True
+    )
+
+
+def _film(
+    agent: DQN,
+    env: gym.Env[Any, Any],
+    seed: int,
+    caption: str,
+    max_steps: int,
+    fps: int,
+    width: int,
+) -> list[Any]:
+    """The pictures of one episode, in real time; the last one is dimmed if it has ended."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(width / 18)
+    every = max(round(env.metadata.get("render_fps", 50) / fps), 1)  # steps for each picture
+    pictures = []
+    obs, _ = env.reset(seed=seed)
+    over = False
+    for step in range(max_steps + 1):
+        if step:
+            obs, _, terminated, truncated, _ = env.step(agent.act(obs))
+            over = terminated or truncated
+        if over or step % every == 0:
+            pixels = Image.fromarray(np.asarray(env.render()))
+            picture = pixels.resize((width, round(width * pixels.height / pixels.width)))
+            if over:
+                picture = Image.blend(picture, Image.new("RGB", picture.size, GREY), 0.4)
+            ended = ", ended" if over else ""
+            ImageDraw.Draw(picture).text((8, 6), f"{caption}, step {step}{ended}", "black", font)
+            pictures.append(picture)
+        if over:
+            break
+    return pictures

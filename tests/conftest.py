@@ -1,0 +1,61 @@
+"""What the tests share: environments small enough to solve by hand, and hypothesis' settings."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from hypothesis import settings
+
+from minidqn.layers import Array
+
+# Deterministic, so that a red run is red again; no deadline, for the first example compiles.
+settings.register_profile("minidqn", deadline=None, derandomize=True)
+settings.load_profile("minidqn")
+
+
+def plain(compiled: Any) -> Callable[..., Any]:
+    """The uncompiled Python of a kernel (itself, under NUMBA_DISABLE_JIT=1)."""
+    function: Callable[..., Any] = getattr(compiled, "py_func", compiled)
+    return function
+
+
+class TableEnv(gym.Env[Array, int]):
+    """A deterministic MDP from tables; observations are one-hot.
+
+    next_state and reward are (S, A); a negative next state is the end. An episode
+    starts in a state of its own, and is truncated after `limit` steps.
+    """
+
+    def __init__(self, next_state: Any, reward: Any, limit: int = 20) -> None:
+        self.next_state, self.reward = np.array(next_state), np.array(reward)
+        self.n_states, n_actions = self.next_state.shape
+        self.limit = limit
+        self.observation_space = Box(0.0, 1.0, (self.n_states,), np.float32)
+        self.action_space = Discrete(n_actions)
+        self.episode = -1
+
+    def observation(self) -> Array:
+        obs = np.zeros(self.n_states, np.float32)
+        obs[max(self.state, 0)] = 1.0
+        return obs
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, Any]:
+        self.episode += 1
+        self.state, self.steps = self.episode % self.n_states, 0
+        return self.observation(), {}
+
+    def step(self, action: int) -> tuple[Array, float, bool, bool, Any]:
+        reward = float(self.reward[self.state, action])
+        self.state = int(self.next_state[self.state, action])
+        self.steps += 1
+        return self.observation(), reward, self.state < 0, self.steps >= self.limit, {}
+
+    def optimal_q(self, gamma: float) -> Array:
+        """Q*, (S, A), by iterating Bellman's equation to its fixed point."""
+        q = np.zeros(self.next_state.shape)
+        for _ in range(2000):
+            v_next = np.where(self.next_state < 0, 0.0, q.max(axis=1)[self.next_state])
+            q = self.reward + gamma * v_next
+        return q

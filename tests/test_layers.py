@@ -1,0 +1,71 @@
+"""Layers by themselves: against loops written from the scalar rules."""
+
+import numpy as np
+import pytest
+
+from minidqn.layers import Cache, Flatten, Linear, ReLU
+
+
+def bound(layer: Linear) -> Linear:
+    layer.bind(np.zeros(layer.size), np.zeros(layer.size))
+    layer.initialize(np.random.default_rng(0))
+    return layer
+
+
+def test_linear_against_the_scalar_rules() -> None:
+    layer = bound(Linear(3, 2))
+    layer.b[:] = 0.5, -0.5
+    rng = np.random.default_rng(1)
+    x, dy = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    y, db = np.zeros((4, 2)), np.zeros(2)
+    dW, dx = np.zeros((3, 2)), np.zeros((4, 3))
+    for b in range(4):
+        for o in range(2):
+            y[b, o] = layer.b[o] + sum(x[b, i] * layer.W[i, o] for i in range(3))
+            db[o] += dy[b, o]
+            for i in range(3):
+                dW[i, o] += x[b, i] * dy[b, o]
+                dx[b, i] += layer.W[i, o] * dy[b, o]
+
+    cache: Cache = {}
+    np.testing.assert_allclose(layer.forward(x, cache), y, rtol=1e-13)
+    np.testing.assert_allclose(layer.backward(dy, cache), dx, rtol=1e-13)
+    np.testing.assert_allclose(layer.dW, dW, rtol=1e-13)
+    np.testing.assert_allclose(layer.db, db, rtol=1e-13)
+
+
+def test_no_input_gradient_when_nobody_needs_it() -> None:
+    layer, cache = bound(Linear(3, 2)), {}
+    layer.forward(np.ones((4, 3)), cache)
+    assert layer.backward(np.ones((4, 2)), cache, need_dx=False) is None
+    np.testing.assert_array_equal(layer.dW, np.full((3, 2), 4.0))
+
+
+def test_he_initialisation() -> None:
+    layer = bound(Linear(400, 300))
+    assert layer.W.std() == pytest.approx(np.sqrt(2 / 400), rel=0.01)
+    assert abs(layer.W.mean()) < 0.001
+    assert not layer.b.any()
+    assert bound(Linear(400, 300, gain=0.1)).W.std() == pytest.approx(0.1 / 20, rel=0.01)
+
+
+def test_relu_and_its_subgradient_at_the_kink() -> None:
+    relu, cache = ReLU(), {}
+    x = np.array([[-2.0, -0.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(relu.forward(x, cache), [[0.0, 0.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(relu.backward(np.full((1, 4), 7.0), cache), [[0, 0, 0, 7]])
+
+
+def test_flatten_goes_there_and_back() -> None:
+    x = np.arange(24.0).reshape(2, 3, 4)
+    flatten, cache = Flatten(), {}
+    y = flatten.forward(x, cache)
+    assert y.shape == (2, 12)
+    np.testing.assert_array_equal(flatten.backward(y, cache), x)
+
+
+def test_arrays_are_reused_for_the_same_batch_size_alone() -> None:
+    layer, cache = bound(Linear(3, 2)), {}
+    y = layer.forward(np.ones((4, 3)), cache)
+    assert layer.forward(np.zeros((4, 3)), cache) is y
+    assert layer.forward(np.ones((5, 3)), cache).shape == (5, 2)

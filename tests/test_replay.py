@@ -1,0 +1,327 @@
+"""The ring against a plain list, and exact accounts of what it may draw."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from minidqn.layers import Array
+from minidqn.replay import Batch, Replay, keep_starts, n_step_returns
+
+from .conftest import plain
+
+
+class Everything(np.random.Generator):
+    """A generator whose first draw is 0, 1, 2, ...: each slot once."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.first = True
+
+    def integers(self, n: Any, size: Any = None) -> Any:  # type: ignore[override]
+        if self.first:
+            self.first = False
+            return np.arange(n)[:size]
+        return super().integers(n, size=size)
+
+
+def draw_all(replay: Replay, n_valid: int, n_step: int = 1, gamma: float = 0.5) -> Batch:
+    """Every transition that can be drawn, from oldest to newest, each once."""
+    batch = replay.sample(len(replay), Everything(), n_step, gamma)
+    return Batch(*(part[:n_valid] for part in batch))
+
+
+class Step(NamedTuple):
+    """A transition as people write it, with a next observation of its own."""
+
+    obs: float
+    action: int
+    reward: float
+    next_obs: float
+    terminated: bool
+    truncated: bool
+    episode: int
+    bridge: bool = False
+
+
+class ReplayMachine(RuleBasedStateMachine):
+    """Drives a small ring and a list side by side; every observation is a new number."""
+
+    @initialize(
+        lanes=st.integers(1, 3), per_lane=st.integers(3, 12), vector=st.booleans(), data=st.data()
+    )
+    def start(self, lanes: int, per_lane: int, vector: bool, data: st.DataObject) -> None:
+        self.lanes, self.vector = lanes, vector or lanes > 1
+        self.per_lane = per_lane
+        spare = data.draw(st.integers(0, lanes - 1))  # a capacity that lanes may not divide
+        self.replay = Replay(lanes * per_lane + spare, (2,), np.float64, 4, lanes)
+        self.stream: list[list[Step]] = [[] for _ in range(lanes)]
+        self.numbers = iter(range(1, 10**6))
+        self.episode = [0] * lanes
+        self.now = [0.0] * lanes
+        self.over = [False] * lanes
+        self.fresh = True  # the present observations are first ones, and no action was taken yet
+        self.do_begin()
+
+    def new_obs(self) -> Array:
+        self.next = [float(next(self.numbers)) for _ in range(self.lanes)]
+        obs = np.array([[number, -number] for number in self.next])
+        return obs if self.vector else obs[0]
+
+    def do_begin(self) -> None:
+        self.replay.begin(self.new_obs())
+        if not self.fresh:
+            for lane, steps in enumerate(self.stream):
+                if not (steps[-1].terminated or steps[-1].truncated or steps[-1].bridge):
+                    steps[-1] = steps[-1]._replace(truncated=True)
+                steps.append(self.bridge(lane))
+                self.episode[lane] += 1
+        self.now, self.over = self.next, [False] * self.lanes
+        self.fresh = True
+
+    def bridge(self, lane: int) -> Step:
+        return Step(self.now[lane], 0, 0.0, np.nan, False, False, self.episode[lane], True)
+
+    @rule()
+    def begin(self) -> None:
+        self.do_begin()
+
+    @precondition(lambda self: self.vector or not self.over[0])
+    @rule(data=st.data())
+    def add(self, data: st.DataObject) -> None:
+        endings = st.sampled_from(
+            [(False, False)] * 3 + [(True, False), (False, True), (True, True)]
+        )
+        actions = [data.draw(st.integers(0, 3)) for _ in range(self.lanes)]
+        rewards = [float(data.draw(st.integers(-4, 4))) for _ in range(self.lanes)]
+        ends = [(False, False) if over else data.draw(endings) for over in self.over]
+        next_obs = self.new_obs()
+        terminated, truncated = (np.array(flags) for flags in zip(*ends, strict=True))
+        if self.vector:
+            arguments: tuple[Any, ...] = (np.array(actions), np.array(rewards))
+            stepped = self.replay.add(*arguments, next_obs, terminated, truncated)
+        else:
+            stepped = self.replay.add(actions[0], rewards[0], next_obs, *ends[0])
+        assert stepped == self.over.count(False)
+        next_obs[:] = np.nan  # the environment may do as it likes with its array
+
+        for lane in range(self.lanes):
+            if self.over[lane]:
+                self.stream[lane].append(self.bridge(lane))
+                self.episode[lane] += 1
+            else:
+                self.stream[lane].append(
+                    Step(
+                        self.now[lane],
+                        actions[lane],
+                        rewards[lane],
+                        self.next[lane],
+                        *ends[lane],
+                        self.episode[lane],
+                    )
+                )
+        self.fresh = all(self.over)  # then this step was nothing but a reset
+        self.now, self.over = self.next, [end or cut for end, cut in ends]
+
+    @invariant()
+    def length(self) -> None:
+        stored = min(len(self.stream[0]), self.per_lane)
+        assert len(self.replay) == stored * self.lanes
+
+    @rule(n_step=st.integers(1, 6))
+    def draw(self, n_step: int) -> None:
+        gamma = 0.5
+        expected = []
+        stored = len(self.replay) // self.lanes
+        for age in range(stored):
+            for steps in self.stream:
+                window = steps[len(steps) - stored :]
+                first = window[age]
+                if first.bridge:
+                    continue
+                future = [s for s in window[age:] if s.episode == first.episode and not s.bridge]
+                walk = future[:n_step]
+                total = sum(gamma**k * s.reward for k, s in enumerate(walk))
+                discount = 0.0 if walk[-1].terminated else gamma ** len(walk)
+                expected.append((first.obs, first.action, total, discount, walk[-1].next_obs))
+        if not expected:
+            return
+        batch = draw_all(self.replay, len(expected), n_step, gamma)
+        got = list(
+            zip(
+                batch.obs[:, 0].tolist(),
+                batch.actions.tolist(),
+                batch.returns.tolist(),
+                batch.discounts.tolist(),
+                batch.next_obs[:, 0].tolist(),
+                strict=True,
+            )
+        )
+        assert got == expected
+        np.testing.assert_array_equal(batch.obs[:, 1], -batch.obs[:, 0])
+
+
+ReplayMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+TestReplay = ReplayMachine.TestCase
+
+
+def filled(steps: int, capacity: int = 10, end_every: int = 10**9) -> Replay:
+    """A ring after so many steps of one environment; observation and reward count up."""
+    replay = Replay(capacity, (1,), np.float32, 2)
+    replay.begin([0.0])
+    for t in range(1, steps + 1):
+        over = t % end_every == 0
+        replay.add(t % 2, float(t), [float(t)], over, False)
+        if over:
+            replay.begin([t + 0.5])
+    return replay
+
+
+@pytest.mark.parametrize("steps", [9, 10, 11, 25])
+def test_it_holds_exactly_its_capacity(steps: int) -> None:
+    replay = filled(steps)
+    stored = min(steps, 10)
+    assert len(replay) == stored
+    batch = draw_all(replay, stored)
+    np.testing.assert_array_equal(batch.obs[:, 0], np.arange(steps - stored, steps))
+    np.testing.assert_array_equal(batch.next_obs[:, 0], np.arange(steps - stored, steps) + 1)
+
+
+def test_every_transition_is_equally_likely() -> None:
+    replay = filled(40, capacity=20, end_every=3)
+    rng = np.random.default_rng(0)
+    drawn = np.concatenate([replay.sample(20, rng).obs[:, 0] for _ in range(10_000)])
+    numbers, counts = np.unique(drawn, return_counts=True)
+
+    # The last 20 slots: of each episode's 3 steps and a bridge, all but the bridges.
+    assert len(numbers) == 15
+    p = 1 / len(numbers)
+    deviation = (counts - len(drawn) * p) / np.sqrt(len(drawn) * p * (1 - p))
+    assert abs(deviation).max() < 4.0
+
+
+def test_draws_do_not_repeat_themselves_and_follow_the_generator() -> None:
+    replay = filled(10)
+    rng, same = np.random.default_rng(3), np.random.default_rng(3)
+    first, second = replay.sample(8, rng), replay.sample(8, rng)
+    assert first.obs.tolist() != second.obs.tolist()
+    np.testing.assert_array_equal(first.obs, replay.sample(8, same).obs)
+
+
+def test_an_interrupted_episode_is_a_truncated_one() -> None:
+    replay = Replay(10, (1,), np.float32, 2)
+    replay.begin([0.0])
+    replay.add(0, 1.0, [1.0], False, False)
+    replay.begin([5.0])
+    replay.add(0, 2.0, [6.0], False, False)
+    batch = draw_all(replay, 2, n_step=3, gamma=0.5)
+    np.testing.assert_array_equal(batch.obs[:, 0], [0.0, 5.0])
+    np.testing.assert_array_equal(batch.next_obs[:, 0], [1.0, 6.0])  # not 5
+    np.testing.assert_array_equal(batch.returns, [1.0, 2.0])
+    np.testing.assert_array_equal(batch.discounts, [0.5, 0.5])
+
+
+def test_kernels_agree_with_their_plain_python() -> None:
+    replay = filled(30, capacity=12, end_every=4)
+    flat = replay.reward.reshape(-1), replay.terminated.reshape(-1), replay.truncated.reshape(-1)
+    oldest = (replay.count - 12) % replay.slots
+    found = []
+    for function in (keep_starts, plain(keep_starts)):
+        starts = np.zeros(12, np.int64)
+        n = function(np.arange(12), oldest, 1, flat[1], flat[2], starts, 0)
+        found.append(starts[:n])
+    np.testing.assert_array_equal(*found)
+    arguments = found[0], replay.count % replay.slots, 1, *flat, 3, 0.9
+    for compiled, python in zip(
+        n_step_returns(*arguments), plain(n_step_returns)(*arguments), strict=True
+    ):
+        np.testing.assert_allclose(compiled, python, rtol=1e-6)
+
+
+def test_memory() -> None:
+    cartpole = Replay(50_000, (4,), np.float32, 2)
+    assert cartpole.nbytes == 50_001 * (4 * 4 + 4 + 4 + 1 + 1)
+    ram = Replay(1000, (128,), np.uint8, 4, lanes=4)
+    assert ram.obs.dtype == np.uint8
+    assert ram.nbytes == 251 * 4 * (128 + 4 + 4 + 1 + 1)
+
+
+GOOD: dict[str, Any] = {
+    "action": 1,
+    "reward": 1.0,
+    "next_obs": [0.0, 0.0],
+    "terminated": False,
+    "truncated": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"next_obs": [0.0, np.nan]}, "observation is not finite"),
+        ({"next_obs": [0.0, np.inf]}, "observation is not finite"),
+        ({"next_obs": [0.0, 1e300]}, "observation is not finite"),  # inf, as a float32
+        ({"next_obs": [0.0]}, r"shape \(1,\): expected \(2,\)"),
+        ({"next_obs": [[0.0, 0.0], [0.0, 0.0]]}, "expected one for each of 1 lanes"),
+        ({"next_obs": [0j, 0j]}, "dtype complex128: expected float32"),
+        ({"reward": np.nan}, "reward nan: expected a finite"),
+        ({"reward": -np.inf}, "reward -inf: expected a finite"),
+        ({"reward": 1e39}, "reward 1e.39: expected a finite"),
+        ({"action": 2}, "action 2: expected an integer from 0 to 1"),
+        ({"action": -1}, "action -1: expected"),
+        ({"action": 0.5}, "action 0.5: expected"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_bad_data_is_refused_and_nothing_changes(bad: dict[str, Any], message: str) -> None:
+    replay = Replay(10, (2,), np.float32, 2)
+    replay.begin([1.0, 2.0])
+    replay.add(**GOOD)
+    before = {name: array.copy() for name, array in replay.arrays.items()}
+    with pytest.raises((ValueError, TypeError), match=message):
+        replay.add(**(GOOD | bad))
+    for name, array in replay.arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+    assert replay.count == 1
+
+
+def test_huge_but_finite_observations_are_fine() -> None:
+    replay = Replay(10, (2,), np.float32, 2)
+    replay.begin([3e38, -3e38])  # their squares overflow
+    assert replay.obs[0, 0, 0] == np.float32(3e38)
+
+
+def test_numpy_scalars_and_integer_rewards_are_fine() -> None:
+    replay = Replay(10, (2,), np.float32, 2)
+    replay.begin(np.zeros(2))
+    replay.add(np.int64(1), np.int32(3), np.ones(2), np.bool_(False), np.bool_(True))
+    assert replay.reward[0, 0] == 3.0
+    assert replay.truncated[0, 0]
+
+
+def test_misuse_is_refused() -> None:
+    replay = Replay(10, (2,), np.float32, 2)
+    with pytest.raises(ValueError, match="call begin"):
+        replay.add(**GOOD)
+    with pytest.raises(ValueError, match="batch_size 1: expected 1 to the 0 steps"):
+        replay.sample(1, np.random.default_rng(0))
+    replay.begin([0.0, 0.0])
+    replay.add(**(GOOD | {"terminated": True}))
+    with pytest.raises(ValueError, match="the episode has ended: reset"):
+        replay.add(**GOOD)
+    with pytest.raises(ValueError, match="capacity 5 over 2 lanes: expected 3 steps"):
+        Replay(5, (2,), np.float32, 2, lanes=2)
+
+
+def test_a_vector_environment_that_ends_twice_is_refused() -> None:
+    replay = Replay(10, (1,), np.float32, 2, lanes=2)
+    replay.begin(np.zeros((2, 1)))
+    step = np.zeros(2, int), np.zeros(2), np.zeros((2, 1)), np.array([True, False])
+    replay.add(*step, np.zeros(2, bool))
+    with pytest.raises(ValueError, match="lane 0 ended twice: expected NEXT_STEP"):
+        replay.add(*step, np.zeros(2, bool))
+    with pytest.raises(ValueError, match="1 actions: expected one for each of 2 lanes"):
+        replay.add([0], [0.0], np.zeros((2, 1)), [False], [False])
