@@ -111,6 +111,25 @@ class ReLU:
         return dx
 
 
+class Flatten:
+    """y = x with each observation laid out as one row, (B, ...) to (B, I)."""
+
+    size = 0
+
+    def bind(self, params: Array, grads: Array) -> None:
+        """Nothing to bind: the numbers stay what they are."""
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Nothing to draw."""
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        cache["x"] = x
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+        return dy.reshape(cache["x"].shape)
+
+
 class Normalize:
     """y = scale x + shift, which lays each entry's range, low to high, onto -1 to 1.
 
