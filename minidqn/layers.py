@@ -141,10 +141,10 @@ class Normalize:
     size = 0
 
     def __init__(self, low: Array, high: Array) -> None:
-        low, high = low.astype(np.float64), high.astype(np.float64)  # the observation's shape
-        known = (low < high) & (high - low < 1e6)
-        self.scale = np.divide(2.0, high - low, out=np.ones_like(low), where=known)
-        self.shift = np.multiply(high + low, -0.5 * self.scale, out=np.zeros_like(low), where=known)
+        known = (low > -1e6) & (low < high) & (high < 1e6)
+        low, high = np.where(known, low, -1.0), np.where(known, high, 1.0)
+        self.scale = 2.0 / (high - low)  # the observation's shape, as all here
+        self.shift = -0.5 * self.scale * (high + low)
 
     def bind(self, params: Array, grads: Array) -> None:
         """Take on the network's dtype; there is nothing to learn."""

@@ -21,7 +21,7 @@ def plain(compiled: Any) -> Callable[..., Any]:
     return function
 
 
-class TableEnv(gym.Env[Array, int]):
+class TableEnv(gym.Env[Array, Any]):
     """A deterministic MDP from tables; observations are one-hot.
 
     next_state and reward are (S, A); a negative next state is the end. An episode

@@ -41,8 +41,8 @@ def test_compiled_and_plain_agree() -> None:
     rng = np.random.default_rng(0)
     one = [rng.random(50, dtype=np.float32) for _ in range(4)]
     two = [array.copy() for array in one]
-    adam_step(*one, 3, 1e-3, 0.9, 0.999, 1e-8)
-    plain(adam_step)(*two, 3, 1e-3, 0.9, 0.999, 1e-8)
+    for function, (params, grads, m, v) in ((adam_step, one), (plain(adam_step), two)):
+        function(params, grads, m, v, 3, 1e-3, 0.9, 0.999, 1e-8)
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)  # the compiler may fuse a multiply and an add
 

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from minidqn.layers import Cache, Flatten, Linear, ReLU
+from minidqn.layers import Array, Cache, Flatten, Linear, Normalize, ReLU
+from minidqn.network import Layer
+
+
+def new_cache() -> Cache:
+    return {}
+
+
+def backward(layer: Layer, dy: Array, cache: Cache) -> Array:
+    dx = layer.backward(dy, cache)
+    assert dx is not None
+    return dx
 
 
 def bound(layer: Linear) -> Linear:
@@ -27,15 +38,15 @@ def test_linear_against_the_scalar_rules() -> None:
                 dW[i, o] += x[b, i] * dy[b, o]
                 dx[b, i] += layer.W[i, o] * dy[b, o]
 
-    cache: Cache = {}
+    cache = new_cache()
     np.testing.assert_allclose(layer.forward(x, cache), y, rtol=1e-13)
-    np.testing.assert_allclose(layer.backward(dy, cache), dx, rtol=1e-13)
+    np.testing.assert_allclose(backward(layer, dy, cache), dx, rtol=1e-13)
     np.testing.assert_allclose(layer.dW, dW, rtol=1e-13)
     np.testing.assert_allclose(layer.db, db, rtol=1e-13)
 
 
 def test_no_input_gradient_when_nobody_needs_it() -> None:
-    layer, cache = bound(Linear(3, 2)), {}
+    layer, cache = bound(Linear(3, 2)), new_cache()
     layer.forward(np.ones((4, 3)), cache)
     assert layer.backward(np.ones((4, 2)), cache, need_dx=False) is None
     np.testing.assert_array_equal(layer.dW, np.full((3, 2), 4.0))
@@ -50,22 +61,39 @@ def test_he_initialisation() -> None:
 
 
 def test_relu_and_its_subgradient_at_the_kink() -> None:
-    relu, cache = ReLU(), {}
+    relu, cache = ReLU(), new_cache()
     x = np.array([[-2.0, -0.0, 0.0, 3.0]])
     np.testing.assert_array_equal(relu.forward(x, cache), [[0.0, 0.0, 0.0, 3.0]])
-    np.testing.assert_array_equal(relu.backward(np.full((1, 4), 7.0), cache), [[0, 0, 0, 7]])
+    np.testing.assert_array_equal(backward(relu, np.full((1, 4), 7.0), cache), [[0, 0, 0, 7]])
 
 
 def test_flatten_goes_there_and_back() -> None:
     x = np.arange(24.0).reshape(2, 3, 4)
-    flatten, cache = Flatten(), {}
+    flatten, cache = Flatten(), new_cache()
     y = flatten.forward(x, cache)
     assert y.shape == (2, 12)
-    np.testing.assert_array_equal(flatten.backward(y, cache), x)
+    np.testing.assert_array_equal(backward(flatten, y, cache), x)
+
+
+def test_normalize_lays_known_bounds_onto_minus_one_to_one() -> None:
+    inf, float_max = np.inf, np.finfo(np.float32).max
+    low = np.array([0.0, -4.8, -inf, -float_max, 0.0, 3.0], np.float32)
+    high = np.array([255.0, 4.8, inf, float_max, inf, 3.0], np.float32)
+    normalize, cache = Normalize(low, high), new_cache()
+    normalize.bind(np.zeros(0), np.zeros(0))
+    x = np.array([[0.0, 2.4, 7.0, 7.0, 7.0, 3.0], [255.0, -4.8, -7.0, -7.0, 0.0, 3.0]])
+    expected = np.array([[-1.0, 0.5, 7.0, 7.0, 7.0, 3.0], [1.0, -1.0, -7.0, -7.0, 0.0, 3.0]])
+    np.testing.assert_allclose(normalize.forward(x, cache), expected, rtol=1e-6)
+    dx = backward(normalize, np.ones((2, 6)), cache)
+    np.testing.assert_allclose(dx, np.broadcast_to(normalize.scale, (2, 6)))
+    pixels = np.full((3, 2, 2), 255, np.uint8)
+    normalize = Normalize(np.zeros((2, 2), np.uint8), pixels[0])
+    normalize.bind(np.zeros(0), np.zeros(0))
+    np.testing.assert_array_equal(normalize.forward(pixels, {}), np.ones((3, 2, 2)))
 
 
 def test_arrays_are_reused_for_the_same_batch_size_alone() -> None:
-    layer, cache = bound(Linear(3, 2)), {}
+    layer, cache = bound(Linear(3, 2)), new_cache()
     y = layer.forward(np.ones((4, 3)), cache)
     assert layer.forward(np.zeros((4, 3)), cache) is y
     assert layer.forward(np.ones((5, 3)), cache).shape == (5, 2)

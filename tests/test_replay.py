@@ -101,8 +101,9 @@ class ReplayMachine(RuleBasedStateMachine):
         next_obs = self.new_obs()
         terminated, truncated = (np.array(flags) for flags in zip(*ends, strict=True))
         if self.vector:
-            arguments: tuple[Any, ...] = (np.array(actions), np.array(rewards))
-            stepped = self.replay.add(*arguments, next_obs, terminated, truncated)
+            stepped = self.replay.add(
+                np.array(actions), np.array(rewards), next_obs, terminated, truncated
+            )
         else:
             stepped = self.replay.add(actions[0], rewards[0], next_obs, *ends[0])
         assert stepped == self.over.count(False)
@@ -233,7 +234,7 @@ def test_kernels_agree_with_their_plain_python() -> None:
         starts = np.zeros(12, np.int64)
         n = function(np.arange(12), oldest, 1, flat[1], flat[2], starts, 0)
         found.append(starts[:n])
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
     arguments = found[0], replay.count % replay.slots, 1, *flat, 3, 0.9
     for compiled, python in zip(
         n_step_returns(*arguments), plain(n_step_returns)(*arguments), strict=True

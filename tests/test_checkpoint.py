@@ -1,0 +1,130 @@
+"""Checkpoints: the whole agent comes back, and nothing else is let in."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from minidqn import DQN, CheckpointError, ExponentialDecay, LinearDecay, evaluate, load, save
+from minidqn.checkpoint import FORMAT
+from minidqn.layers import Array
+
+from .conftest import TableEnv
+from .test_agent import live, small_agent
+
+
+@pytest.fixture
+def agent() -> DQN:
+    """An agent in mid-life, its ring already going round."""
+    agent = small_agent(
+        learning_rate=LinearDecay(1e-2, 0.0, 1000),
+        epsilon=ExponentialDecay(1.0, 0.1, 100),
+        max_grad_norm=float("inf"),
+        tau=0.1,
+    )
+    live(agent, 130)
+    for _ in range(10):
+        agent.learn()
+    return agent
+
+
+def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    twin = load(path)
+    assert twin.config == agent.config
+    assert twin.observation_space == agent.observation_space
+    assert (twin.steps, twin.updates, twin.episodes) == (130, 10, 19)
+    for each in (agent, twin):
+        live(each, 50, seed=1)
+    assert [agent.learn() for _ in range(10)] == [twin.learn() for _ in range(10)]
+    np.testing.assert_array_equal(agent.online.params, twin.online.params)
+    np.testing.assert_array_equal(agent.target.params, twin.target.params)
+    obs = np.zeros(3)
+    assert [agent.act(obs, 0.5) for _ in range(50)] == [twin.act(obs, 0.5) for _ in range(50)]
+
+
+def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
+    for steps in (0, 1, 7, 99, 100):
+        agent = small_agent()
+        if steps:
+            live(agent, steps)
+        save(agent, tmp_path / "agent.safetensors")
+        twin = load(tmp_path / "agent.safetensors")
+        for name, array in agent.replay.arrays.items():
+            np.testing.assert_array_equal(array, twin.replay.arrays[name])
+        assert len(twin.replay) == len(agent.replay)
+
+
+def test_every_truncated_file_is_refused(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    whole = path.read_bytes()
+    for length in [*range(0, len(whole), 97), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError):
+            load(path)
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
+    with pytest.raises(CheckpointError, match="no safetensors file, or damaged"):
+        load(path)
+    save_file({"weights": np.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match=r"not written by minidqn: it holds \['weights'\]"):
+        load(path)
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "nothing")
+
+
+def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    with safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        arrays = {name: file.get_tensor(name) for name in names}
+        about = json.loads(file.metadata()["minidqn"])
+
+    def rewritten(new_arrays: dict[str, Array] = arrays, **changes: object) -> Path:
+        save_file(new_arrays, path, {"minidqn": json.dumps(about | changes)})
+        return path
+
+    load(rewritten())
+    with pytest.raises(CheckpointError, match=f"newer minidqn: format {FORMAT + 1}"):
+        load(rewritten(format=FORMAT + 1))
+    with pytest.raises(CheckpointError, match="unexpected keyword argument 'gama'"):
+        load(rewritten(config=about["config"] | {"gama": 0.9}))
+    with pytest.raises(CheckpointError, match=r"params has shape \(50,\).*expected \(46,\)"):
+        load(rewritten(config=about["config"] | {"hidden": [5, 3]}))
+    with pytest.raises(CheckpointError, match="gamma is 7: expected 0 to 1"):
+        load(rewritten(config=about["config"] | {"gamma": 7}))
+    with pytest.raises(CheckpointError, match=r"expected.*adam_m"):
+        load(rewritten({name: array for name, array in arrays.items() if name != "adam_m"}))
+    with pytest.raises(CheckpointError, match=r"params has .*float64: expected .*float32"):
+        load(rewritten(arrays | {"params": arrays["params"].astype(np.float64)}))
+
+
+def test_an_agent_from_another_environment_is_refused_there(agent: DQN, tmp_path: Path) -> None:
+    save(agent, tmp_path / "agent.safetensors")
+    other = TableEnv(np.zeros((2, 2), int), np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"the environment's space is .* the agent was made for"):
+        evaluate(load(tmp_path / "agent.safetensors"), other)
+
+
+def test_a_function_cannot_be_saved_and_the_old_file_stays(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"epsilon is <function .*: expected a number or one"):
+        save(small_agent(epsilon=lambda step: 0.1), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]  # nothing half-written beside it
+
+
+def test_no_folder_to_save_in(agent: DQN, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        save(agent, tmp_path / "nowhere" / "agent.safetensors")

@@ -1,0 +1,54 @@
+"""The decorator for compiled loops, and what importing the package costs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import minidqn
+
+PACKAGE = Path(minidqn.__file__).parent
+
+
+def python(code: str, cwd: Path | None = None, **environment: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=cwd,  # it comes first among the places that modules are looked for in
+        env=os.environ | environment,
+    )
+    return finished.stdout
+
+
+def test_importing_does_not_load_pyplot() -> None:
+    loaded = python("import sys, minidqn; print(*sys.modules)").split()
+    assert "minidqn" in loaded
+    assert not {"matplotlib.pyplot", "PIL.Image"} & set(loaded)
+
+
+def test_kernels_run_uncompiled() -> None:
+    code = "import numpy as np; from minidqn.targets import mean_max; print(mean_max(np.eye(3)))"
+    assert python(code, NUMBA_DISABLE_JIT="1") == "1.0\n"
+
+
+def test_kernels_compile_where_no_cache_can_be_written(tmp_path: Path) -> None:
+    copy = tmp_path / "minidqn"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "__pycache__").touch()  # a file where the cache's folder would have to be
+    nowhere = {"HOME": os.devnull, "XDG_CACHE_HOME": os.devnull, "LOCALAPPDATA": os.devnull}
+    code = """
+import numba, numpy, minidqn.targets
+print(minidqn.targets.mean_max(numpy.eye(3)), minidqn.__file__)
+def function(): pass
+function.__code__ = minidqn.targets.mean_max.py_func.__code__
+try:
+    numba.njit(cache=True)(function)
+except RuntimeError as error:
+    print(error)
+"""
+    output = python(code, tmp_path, **nowhere).splitlines()
+    assert output[0] == f"1.0 {copy / '__init__.py'}"
+    assert "cannot cache function" in output[1]  # so there was something to fall back from

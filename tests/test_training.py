@@ -1,0 +1,184 @@
+"""The loops: what is counted, what stops them, and that evaluation leaves no trace."""
+
+import csv
+import signal
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from minidqn import DQN, DQNConfig, History, evaluate, stop_on_interrupt, train
+from minidqn.training import TEST, TRAIN, episode_seed
+
+from .conftest import TableEnv
+
+
+def chain(limit: int = 5) -> TableEnv:
+    """Action 0 stays, for 0; action 1 goes on: from state 2 to the end, for 1."""
+    return TableEnv([[0, 1], [1, 2], [2, -1]], [[0, 0], [0, 0], [0, 1]], limit)
+
+
+def agent_for(env: Any, num_envs: int = 1, **numbers: Any) -> DQN:
+    defaults: dict[str, Any] = {
+        "hidden": (8,),
+        "batch_size": 8,
+        "learning_starts": 8,
+        "buffer_size": 200,
+    }
+    space = getattr(env, "single_observation_space", env.observation_space)
+    actions = getattr(env, "single_action_space", env.action_space)
+    return DQN(space, actions, DQNConfig(**(defaults | numbers)), num_envs=num_envs)
+
+
+def test_steps_updates_and_history_add_up() -> None:
+    env = chain()
+    agent = agent_for(env)
+    history = train(agent, env, 100, progress=False)
+    assert agent.steps == 100
+    assert agent.updates == 93  # at steps 8 to 100
+    assert agent.updates_due == 0
+    np.testing.assert_array_equal(np.cumsum(history.length), history.step)
+    assert 100 - history.step[-1] < 5  # only the last episode is unfinished
+    assert set(history.episode_return) <= {0.0, 1.0}
+    assert np.isnan(history.loss[0])
+    assert np.isfinite(history.loss[10:]).all()
+    train(agent, env, 50, history=history, progress=False)
+    assert agent.steps == 150
+    assert history.step[-1] > 140
+
+
+def test_history_as_csv(tmp_path: Path) -> None:
+    env = chain()
+    history = train(agent_for(env), env, 60, progress=False)
+    history.write_csv(tmp_path / "history.csv")
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(history)
+    assert [float(row["episode_return"]) for row in rows] == history.episode_return.tolist()
+    with pytest.raises(AttributeError, match="no 'retrns': its columns are"):
+        history.retrns  # noqa: B018
+
+
+def test_one_environment_and_a_vector_of_one_give_the_same_bits() -> None:
+    single, vector = chain(), SyncVectorEnv([chain])
+    one, many = agent_for(single), agent_for(vector)
+    history = train(one, single, 150, progress=False)
+    vector_history = train(many, vector, 150, progress=False)
+    for name, array in one.replay.arrays.items():
+        # Only the bridges differ: there, the vector environment was given some action.
+        np.testing.assert_array_equal(array, many.replay.arrays[name])
+    np.testing.assert_array_equal(one.online.params, many.online.params)
+    np.testing.assert_array_equal(history.episode_return, vector_history.episode_return)
+
+
+def test_many_lanes_count_every_real_step() -> None:
+    vector = SyncVectorEnv([chain, chain, lambda: chain(limit=3)])
+    agent = agent_for(vector, num_envs=3)
+    history = train(agent, vector, 300, progress=False)
+    assert 300 <= agent.steps < 303
+    assert agent.updates == agent.steps - 7
+    assert 250 < history.length.sum() <= agent.steps
+    assert history.length.max() <= 5
+
+
+def test_watchers_stop_a_run() -> None:
+    env = chain()
+    agent = agent_for(env)
+    train(agent, env, 100, on_step=lambda agent, history: agent.steps == 20, progress=False)
+    assert agent.steps == 20
+    history = train(
+        agent, env, 100, on_episode=lambda agent, history: len(history) == 4, progress=False
+    )
+    assert len(history) == 4
+
+
+def test_interrupt_stops_between_two_steps() -> None:
+    env = chain()
+    agent = agent_for(env)
+    before = signal.getsignal(signal.SIGINT)
+
+    with stop_on_interrupt() as interrupted:
+
+        def watch(agent: DQN, history: History) -> bool | None:
+            if agent.steps == 30:
+                signal.raise_signal(signal.SIGINT)
+            return interrupted(agent, history)
+
+        train(agent, env, 100, on_step=watch, progress=False)
+        with pytest.raises(KeyboardInterrupt):  # the second one is as usual
+            signal.raise_signal(signal.SIGINT)
+    assert agent.steps == 30
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_evaluation_leaves_no_trace() -> None:
+    env = gym.make("CartPole-v1")
+    agent, twin = agent_for(env), agent_for(env)
+    train(agent, env, 60, progress=False)
+    train(twin, env, 60, progress=False)
+    returns = evaluate(agent, env, 5, seed=3)
+    np.testing.assert_array_equal(returns, evaluate(agent, env, 5, seed=3))
+    assert (evaluate(agent, env, 5, seed=4) != returns).any()
+    for each in (agent, twin):
+        each.learn()
+    np.testing.assert_array_equal(agent.online.params, twin.online.params)
+    assert (agent.steps, agent.episodes) == (twin.steps, twin.episodes)
+    assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
+
+
+def test_every_episode_has_a_seed_of_its_own() -> None:
+    seeds = [
+        episode_seed(seed, purpose, episode)
+        for seed in range(5)
+        for purpose in (TRAIN, TEST)
+        for episode in range(200)
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+    class Recorder(gym.Wrapper[Any, Any, Any, Any]):
+        seen: list[int | None] = []  # noqa: RUF012
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            self.seen.append(seed)
+            return self.env.reset(seed=seed, options=options)
+
+    env = Recorder(chain())
+    agent = agent_for(env)
+    train(agent, env, 20, progress=False)
+    train(agent, env, 20, progress=False)  # goes on, and does not play the same episodes again
+    evaluate(agent, env, 3, seed=agent.seed)
+    assert len(set(env.seen)) == len(env.seen)
+    assert env.seen[0] == episode_seed(agent.seed, TRAIN, 0)
+    assert env.seen[-1] == episode_seed(agent.seed, TEST, 2)
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    def params() -> bytes:
+        env = gym.make("CartPole-v1")
+        agent = agent_for(env)
+        train(agent, env, 200, progress=False)
+        return agent.online.params.tobytes()
+
+    assert params() == params()
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    env = chain()
+    agent = agent_for(env)
+    with pytest.raises(ValueError, match="steps is 7: expected more, for learning_starts is 8"):
+        train(agent, env, 7, progress=False)
+    with pytest.raises(ValueError, match=r"space is Box.*the agent was made for Box"):
+        train(agent, gym.make("CartPole-v1"), 100, progress=False)
+    with pytest.raises(ValueError, match=r"space is Discrete\(3\): the agent was made for"):
+        evaluate(agent, TableEnv(np.zeros((3, 3), int), np.zeros((3, 3))))
+    with pytest.raises(ValueError, match="2 environments: expected num_envs=1"):
+        train(agent, SyncVectorEnv([chain, chain]), 100, progress=False)
+    same_step = SyncVectorEnv([chain], autoreset_mode=AutoresetMode.SAME_STEP)
+    with pytest.raises(ValueError, match=r"SAME_STEP.*expected .*NEXT_STEP"):
+        train(agent, same_step, 100, progress=False)
+    with pytest.raises(TypeError, match="evaluate plays in one environment at a time"):
+        evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]
+    assert agent.steps == 0
