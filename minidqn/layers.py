@@ -86,16 +86,20 @@ class Linear:
         return dx
 
 
-class ReLU:
-    """y = max(x, 0): without it, a stack of linear layers would be one linear layer."""
+class Fixed:
+    """What layers have in common that have no parameters: nothing to bind, nothing to draw."""
 
     size = 0
 
     def bind(self, params: Array, grads: Array) -> None:
-        """Nothing to bind: a ReLU has no parameters."""
+        pass
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Nothing to draw."""
+        pass
+
+
+class ReLU(Fixed):
+    """y = max(x, 0): without it, a stack of linear layers would be one linear layer."""
 
     def forward(self, x: Array, cache: Cache) -> Array:
         y = reuse(cache, "y", x.shape, x.dtype)
@@ -111,16 +115,8 @@ class ReLU:
         return dx
 
 
-class Flatten:
+class Flatten(Fixed):
     """y = x with each observation laid out as one row, (B, ...) to (B, I)."""
-
-    size = 0
-
-    def bind(self, params: Array, grads: Array) -> None:
-        """Nothing to bind: the numbers stay what they are."""
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        """Nothing to draw."""
 
     def forward(self, x: Array, cache: Cache) -> Array:
         cache["x"] = x
@@ -130,15 +126,13 @@ class Flatten:
         return dy.reshape(cache["x"].shape)
 
 
-class Normalize:
+class Normalize(Fixed):
     """y = scale x + shift, which lays each entry's range, low to high, onto -1 to 1.
 
     A weight learns at the pace of its input: an angle of 0.2 beside a speed of 3 would
     hardly be noticed, and bytes up to 255 would drown the rest. An entry without
     bounds, or with bounds so wide that they say nothing, is left as it is.
     """
-
-    size = 0
 
     def __init__(self, low: Array, high: Array) -> None:
         known = (low > -1e6) & (low < high) & (high < 1e6)
@@ -147,11 +141,8 @@ class Normalize:
         self.shift = -0.5 * self.scale * (high + low)
 
     def bind(self, params: Array, grads: Array) -> None:
-        """Take on the network's dtype; there is nothing to learn."""
+        # nothing to learn; but here the network tells its dtype
         self.scale, self.shift = self.scale.astype(params.dtype), self.shift.astype(params.dtype)
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        """Nothing to draw."""
 
     def forward(self, x: Array, cache: Cache) -> Array:
         y = reuse(cache, "y", x.shape, self.scale.dtype)  # (B, ...)

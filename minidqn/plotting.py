@@ -39,7 +39,7 @@ def plot_learning_curve(
     """Draw the return of every episode, first in training and then in the greedy test."""
     from matplotlib.figure import Figure
 
-    returns, tests = history.episode_return, np.asarray(test_returns)
+    returns, tests = history["episode_return"], np.asarray(test_returns)
     episodes = np.arange(1, len(returns) + 1)
 
     figure = Figure(figsize=(9, 4.8), dpi=120, layout="constrained")
@@ -57,7 +57,9 @@ def plot_learning_curve(
 
     right = axes.twinx()
     right.spines["top"].set_visible(False)
-    right.plot(episodes, history.epsilon, color=GREY, lw=1.2, ls=":", label="epsilon, right axis")
+    right.plot(
+        episodes, history["epsilon"], color=GREY, lw=1.2, ls=":", label="epsilon, right axis"
+    )
     right.set(ylim=(0.0, 1.05), ylabel="epsilon")
 
     lines, labels = axes.get_legend_handles_labels()

@@ -48,9 +48,9 @@ class Episode(NamedTuple):
 
 
 class History:
-    """What happened in training, one row for each finished episode.
+    """What happened in training: a row for each finished episode.
 
-    Each column comes back as an array, (episodes,): `history.episode_return`.
+    A column is an array, (episodes,): `history["episode_return"]`.
     """
 
     def __init__(self) -> None:
@@ -59,10 +59,10 @@ class History:
     def __len__(self) -> int:
         return len(self.episodes)
 
-    def __getattr__(self, name: str) -> Array:
-        if name not in Episode._fields:
-            raise AttributeError(f"a history has no {name!r}: its columns are {Episode._fields}")
-        return np.array([getattr(episode, name) for episode in self.episodes])
+    def __getitem__(self, column: str) -> Array:
+        if column not in Episode._fields:
+            raise KeyError(f"{column!r}: expected one of {Episode._fields}")
+        return np.array([getattr(episode, column) for episode in self.episodes])
 
     def mean_return(self, last: int = 100) -> float:
         """Mean return of the last so many episodes; NaN before the first."""
