@@ -74,7 +74,9 @@ class DQNConfig:
         # hidden may come as a list, from JSON for one
         object.__setattr__(self, "hidden", tuple(map(operator.index, self.hidden)))
         check("hidden", all(width > 0 for width in self.hidden), "positive widths")
-        counts = "n_step batch_size buffer_size train_every gradient_steps target_every"
+        counts = (
+            "n_step batch_size buffer_size learning_starts train_every gradient_steps target_every"
+        )
         for name in counts.split():
             valid = isinstance(getattr(self, name), int) and getattr(self, name) >= 1
             check(name, valid, "an integer of 1 or more")

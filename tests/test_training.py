@@ -98,7 +98,9 @@ def test_watchers_stop_a_run() -> None:
 def test_interrupt_stops_between_two_steps() -> None:
     env = chain()
     agent = agent_for(env)
-    before = signal.getsignal(signal.SIGINT)
+    # What a process in the foreground has; one in the background ignores Ctrl-C.
+    before = signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
 
     with stop_on_interrupt() as interrupted:
 
