@@ -74,7 +74,9 @@ def main() -> None:
         f"Python {platform.python_version()}, NumPy {version('numpy')}, Numba {version('numba')}, "
         f"Gymnasium {version('gymnasium')}, {os.cpu_count()} cores.",
     ]
-    (ROOT / "benchmarks" / "results" / "speed.md").write_text("\n".join(lines) + "\n")
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    (results / "speed.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

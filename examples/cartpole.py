@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cartpole"), help="where files go")
     parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
     args = parser.parse_args()
+    if args.seed < 0 or args.steps < 1000:
+        parser.error(f"--seed {args.seed} --steps {args.steps}: expected 0 or more, 1000 or more")
     args.out.mkdir(parents=True, exist_ok=True)
 
     env = gym.make(ENV_ID)
@@ -50,22 +52,22 @@ def main() -> None:
     agent = DQN(env.observation_space, env.action_space, config, seed=args.seed)
     untrained = DQN(env.observation_space, env.action_space, config, seed=args.seed)
 
-    # Learn. Ctrl-C ends it early, and what there is by then is kept.
+    # Learn. Ctrl-C ends it early; what there is by then is kept.
     start = time.perf_counter()
     with stop_on_interrupt() as interrupted:
         history = train(agent, env, args.steps, on_step=interrupted)
     train_seconds = time.perf_counter() - start
+    minidqn.save(agent, args.out / "agent.safetensors")
+    history.write_csv(args.out / "history.csv")
 
     # Test: greedy, on episodes that it has never been trained on.
     returns = evaluate(agent, env, TEST_EPISODES, args.seed)
     verdict = "solved" if returns.mean() >= SOLVED_AT else "not solved"
     print(
-        f"{agent.steps} steps, {agent.updates} updates in {train_seconds:.1f} s. "
-        f"{TEST_EPISODES} greedy test episodes: return {returns.mean():.1f} ± {returns.std():.1f}, "
-        f"minimum {returns.min():.0f}: {verdict} ({SOLVED_AT:.0f})"
+        f"{agent.steps} steps and {agent.updates} updates in {train_seconds:.1f} s. Greedy return "
+        f"in {TEST_EPISODES} new episodes: {returns.mean():.1f} ± {returns.std():.1f}, "
+        f"minimum {returns.min():.0f}: {verdict} (from {SOLVED_AT:.0f})"
     )
-
-    # Leave everything in a folder.
     summary = {
         "env_id": ENV_ID,
         "seed": args.seed,
@@ -80,8 +82,8 @@ def main() -> None:
         "params_sha256": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
     }
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    minidqn.save(agent, args.out / "agent.safetensors")
-    history.write_csv(args.out / "history.csv")
+
+    # Show.
     minidqn.plot_learning_curve(
         history,
         args.out / "learning_curve.png",
@@ -90,11 +92,11 @@ def main() -> None:
         title=f"DQN on {ENV_ID}, seed {args.seed}",
     )
     if not args.no_animation:
-        seeds = [minidqn.episode_seed(args.seed, minidqn.TEST, episode) for episode in range(3)]
+        seeds = [minidqn.episode_seed(args.seed, minidqn.TEST, number) for number in range(3)]
         with gym.make(ENV_ID, render_mode="rgb_array") as stage:
             agents = {"before": untrained, "after": agent}
             minidqn.animate(agents, stage, args.out / "before_after.gif", seeds)
-    print(f"Pictures, the agent and the history are in {args.out}")
+    print(f"The agent, its history and pictures are in {args.out}")
 
 
 if __name__ == "__main__":

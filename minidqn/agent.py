@@ -17,6 +17,7 @@ come from a *target network*, a copy of the online one that follows it late.
 Letters: B batch, A actions.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,8 +32,19 @@ from minidqn.adam import Adam, clip_by_global_norm
 from minidqn.layers import Array
 from minidqn.network import Network, mlp
 from minidqn.replay import Replay, checked_obs
-from minidqn.schedules import LinearDecay, Schedule, value_at
+from minidqn.schedules import LinearDecay, Schedule, known_values, value_at
 from minidqn.targets import double_td_targets, huber_loss, mean_max, td_targets
+
+COUNTS = (
+    "n_step",
+    "batch_size",
+    "buffer_size",
+    "learning_starts",
+    "train_every",
+    "gradient_steps",
+    "target_every",
+)
+NUMBERS = ("final_gain", "gamma", "huber_delta", "max_grad_norm", "tau")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +60,7 @@ class DQNConfig:
     gamma: float = 0.99  # discount for each step: rewards count for about 1 / (1 - gamma) steps
     n_step: int = 1  # rewards summed up before bootstrapping
     double: bool = False  # Double DQN: the online network picks the bootstrap action
-    huber_delta: float = 1.0  # errors beyond it count linearly; inf for mean squared error
+    huber_delta: float = 1.0  # errors beyond it count linearly; inf for (half) the squared error
     batch_size: int = 64  # transitions in an update
     learning_rate: Schedule = 1e-3  # Adam's; a number or a function of the step
     max_grad_norm: float = 10.0  # longer gradients are shortened to it; inf for never
@@ -71,33 +83,31 @@ class DQNConfig:
             if not valid:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: expected {expected}")
 
-        # hidden may come as a list, from JSON for one
-        object.__setattr__(self, "hidden", tuple(map(operator.index, self.hidden)))
+        def convert(name: str, to: Callable[[Any], Any], expected: str) -> None:
+            """NumPy's numbers are welcome, but Python's are kept: those can be saved."""
+            try:
+                object.__setattr__(self, name, to(getattr(self, name)))
+            except (TypeError, ValueError):
+                check(name, False, expected)
+
+        convert("hidden", lambda widths: tuple(map(operator.index, widths)), "integers")
         check("hidden", all(width > 0 for width in self.hidden), "positive widths")
-        counts = (
-            "n_step batch_size buffer_size learning_starts train_every gradient_steps target_every"
-        )
-        for name in counts.split():
-            valid = isinstance(getattr(self, name), int) and getattr(self, name) >= 1
-            check(name, valid, "an integer of 1 or more")
+        for name in COUNTS:
+            convert(name, operator.index, "an integer of 1 or more")
+            check(name, getattr(self, name) >= 1, "an integer of 1 or more")
+        for name in NUMBERS:
+            convert(name, float, "a number")
         check("gamma", 0.0 <= self.gamma <= 1.0, "0 to 1")
         check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
         for name in ("final_gain", "huber_delta", "max_grad_norm"):
             check(name, getattr(self, name) > 0.0, "more than 0")
-        for step in (0, 10**9):  # both ends of a decay
-            check("epsilon", 0.0 <= value_at(self.epsilon, step) <= 1.0, "0 to 1")
-            check("learning_rate", 0.0 <= value_at(self.learning_rate, step) < 1.0, "0 to 1")
-        check("learning_rate", value_at(self.learning_rate, 0) > 0.0, "more than 0 at the start")
-        check(
-            "batch_size",
-            self.batch_size <= self.buffer_size,
-            f"at most buffer_size, {self.buffer_size}",
-        )
-        check(
-            "learning_starts",
-            self.learning_starts >= self.batch_size,
-            f"batch_size, {self.batch_size}, or more",
-        )
+        epsilons, rates = known_values(self.epsilon), known_values(self.learning_rate)
+        check("epsilon", all(0.0 <= e <= 1.0 for e in epsilons), "0 to 1")
+        valid = all(0.0 <= rate < 1.0 for rate in rates) and rates[:1] != [0.0]
+        check("learning_rate", valid, "more than 0 at first, and less than 1")
+        most, least = self.buffer_size, self.batch_size
+        check("batch_size", self.batch_size <= most, f"at most buffer_size, {most}")
+        check("learning_starts", self.learning_starts >= least, f"batch_size, {least}, or more")
 
 
 class Metrics(NamedTuple):
@@ -135,31 +145,36 @@ class DQN:
                 f"action space {action_space}: expected Discrete(n) that starts at 0; "
                 "gymnasium.wrappers.DiscretizeAction makes one of a Box"
             )
-        if operator.index(seed) < 0:
+        self.config = c = config or DQNConfig()
+        self.seed, num_envs = operator.index(seed), operator.index(num_envs)
+        if self.seed < 0:
             raise ValueError(f"seed is {seed}: expected 0 or more")
+        if c.buffer_size // num_envs * num_envs < c.batch_size:
+            raise ValueError(
+                f"buffer_size {c.buffer_size} over {num_envs} environments: expected room for a "
+                f"batch, batch_size {c.batch_size}"
+            )
         self.observation_space, self.action_space = observation_space, action_space
-        self.config = config or DQNConfig()
-        self.seed = seed
         self.n_actions = int(action_space.n)
+        shape, dtype = observation_space.shape, observation_space.dtype
 
-        build = network or partial(_mlp, self.config)
+        build = network or partial(_mlp, c)
         self.online = build(observation_space, self.n_actions)
         self.target = build(observation_space, self.n_actions)
-        self.rng = np.random.default_rng(seed)
+        q = self.online.forward(np.zeros((1, *shape), dtype))
+        if q.shape != (1, self.n_actions):  # the compiled loops rely on it
+            raise ValueError(f"the network gives {q.shape[1:]}: expected ({self.n_actions},)")
+        if np.shares_memory(self.online.params, self.target.params):
+            raise ValueError("`network` gave the same network twice: expected a new one each time")
+        self.rng = np.random.default_rng(self.seed)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
 
-        self.replay = Replay(
-            self.config.buffer_size,
-            observation_space.shape,
-            observation_space.dtype,
-            self.n_actions,
-            num_envs,
-        )
+        self.replay = Replay(c.buffer_size, shape, dtype, self.n_actions, num_envs)
         self.steps = 0  # environment steps observed
         self.updates = 0  # calls of learn
-        self.episodes = 0  # calls of begin
+        self.resets = 0  # calls of begin
 
         # one cache for each use, so that no forward pass disturbs another's backward
         self._act_cache = self.online.cache()
@@ -203,7 +218,7 @@ class DQN:
     def begin(self, obs: ArrayLike) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
         self.replay.begin(obs)
-        self.episodes += 1
+        self.resets += 1
 
     def observe(
         self,
@@ -248,9 +263,16 @@ class DQN:
         loss, dq = huber_loss(q, batch.actions, y, c.huber_delta)  # dq (B, A)
         self.online.backward(dq, self._learn_cache)
 
-        # one step downhill
+        # one step downhill, unless there is none to be taken
         grad_norm = clip_by_global_norm(self.online.grads, c.max_grad_norm)
-        self.adam.step(self.online.grads, value_at(c.learning_rate, self.steps))
+        if not math.isfinite(loss + grad_norm):
+            raise FloatingPointError(
+                f"update {self.updates + 1} diverged: loss {loss}, gradient norm {grad_norm}"
+            )
+        rate = value_at(c.learning_rate, self.steps)
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"learning rate at step {self.steps} is {rate}: expected 0 to 1")
+        self.adam.step(self.online.grads, rate)
         self.updates += 1
         if self.updates % c.target_every == 0:
             self._update_target()

@@ -42,28 +42,33 @@ def save(agent: DQN, path: str | Path) -> None:
     about = {
         "format": FORMAT,
         "config": {f.name: _to_json(f.name, getattr(agent.config, f.name)) for f in FIELDS},
+        "layers": _layout(agent),
         "n_actions": agent.n_actions,
         "num_envs": agent.replay.lanes,
         "seed": agent.seed,
         "rng": agent.rng.bit_generator.state,
         "steps": agent.steps,
         "updates": agent.updates,
-        "episodes": agent.episodes,
+        "resets": agent.resets,
         "adam_t": agent.adam.t,
         "replay_count": agent.replay.count,
         "replay_begun": agent.replay.begun,
     }
     space = agent.observation_space
     arrays = {"space_low": space.low, "space_high": space.high, **_state(agent)}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = to_bytes(contiguous, {"minidqn": json.dumps(about)})
 
     beside = path.with_name(path.name + ".tmp")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, make the new name last too
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
@@ -76,8 +81,6 @@ def load(path: str | Path, network: Callable[[Box, int], Network] | None = None)
     `network` is needed again if the agent was made with one. Raises CheckpointError if
     the file is damaged, of another kind, or written by a newer minidqn.
     """
-    with Path(path).open("rb"):  # let a missing file be a FileNotFoundError, as usual
-        pass
     try:
         with safe_open(path, framework="numpy") as file:
             names = file.keys()
@@ -94,7 +97,9 @@ def load(path: str | Path, network: Callable[[Box, int], Network] | None = None)
                 f"{path} was written by a newer minidqn: format {about['format']}"
             )
         return _build(about, arrays, network)
-    except (KeyError, TypeError, ValueError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a stranger's file can be wrong in any way
         raise CheckpointError(f"{path} does not describe an agent: {error!r}") from error
 
 
@@ -104,9 +109,11 @@ def _build(about: dict[str, Any], arrays: dict[str, Array], network: Any) -> DQN
     config = DQNConfig(**{name: _from_json(value) for name, value in about["config"].items()})
     actions = Discrete(about["n_actions"])
     agent = DQN(space, actions, config, about["seed"], about["num_envs"], network)
+    if about["layers"] != _layout(agent):
+        raise ValueError(f"layers {about['layers']}: the network here has {_layout(agent)}")
     agent.rng.bit_generator.state = about["rng"]
     agent.steps, agent.updates = about["steps"], about["updates"]
-    agent.episodes = about["episodes"]
+    agent.resets = about["resets"]
     agent.adam.t = about["adam_t"]
     agent.replay.count, agent.replay.begun = about["replay_count"], about["replay_begun"]
 
@@ -121,7 +128,14 @@ def _build(about: dict[str, Any], arrays: dict[str, Array], network: Any) -> DQN
                 f"expected {view.shape} and {view.dtype}"
             )
         view[:] = array
+    if not (agent.replay.action >= 0).all() or not (agent.replay.action < agent.n_actions).all():
+        raise ValueError(f"an action in the replay buffer is not in 0 to {agent.n_actions - 1}")
     return agent
+
+
+def _layout(agent: DQN) -> list[list[Any]]:
+    """The kind and size of each layer: what a network must agree in to take the parameters."""
+    return [[type(layer).__name__, layer.size] for layer in agent.online.layers]
 
 
 def _state(agent: DQN) -> dict[str, Array]:

@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minidqn.jit import kernel
+
 Array = NDArray[Any]
 Cache = dict[str, Array]  # one per layer and per use: what forward leaves for backward
 
@@ -40,12 +42,45 @@ def reuse(cache: Cache, name: str, shape: tuple[int, ...], dtype: np.dtype[Any])
     return array
 
 
+@kernel
+def add_bias(y: Array, b: Array) -> None:
+    """y += b in every row, (B, O) and (O,)."""
+    for row in range(y.shape[0]):
+        for o in range(y.shape[1]):
+            y[row, o] += b[o]
+
+
+@kernel
+def sum_rows(dy: Array, db: Array) -> None:
+    """db = the sum of dy over its rows, (B, O) to (O,)."""
+    db[:] = 0.0
+    for row in range(dy.shape[0]):
+        for o in range(dy.shape[1]):
+            db[o] += dy[row, o]
+
+
+@kernel
+def relu(x: Array, y: Array) -> None:
+    """y = max(x, 0), entry by entry, (N,) to (N,); the real part decides, and NaN stays."""
+    for i in range(x.size):
+        y[i] = 0.0 if x[i].real <= 0.0 else x[i]
+
+
+@kernel
+def relu_backward(dy: Array, y: Array, dx: Array) -> None:
+    """dx = dy where y > 0, else 0, (N,)."""
+    for i in range(dy.size):
+        dx[i] = 0.0 if y[i] <= 0.0 else dy[i]
+
+
 class Linear:
     """y = x W + b, a weighted sum of the inputs for each output.
 
     The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the variance of
     the signal from layer to layer when a ReLU halves it after each (He et al.
-    2015, "Delving deep into rectifiers"); biases start at 0.
+    2015, "Delving deep into rectifiers"). He's biases start at 0, which puts the
+    kink of every first ReLU through the origin; with the few inputs of a control
+    task it pays to spread them, so here they are uniform up to gain / sqrt(2 I).
     """
 
     def __init__(self, n_in: int, n_out: int, gain: float = math.sqrt(2.0)) -> None:
@@ -60,20 +95,21 @@ class Linear:
 
     def initialize(self, rng: np.random.Generator) -> None:
         self.W[:] = rng.normal(0.0, self.gain / math.sqrt(self.n_in), self.W.shape)
-        self.b[:] = 0.0
+        reach = self.gain / math.sqrt(2.0 * self.n_in)
+        self.b[:] = rng.uniform(-reach, reach, self.b.shape)
 
     def forward(self, x: Array, cache: Cache) -> Array:
         cache["x"] = x  # (B, I)
         y = reuse(cache, "y", (len(x), self.n_out), self.W.dtype)  # (B, O)
         np.matmul(x, self.W, out=y)
-        y += self.b
+        add_bias(y, self.b)
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
         x = cache["x"]  # (B, I)
 
         # y_o = ... + b_o, for every row of the batch, so db_o = sum over B of dy_o
-        np.add.reduce(dy, axis=0, out=self.db)  # (O,)
+        sum_rows(dy, self.db)  # (O,)
 
         # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
         np.matmul(x.T, dy, out=self.dW)  # (I, O)
@@ -86,8 +122,8 @@ class Linear:
         return dx
 
 
-class Fixed:
-    """What layers have in common that have no parameters: nothing to bind, nothing to draw."""
+class Parameterless:
+    """Base of the layers without parameters: nothing to bind, nothing to draw."""
 
     size = 0
 
@@ -98,12 +134,12 @@ class Fixed:
         pass
 
 
-class ReLU(Fixed):
+class ReLU(Parameterless):
     """y = max(x, 0): without it, a stack of linear layers would be one linear layer."""
 
     def forward(self, x: Array, cache: Cache) -> Array:
         y = reuse(cache, "y", x.shape, x.dtype)
-        np.maximum(x, 0.0, out=y)
+        relu(x.reshape(-1), y.reshape(-1))
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
@@ -111,11 +147,11 @@ class ReLU(Fixed):
         # between is a subgradient; like everyone, we take 0.
         y = cache["y"]
         dx = reuse(cache, "dx", y.shape, dy.dtype)
-        np.multiply(dy, y > 0.0, out=dx)
+        relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
         return dx
 
 
-class Flatten(Fixed):
+class Flatten(Parameterless):
     """y = x with each observation laid out as one row, (B, ...) to (B, I)."""
 
     def forward(self, x: Array, cache: Cache) -> Array:
@@ -126,7 +162,7 @@ class Flatten(Fixed):
         return dy.reshape(cache["x"].shape)
 
 
-class Normalize(Fixed):
+class Normalize(Parameterless):
     """y = scale x + shift, which lays each entry's range, low to high, onto -1 to 1.
 
     A weight learns at the pace of its input: an angle of 0.2 beside a speed of 3 would
@@ -151,5 +187,4 @@ class Normalize(Fixed):
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        # dy/dx = scale; as a first layer it is not even asked
-        return dy * self.scale if need_dx else None
+        return dy * self.scale  # y = scale x + shift, so dx = scale dy

@@ -7,15 +7,15 @@ update, a gradient norm or a checkpoint is one line, and a gradient check
 perturbs one vector.
 
 The price is one rule: write into the vectors (`params[:] = ...`), never rebind
-them, and copy a network by building a second one. deepcopy and pickle would
-quietly give each view memory of its own.
+them, and copy a network by building a second one. deepcopy and pickle would give each
+view memory of its own, and so are refused.
 
 Letters: B batch, D observation, A actions, P parameters.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -70,13 +70,17 @@ class Network:
     def backward(self, dy: Array, cache: list[Cache]) -> None:
         """Set `grads` from dy = dL/dy, (B, A), for the forward pass that filled `cache`.
 
-        The gradients overwrite the last ones: nothing accumulates. The first
-        layer's dx would be the gradient of the observation, which nobody needs.
+        The gradients overwrite the last ones: nothing accumulates. Below the first
+        layer with parameters nobody needs a gradient, so none is computed.
         """
         dh: Array | None = dy
         for i in reversed(range(len(self.layers))):
-            assert dh is not None  # only the first layer is excused from its dx
-            dh = self.layers[i].backward(dh, cache[i], need_dx=i > 0)
+            if dh is not None:
+                need_dx = any(layer.size for layer in self.layers[:i])
+                dh = self.layers[i].backward(dh, cache[i], need_dx)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a copy would detach the views: build a second network, set its params[:]")
 
 
 def mlp(

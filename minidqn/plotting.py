@@ -6,7 +6,7 @@ draws nothing does not wait for them.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike
 from minidqn.agent import DQN
 from minidqn.layers import Array
 from minidqn.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLUE, GREEN, RED, GREY = "#1f5fa8", "#2a8c55", "#c8473a", "#7d828a"
 
@@ -35,7 +38,7 @@ def plot_learning_curve(
     test_returns: ArrayLike = (),
     solved_at: float | None = None,
     title: str = "",
-) -> None:
+) -> "Figure":
     """Draw the return of every episode, first in training and then in the greedy test."""
     from matplotlib.figure import Figure
 
@@ -68,6 +71,7 @@ def plot_learning_curve(
         lines + more_lines, labels + more_labels, loc="outside lower center", ncols=3, frameon=False
     )
     figure.savefig(path)
+    return figure
 
 
 def animate(
@@ -89,10 +93,12 @@ def animate(
 
     if env.render_mode != "rgb_array":
         raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
+    render_fps = env.metadata.get("render_fps", 50)
+    every = max(round(render_fps / fps), 1)  # steps for each picture
     frames = []
     for seed in seeds:
         films = [
-            _film(agent, env, seed, caption, max_steps, fps, width)
+            _film(agent, env, seed, caption, max_steps, every, width)
             for caption, agent in agents.items()
         ]
         for i in range(max(map(len, films))):
@@ -101,8 +107,9 @@ def animate(
             for column, panel in enumerate(panels):
                 frame.paste(panel, ((width + 4) * column, 0))
             frames.append(frame.quantize(64, dither=Image.Dither.NONE))
+    milliseconds = round(1000 * every / render_fps)
     frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0, optimize=True
+        path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True
     )
 
 
@@ -112,14 +119,13 @@ def _film(
     seed: int,
     caption: str,
     max_steps: int,
-    fps: int,
+    every: int,
     width: int,
 ) -> list[Any]:
-    """The pictures of one episode, in real time; the last one is dimmed if it has ended."""
+    """The pictures of one episode; the last one is dimmed if it has ended."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(width / 18)
-    every = max(round(env.metadata.get("render_fps", 50) / fps), 1)  # steps for each picture
     pictures = []
     obs, _ = env.reset(seed=seed)
     over = False

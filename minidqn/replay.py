@@ -32,6 +32,7 @@ section 7.1, for n-step returns.
 """
 
 import math
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from minidqn.jit import kernel
 from minidqn.layers import Array
 
-MAX_REWARD = float(np.finfo(np.float32).max)
+MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are stored as float32
 
 
 class Batch(NamedTuple):
@@ -52,14 +53,21 @@ class Batch(NamedTuple):
 
 
 def checked_obs(obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`obs` as an array, if it is one finite observation or a batch of them, (B, ...)."""
+    """`obs` as an array of `dtype`, if it is one finite observation or a batch, (B, ...).
+
+    Floats are rounded to dtype; anything else that dtype cannot hold is refused.
+    """
     x = np.asarray(obs)
     if x.shape != shape and x.shape[1:] != shape:
-        raise ValueError(f"observation has shape {x.shape}: expected {shape} or (B, *{shape})")
+        batch = ", ".join(["B", *map(str, shape)])
+        raise ValueError(f"observation has shape {x.shape}: expected {shape} or ({batch})")
     if x.dtype != dtype:
-        if not np.can_cast(x.dtype, dtype, "same_kind"):
+        if x.dtype.kind not in "biuf":
             raise TypeError(f"observation has dtype {x.dtype}: expected {dtype}")
-        x = x.astype(dtype)
+        with np.errstate(all="ignore"):  # what does not fit is refused below
+            given, x = x, x.astype(dtype)
+        if dtype.kind != "f" and (x != given).any():
+            raise ValueError(f"observation {given} does not fit into {dtype}")
     # x . x is the fastest way to see a NaN or inf; it may overflow, so look again
     if x.dtype.kind == "f" and not math.isfinite(np.vdot(x, x)) and not np.isfinite(x).all():
         raise ValueError(f"observation is not finite: {x}")
@@ -135,8 +143,8 @@ class Replay:
 
     Bridges take a slot each, so it holds as many transitions fewer as episodes ended.
     `begin` opens a stream, `add` continues it. Everything is copied in when it
-    arrives: an environment may reuse its arrays. Bad data raises ValueError (or
-    TypeError, for a dtype that would lose digits) before anything is stored.
+    arrives: an environment may reuse its arrays. Bad data raises ValueError or
+    TypeError before anything is stored.
     """
 
     def __init__(
@@ -147,6 +155,7 @@ class Replay:
         n_actions: int,
         lanes: int = 1,
     ) -> None:
+        # Never more than two neighbours are bridges, so among three slots is a start.
         if lanes < 1 or capacity // lanes < 3:
             raise ValueError(
                 f"capacity {capacity} over {lanes} lanes: expected 3 steps or more for each lane"
@@ -183,8 +192,10 @@ class Replay:
         stays, as a bridge.
         """
         x = self._lane_obs(obs)
-        if self.count and not self._ended(self.count - 2).all():  # else the head is fresh
-            last = (self.count - 1) % self.slots
+        # Where the slot before the last one ended an episode, the last is a bridge and the
+        # head a first observation already, which x replaces: so it is after a begin.
+        last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
+        if self.count and not (self.terminated[before] | self.truncated[before]).all():
             self.truncated[last] |= ~self.terminated[last]
             self._write(0, 0.0, x, False, False)  # the bridge, and x behind it
         self.obs[self.count % self.slots] = x
@@ -209,20 +220,18 @@ class Replay:
             raise ValueError("no stream is open: call begin(obs) with what reset() returned")
         x = self._lane_obs(next_obs)
         bare = np.ndim(next_obs) == len(self.obs_shape)
-        parts: tuple[Any, ...] = (action, reward, terminated, truncated)
-        steps = (
-            [parts] if bare else list(zip(*(np.asarray(p).tolist() for p in parts), strict=True))
-        )
-        if len(steps) != self.lanes:
-            raise ValueError(f"{len(steps)} actions: expected one for each of {self.lanes} lanes")
+        parts = [action, reward, terminated, truncated]
+        steps = [parts] if bare else list(zip(*map(self._per_lane, parts), strict=True))
 
         last = (self.count - 1) % self.slots
         stepped = 0
         for lane, (a, r, end, cut) in enumerate(steps):
-            if not (0 <= a < self.n_actions and a == int(a)):
+            if a not in range(self.n_actions):
                 raise ValueError(f"action {a}: expected an integer from 0 to {self.n_actions - 1}")
-            if not abs(r) <= MAX_REWARD:
+            if not (isinstance(r, Real) and abs(float(r)) <= MAX_REWARD):
                 raise ValueError(f"reward {r}: expected a finite number, as a float32")
+            if end not in (True, False) or cut not in (True, False):
+                raise ValueError(f"terminated {end}, truncated {cut}: expected True or False")
             if not (self.terminated[last, lane] or self.truncated[last, lane]):
                 stepped += 1
             elif bare:
@@ -233,9 +242,7 @@ class Replay:
         self._write(action, reward, x, terminated, truncated)
         return stepped
 
-    def sample(
-        self, batch_size: int, rng: np.random.Generator, n_step: int = 1, gamma: float = 0.99
-    ) -> Batch:
+    def sample(self, batch_size: int, rng: np.random.Generator, n_step: int, gamma: float) -> Batch:
         """Draw transitions, each stored one equally likely, with replacement.
 
         Ages are drawn over all slots, and those that hit a bridge are drawn again.
@@ -281,12 +288,6 @@ class Replay:
         self.count += 1
         self.obs[self.count % self.slots] = next_obs
 
-    def _ended(self, count: int) -> Array:
-        """Which lanes ended their episode in slot `count` of the stream: (lanes,) bool."""
-        slot = count % self.slots
-        ended: Array = self.terminated[slot] | self.truncated[slot]
-        return ended
-
     def _lane_obs(self, obs: ArrayLike) -> Array:
         """`obs` with its lanes in front: (lanes, ...)."""
         x = checked_obs(obs, self.obs_shape, self.obs.dtype)
@@ -295,3 +296,11 @@ class Replay:
                 f"observation has shape {x.shape}: expected one for each of {self.lanes} lanes"
             )
         return x.reshape(self.obs[0].shape)
+
+    def _per_lane(self, part: ArrayLike) -> list[Any]:
+        """The values of one argument of `add`, lane by lane."""
+        x = np.asarray(part)
+        if x.shape != (self.lanes,):
+            raise ValueError(f"{x} has shape {x.shape}: expected ({self.lanes},), one a lane")
+        values: list[Any] = x.tolist()
+        return values

@@ -47,3 +47,10 @@ class ExponentialDecay:
 
     def __call__(self, step: int) -> float:
         return self.end + (self.start - self.end) * math.exp(-step / self.time_constant)
+
+
+def known_values(schedule: Schedule) -> list[float]:
+    """The values that bound all others: both ends of a decay, none of a function of your own."""
+    if isinstance(schedule, LinearDecay | ExponentialDecay):
+        return [schedule.start, schedule.end]
+    return [] if callable(schedule) else [schedule]

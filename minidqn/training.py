@@ -5,9 +5,9 @@ An episode *terminates* when the task itself is over: the pole has fallen. It is
 way the environment is reset; but only a terminated episode is worth nothing from
 there on. So both flags go to the agent as they are.
 
-Every episode is reset with a seed of its own, made from the run's seed, the
-purpose and the episode's number: any one can be played again without the others,
-and no test episode is ever a training episode.
+Every reset has a seed of its own, made from the run's seed, the purpose and the
+reset's number: any episode of a single environment can be played again without
+the others, and no test episode is ever a training episode.
 """
 
 import csv
@@ -30,9 +30,9 @@ from minidqn.layers import Array
 TRAIN, TEST = 0, 1  # what an episode is for
 
 
-def episode_seed(seed: int, purpose: int, episode: int) -> int:
-    """The seed, 32 bits, of one episode of a run; purpose is TRAIN or TEST."""
-    return int(np.random.SeedSequence((seed, purpose, episode)).generate_state(1)[0])
+def episode_seed(seed: int, purpose: int, number: int) -> int:
+    """The seed, 32 bits, of one reset in a run; purpose is TRAIN or TEST."""
+    return int(np.random.SeedSequence((seed, purpose, number)).generate_state(1)[0])
 
 
 class Episode(NamedTuple):
@@ -76,7 +76,7 @@ class History:
             rows.writerows(self.episodes)
 
 
-Watcher = Callable[[DQN, History], bool | None]  # returning True stops the run
+Watcher = Callable[[DQN, History], object]  # returning True, or what counts as true, stops
 Finished = list[tuple[float, int]]  # return and length of each episode that a step ended
 
 
@@ -93,11 +93,14 @@ def train(
     """Let the agent live in `env` for `steps` more environment steps, and learn from them.
 
     `env` is one environment, or a vector of num_envs with NEXT_STEP autoreset: each
-    of its steps counts num_envs, less the lanes that were reset. A `history` that
-    is passed in is added to. `on_step` is called after every step, `on_episode`
-    after every finished episode. Raises TypeError or ValueError if the environment
-    does not fit the agent, or so few steps would leave no update at all.
+    of its steps counts num_envs, less the lanes that were reset, and the last one may
+    go a little beyond `steps`. A `history` that is passed in is added to. `on_step` is
+    called after every step, `on_episode` after every finished episode. Raises
+    ValueError if the environment does not fit the agent, or so few steps would leave
+    no update at all.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: expected 1 or more")
     _check_env(agent, env)
     last_step = agent.steps + steps
     if last_step < agent.config.learning_starts:
@@ -107,6 +110,7 @@ def train(
         )
     history = History() if history is None else history
     metrics: list[Metrics] = []  # since the last row of the history
+    shown = agent.steps  # by the progress bar
 
     with (
         threadpool_limits(1, user_api="blas"),  # at these sizes threads only cost
@@ -123,14 +127,15 @@ def train(
                 history.episodes.append(
                     Episode(agent.steps, episode_return, length, agent.epsilon, *means)
                 )
-                stop |= on_episode is not None and on_episode(agent, history) is True
-            stop |= on_step is not None and on_step(agent, history) is True
+                stop |= on_episode is not None and bool(on_episode(agent, history))
+            stop |= on_step is not None and bool(on_step(agent, history))
             stop |= agent.steps >= last_step
 
-            if stop or agent.steps - bar.n >= 200:  # more often would cost more than a step
+            if stop or agent.steps - shown >= 200:  # more often would cost more than a step
                 note = f"epsilon {agent.epsilon:.2f}, mean return {history.mean_return():.1f}"
                 bar.set_postfix_str(note, refresh=stop)
-                bar.update(agent.steps - bar.n)
+                bar.update(agent.steps - shown)
+                shown = agent.steps
             if stop:
                 break
     return history
@@ -139,7 +144,7 @@ def train(
 def _live_in_one(agent: DQN, env: gym.Env[Any, Any]) -> Iterator[Finished]:
     """Act and observe, episode after episode; pause after every step."""
     while True:
-        obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.episodes))
+        obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
         agent.begin(obs)
         episode_return, length, over = 0.0, 0, False
         while not over:
@@ -154,7 +159,7 @@ def _live_in_one(agent: DQN, env: gym.Env[Any, Any]) -> Iterator[Finished]:
 
 def _live_in_many(agent: DQN, env: VectorEnv[Any, Any, Any]) -> Iterator[Finished]:
     """The same in every lane at once: a lane that has ended is reset by its next step."""
-    obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.episodes))
+    obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
     agent.begin(obs)
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
     over = np.zeros(env.num_envs, bool)
@@ -190,7 +195,7 @@ def evaluate(agent: DQN, env: gym.Env[Any, Any], episodes: int = 100, seed: int 
 def stop_on_interrupt() -> Iterator[Watcher]:
     """A watcher for `train` that lets the first Ctrl-C end the run between two steps.
 
-    The second Ctrl-C is KeyboardInterrupt again.
+    The second Ctrl-C is KeyboardInterrupt again. For the main thread only, as signals are.
     """
     interrupted = False
     previous = signal.getsignal(signal.SIGINT)

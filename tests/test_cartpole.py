@@ -26,7 +26,7 @@ def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> Non
     hashes = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         animation = ["--no-animation"] if folder != "a" else []
-        run("--seed", seed, "--steps", 400, "--out", tmp_path / folder, *animation)
+        run("--seed", seed, "--steps", 1000, "--out", tmp_path / folder, *animation)
         files = FILES | {"before_after.gif"} if folder == "a" else FILES
         assert {path.name for path in (tmp_path / folder).iterdir()} == files
         summary = json.loads((tmp_path / folder / "summary.json").read_text())
@@ -34,7 +34,7 @@ def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> Non
     assert hashes[0] == hashes[1] != hashes[2]
 
     assert summary["env_id"] == "CartPole-v1"
-    assert (summary["seed"], summary["steps"], summary["eval_episodes"]) == (1, 400, 100)
+    assert (summary["seed"], summary["steps"], summary["eval_episodes"]) == (1, 1000, 100)
     assert summary["eval_mean"] == pytest.approx(np.mean(summary["eval_returns"]))
     assert summary["eval_min"] == min(summary["eval_returns"])
     assert load(tmp_path / "c" / "agent.safetensors").updates == summary["updates"] > 0

@@ -1,10 +1,13 @@
 """Checkpoints: the whole agent comes back, and nothing else is let in."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -37,7 +40,7 @@ def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(agent: DQN, tmp_path: P
     twin = load(path)
     assert twin.config == agent.config
     assert twin.observation_space == agent.observation_space
-    assert (twin.steps, twin.updates, twin.episodes) == (130, 10, 19)
+    assert (twin.steps, twin.updates, twin.resets) == (130, 10, 19)
     for each in (agent, twin):
         live(each, 50, seed=1)
     assert [agent.learn() for _ in range(10)] == [twin.learn() for _ in range(10)]
@@ -57,6 +60,46 @@ def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
         for name, array in agent.replay.arrays.items():
             np.testing.assert_array_equal(array, twin.replay.arrays[name])
         assert len(twin.replay) == len(agent.replay)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((), "float32"), ((2, 3, 4), "uint8")])
+def test_any_observation_shape_and_many_lanes(
+    shape: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    space = Box(0, 100, shape, np.dtype(dtype).type)
+    agent = DQN(space, Discrete(3), seed=7, num_envs=2)
+    rng = np.random.default_rng(0)
+    agent.begin(rng.integers(0, 100, (2, *shape)))
+    for _ in range(5):
+        obs = rng.integers(0, 100, (2, *shape))
+        agent.observe([0, 2], [1.0, 2.0], obs, [False, False], [False, False])
+    save(agent, tmp_path / "agent.safetensors")
+    twin = load(tmp_path / "agent.safetensors")
+    assert (twin.seed, twin.replay.lanes, twin.steps) == (7, 2, 10)
+    for name, array in agent.replay.arrays.items():
+        np.testing.assert_array_equal(array, twin.replay.arrays[name])
+    twin.observe([0, 0], [0.0, 0.0], obs, [False, False], [False, False])  # the stream is open
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(
+    agent: DQN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    before = path.read_bytes()
+    agent.learn()
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            save(agent, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    save(agent, path)
+    assert path.read_bytes() != before
 
 
 def test_every_truncated_file_is_refused(agent: DQN, tmp_path: Path) -> None:
@@ -98,9 +141,17 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
         load(rewritten(format=FORMAT + 1))
     with pytest.raises(CheckpointError, match="unexpected keyword argument 'gama'"):
         load(rewritten(config=about["config"] | {"gama": 0.9}))
-    with pytest.raises(CheckpointError, match=r"params has shape \(50,\).*expected \(46,\)"):
+    with pytest.raises(CheckpointError, match=r"layers .*: the network here has .*'Linear', 18"):
         load(rewritten(config=about["config"] | {"hidden": [5, 3]}))
-    with pytest.raises(CheckpointError, match="gamma is 7: expected 0 to 1"):
+    with pytest.raises(CheckpointError, match=r"MemoryError|OverflowError|ValueError"):
+        load(rewritten(config=about["config"] | {"buffer_size": 10**18}))
+    with pytest.raises(CheckpointError, match="an action in the replay buffer is not in 0 to 1"):
+        load(rewritten(arrays | {"replay_action": arrays["replay_action"] + 10}))
+    with pytest.raises(CheckpointError, match="replay_obs has shape"):
+        load(rewritten(replay_count=5))
+    with pytest.raises(CheckpointError, match="OverflowError"):
+        load(rewritten(rng=about["rng"] | {"state": {"state": 2**200, "inc": 1}}))
+    with pytest.raises(CheckpointError, match="gamma is 7.0: expected 0 to 1"):
         load(rewritten(config=about["config"] | {"gamma": 7}))
     with pytest.raises(CheckpointError, match=r"expected.*adam_m"):
         load(rewritten({name: array for name, array in arrays.items() if name != "adam_m"}))

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import minidqn
 
-PACKAGE = Path(minidqn.__file__).parent
+PACKAGE, ROOT = Path(minidqn.__file__).parent, Path(__file__).parent.parent
 
 
 def python(code: str, cwd: Path | None = None, **environment: str) -> str:
@@ -29,9 +31,18 @@ def test_importing_does_not_load_pyplot() -> None:
     assert not {"matplotlib.pyplot", "PIL.Image"} & set(loaded)
 
 
-def test_kernels_run_uncompiled() -> None:
-    code = "import numpy as np; from minidqn.targets import mean_max; print(mean_max(np.eye(3)))"
-    assert python(code, NUMBA_DISABLE_JIT="1") == "1.0\n"
+def test_the_agent_runs_uncompiled_and_learns_the_same() -> None:
+    code = """
+from minidqn.targets import mean_max
+from tests.test_agent import live, small_agent
+agent = small_agent(n_step=3, double=True)
+live(agent, 40)
+print(hasattr(mean_max, "py_func"), *[agent.learn().loss for _ in range(5)])
+"""
+    compiled, *losses = python(code, ROOT).split()
+    plain, *plain_losses = python(code, ROOT, NUMBA_DISABLE_JIT="1").split()
+    assert (compiled, plain) == ("True", "False")
+    assert [*map(float, losses)] == pytest.approx([*map(float, plain_losses)], rel=1e-4)
 
 
 def test_kernels_compile_where_no_cache_can_be_written(tmp_path: Path) -> None:

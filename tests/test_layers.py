@@ -56,7 +56,8 @@ def test_he_initialisation() -> None:
     layer = bound(Linear(400, 300))
     assert layer.W.std() == pytest.approx(np.sqrt(2 / 400), rel=0.01)
     assert abs(layer.W.mean()) < 0.001
-    assert not layer.b.any()
+    assert layer.b.std() == pytest.approx(1 / np.sqrt(400) / np.sqrt(3), rel=0.1)
+    assert 0.9 / np.sqrt(400) < abs(layer.b).max() <= 1 / np.sqrt(400)
     assert bound(Linear(400, 300, gain=0.1)).W.std() == pytest.approx(0.1 / 20, rel=0.01)
 
 

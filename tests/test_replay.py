@@ -194,7 +194,7 @@ def test_it_holds_exactly_its_capacity(steps: int) -> None:
 def test_every_transition_is_equally_likely() -> None:
     replay = filled(40, capacity=20, end_every=3)
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([replay.sample(20, rng).obs[:, 0] for _ in range(10_000)])
+    drawn = np.concatenate([replay.sample(20, rng, 1, 0.9).obs[:, 0] for _ in range(10_000)])
     numbers, counts = np.unique(drawn, return_counts=True)
 
     # The last 20 slots: of each episode's 3 steps and a bridge, all but the bridges.
@@ -207,9 +207,9 @@ def test_every_transition_is_equally_likely() -> None:
 def test_draws_do_not_repeat_themselves_and_follow_the_generator() -> None:
     replay = filled(10)
     rng, same = np.random.default_rng(3), np.random.default_rng(3)
-    first, second = replay.sample(8, rng), replay.sample(8, rng)
+    first, second = replay.sample(8, rng, 1, 0.9), replay.sample(8, rng, 1, 0.9)
     assert first.obs.tolist() != second.obs.tolist()
-    np.testing.assert_array_equal(first.obs, replay.sample(8, same).obs)
+    np.testing.assert_array_equal(first.obs, replay.sample(8, same, 1, 0.9).obs)
 
 
 def test_an_interrupted_episode_is_a_truncated_one() -> None:
@@ -274,9 +274,12 @@ GOOD: dict[str, Any] = {
         ({"action": 2}, "action 2: expected an integer from 0 to 1"),
         ({"action": -1}, "action -1: expected"),
         ({"action": 0.5}, "action 0.5: expected"),
+        ({"action": [1]}, r"action \[1\]: expected"),
+        ({"reward": None}, "reward None: expected"),
+        ({"terminated": [False, True]}, r"terminated \[False, True\], truncated False: expected"),
+        ({"truncated": np.nan}, "truncated nan: expected True or False"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_bad_data_is_refused_and_nothing_changes(bad: dict[str, Any], message: str) -> None:
     replay = Replay(10, (2,), np.float32, 2)
     replay.begin([1.0, 2.0])
@@ -308,7 +311,7 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(ValueError, match="call begin"):
         replay.add(**GOOD)
     with pytest.raises(ValueError, match="batch_size 1: expected 1 to the 0 steps"):
-        replay.sample(1, np.random.default_rng(0))
+        replay.sample(1, np.random.default_rng(0), 1, 0.9)
     replay.begin([0.0, 0.0])
     replay.add(**(GOOD | {"terminated": True}))
     with pytest.raises(ValueError, match="the episode has ended: reset"):
@@ -317,12 +320,37 @@ def test_misuse_is_refused() -> None:
         Replay(5, (2,), np.float32, 2, lanes=2)
 
 
-def test_a_vector_environment_that_ends_twice_is_refused() -> None:
-    replay = Replay(10, (1,), np.float32, 2, lanes=2)
-    replay.begin(np.zeros((2, 1)))
-    step = np.zeros(2, int), np.zeros(2), np.zeros((2, 1)), np.array([True, False])
-    replay.add(*step, np.zeros(2, bool))
-    with pytest.raises(ValueError, match="lane 0 ended twice: expected NEXT_STEP"):
-        replay.add(*step, np.zeros(2, bool))
-    with pytest.raises(ValueError, match="1 actions: expected one for each of 2 lanes"):
-        replay.add([0], [0.0], np.zeros((2, 1)), [False], [False])
+def test_bad_data_in_one_lane_changes_none() -> None:
+    replay = Replay(12, (1,), np.float32, 2, lanes=2)
+    zeros, flags = np.zeros((2, 1)), np.zeros(2, bool)
+    with pytest.raises(ValueError, match="observation is not finite"):
+        replay.begin([[0.0], [np.nan]])
+    assert not replay.begun
+    replay.begin(zeros)
+    replay.add([0, 1], [0.0, 0.0], zeros, [True, False], flags)
+    before = {name: array.copy() for name, array in replay.arrays.items()}
+    bad: list[tuple[tuple[Any, ...], str]] = [
+        (([0, 2], [0.0, 0.0], zeros, flags, flags), "action 2: expected"),
+        (([0, 1], [0.0, np.nan], zeros, flags, flags), "reward nan: expected"),
+        (([0, 1], [0.0, 0.0], [[0.0], [np.inf]], flags, flags), "observation is not finite"),
+        (([0, 1], [0.0, 0.0], zeros, [True, False], flags), "lane 0 ended twice: .*NEXT_STEP"),
+        (([0, 1], [0.0], zeros, flags, flags), r"has shape \(1,\): expected \(2,\)"),
+        ((0, [0.0, 0.0], zeros, flags, flags), r"has shape \(\): expected \(2,\)"),
+        (([0], [0.0], zeros[:1], [False], [False]), "expected one for each of 2 lanes"),
+    ]
+    for arguments, message in bad:
+        with pytest.raises(ValueError, match=message):
+            replay.add(*arguments)
+    for name, array in replay.arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+    assert replay.count == 1
+
+
+def test_integers_must_fit() -> None:
+    replay = Replay(10, (2,), np.uint8, 2)
+    replay.begin([0, 255])
+    with pytest.raises(ValueError, match=r"\[  0 256\] does not fit into uint8"):
+        replay.begin([0, 256])
+    with pytest.raises(ValueError, match="does not fit into uint8"):
+        replay.begin([0.0, 0.5])
+    assert replay.obs[0, 0].tolist() == [0, 255]

@@ -68,7 +68,6 @@ def test_one_environment_and_a_vector_of_one_give_the_same_bits() -> None:
     history = train(one, single, 150, progress=False)
     vector_history = train(many, vector, 150, progress=False)
     for name, array in one.replay.arrays.items():
-        # Only the bridges differ: there, the vector environment was given some action.
         np.testing.assert_array_equal(array, many.replay.arrays[name])
     np.testing.assert_array_equal(one.online.params, many.online.params)
     np.testing.assert_array_equal(history["episode_return"], vector_history["episode_return"])
@@ -79,6 +78,7 @@ def test_many_lanes_count_every_real_step() -> None:
     agent = agent_for(vector, num_envs=3)
     history = train(agent, vector, 300, progress=False)
     assert 300 <= agent.steps < 303
+    assert set(history["episode_return"]) <= {0.0, 1.0}
     assert agent.updates == agent.steps - 7
     assert 250 < history["length"].sum() <= agent.steps
     assert history["length"].max() <= 5
@@ -90,7 +90,7 @@ def test_watchers_stop_a_run() -> None:
     train(agent, env, 100, on_step=lambda agent, history: agent.steps == 20, progress=False)
     assert agent.steps == 20
     history = train(
-        agent, env, 100, on_episode=lambda agent, history: len(history) == 4, progress=False
+        agent, env, 100, on_episode=lambda a, h: h["step"].size >= np.int64(4), progress=False
     )
     assert len(history) == 4
 
@@ -104,7 +104,7 @@ def test_interrupt_stops_between_two_steps() -> None:
 
     with stop_on_interrupt() as interrupted:
 
-        def watch(agent: DQN, history: History) -> bool | None:
+        def watch(agent: DQN, history: History) -> object:
             if agent.steps == 30:
                 signal.raise_signal(signal.SIGINT)
             return interrupted(agent, history)
@@ -127,7 +127,7 @@ def test_evaluation_leaves_no_trace() -> None:
     for each in (agent, twin):
         each.learn()
     np.testing.assert_array_equal(agent.online.params, twin.online.params)
-    assert (agent.steps, agent.episodes) == (twin.steps, twin.episodes)
+    assert (agent.steps, agent.resets) == (twin.steps, twin.resets)
     assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
 
 
@@ -170,6 +170,9 @@ def test_the_same_seed_gives_the_same_run() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     env = chain()
     agent = agent_for(env)
+    for steps in (0, -5):
+        with pytest.raises(ValueError, match=f"steps is {steps}: expected 1 or more"):
+            train(agent, env, steps, progress=False)
     with pytest.raises(ValueError, match="steps is 7: expected more, for learning_starts is 8"):
         train(agent, env, 7, progress=False)
     with pytest.raises(ValueError, match=r"space is Box.*the agent was made for Box"):
@@ -184,3 +187,18 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(TypeError, match="evaluate plays in one environment at a time"):
         evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]
     assert agent.steps == 0
+
+
+def test_an_environment_that_returns_nan_leaves_the_agent_whole() -> None:
+    class Broken(TableEnv):
+        def step(self, action: int) -> Any:
+            obs, *rest = super().step(action)
+            self.total = getattr(self, "total", 0) + 1
+            return (obs * np.nan if self.total == 5 else obs, *rest)
+
+    env = Broken([[0], [0]], [[1.0], [1.0]])
+    agent = agent_for(env)
+    with pytest.raises(ValueError, match="observation is not finite"):
+        train(agent, env, 100, progress=False)
+    assert agent.steps == agent.replay.count == 4
+    assert np.isfinite(agent.replay.obs).all()
