@@ -24,22 +24,29 @@ TEST_EPISODES = 100
 
 
 def config_for(steps: int) -> DQNConfig:
-    """The choices that matter; the figures were tuned on seeds from 1000 up."""
+    """The choices that matter, tuned on seeds from 1000 up; all others are DQNConfig's."""
     return DQNConfig(
-        n_step=20,  # a fall is felt 20 steps back at once, not step by step
+        hidden=(64, 64),
+        # A cart that drifts off falls hundreds of steps later: look far ahead,
+        gamma=0.995,
+        # and let a fall be felt 40 steps back at once, instead of step by step.
+        n_step=40,
+        double=True,
         batch_size=128,
-        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0, so that the last policy is good
+        train_every=4,  # more experience for each update keeps the policy steady
+        learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is to be the good one
         tau=0.01,  # the target network follows slowly, a little after each update
         target_every=1,
         epsilon=LinearDecay(1.0, 0.1, steps // 10),
         learning_starts=200,
+        buffer_size=50_000,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Learn CartPole-v1 with minidqn.")
     parser.add_argument("--seed", type=int, default=0, help="0 by default")
-    parser.add_argument("--steps", type=int, default=20_000, help="environment steps to learn from")
+    parser.add_argument("--steps", type=int, default=40_000, help="environment steps to learn from")
     parser.add_argument("--out", type=Path, default=Path("runs/cartpole"), help="where files go")
     parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
     args = parser.parse_args()

@@ -58,8 +58,8 @@ class DQNConfig:
 
     # the regression
     gamma: float = 0.99  # discount for each step: rewards count for about 1 / (1 - gamma) steps
-    n_step: int = 1  # rewards summed up before bootstrapping
-    double: bool = False  # Double DQN: the online network picks the bootstrap action
+    n_step: int = 3  # rewards summed up before bootstrapping
+    double: bool = True  # Double DQN: the online network picks the bootstrap action
     huber_delta: float = 1.0  # errors beyond it count linearly; inf for (half) the squared error
     batch_size: int = 64  # transitions in an update
     learning_rate: Schedule = 1e-3  # Adam's; a number or a function of the step
@@ -72,8 +72,8 @@ class DQNConfig:
     gradient_steps: int = 1  # updates in a round
 
     # the target network: target += tau (online - target), every target_every updates
-    tau: float = 1.0  # 1 for a copy
-    target_every: int = 500
+    tau: float = 0.01  # 1 for a copy
+    target_every: int = 1
 
     # exploration
     epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)  # chance of a random action

@@ -60,6 +60,14 @@ def sum_rows(dy: Array, db: Array) -> None:
 
 
 @kernel
+def scale_and_shift(x: Array, scale: Array, shift: Array, y: Array) -> None:
+    """y = scale x + shift in every row, (B, I) and (I,)."""
+    for row in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            y[row, i] = scale[i] * x[row, i] + shift[i]
+
+
+@kernel
 def relu(x: Array, y: Array) -> None:
     """y = max(x, 0), entry by entry, (N,) to (N,); the real part decides, and NaN stays."""
     for i in range(x.size):
@@ -101,7 +109,7 @@ class Linear:
     def forward(self, x: Array, cache: Cache) -> Array:
         cache["x"] = x  # (B, I)
         y = reuse(cache, "y", (len(x), self.n_out), self.W.dtype)  # (B, O)
-        np.matmul(x, self.W, out=y)
+        np.dot(x, self.W, out=y)
         add_bias(y, self.b)
         return y
 
@@ -112,13 +120,13 @@ class Linear:
         sum_rows(dy, self.db)  # (O,)
 
         # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
-        np.matmul(x.T, dy, out=self.dW)  # (I, O)
+        np.dot(x.T, dy, out=self.dW)  # (I, O)
 
         # x_i enters every y_o with weight W_io, so dx_i = sum over O of W_io dy_o
         if not need_dx:
             return None
         dx = reuse(cache, "dx", x.shape, dy.dtype)  # (B, I)
-        np.matmul(dy, self.W.T, out=dx)
+        np.dot(dy, self.W.T, out=dx)
         return dx
 
 
@@ -173,8 +181,8 @@ class Normalize(Parameterless):
     def __init__(self, low: Array, high: Array) -> None:
         known = (low > -1e6) & (low < high) & (high < 1e6)
         low, high = np.where(known, low, -1.0), np.where(known, high, 1.0)
-        self.scale = 2.0 / (high - low)  # the observation's shape, as all here
-        self.shift = -0.5 * self.scale * (high + low)
+        self.scale = 2.0 / (high - low).reshape(-1)  # (I,)
+        self.shift = -0.5 * self.scale * (high + low).reshape(-1)  # (I,)
 
     def bind(self, params: Array, grads: Array) -> None:
         # nothing to learn; but here the network tells its dtype
@@ -182,9 +190,10 @@ class Normalize(Parameterless):
 
     def forward(self, x: Array, cache: Cache) -> Array:
         y = reuse(cache, "y", x.shape, self.scale.dtype)  # (B, ...)
-        np.multiply(x, self.scale, out=y)
-        y += self.shift
+        rows = (len(x), -1)
+        scale_and_shift(x.reshape(rows), self.scale, self.shift, y.reshape(rows))
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        return dy * self.scale  # y = scale x + shift, so dx = scale dy
+        # y_i = scale_i x_i + shift_i, so dx_i = scale_i dy_i
+        return (dy.reshape(len(dy), -1) * self.scale).reshape(dy.shape)

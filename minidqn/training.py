@@ -121,12 +121,12 @@ def train(
             metrics += [agent.learn() for _ in range(agent.updates_due)]
 
             stop = False
-            for episode_return, length in finished:
+            if finished:
                 means = np.mean(metrics, axis=0).tolist() if metrics else [math.nan] * 3
                 metrics.clear()
-                history.episodes.append(
-                    Episode(agent.steps, episode_return, length, agent.epsilon, *means)
-                )
+            for episode_return, length in finished:
+                row = Episode(agent.steps, episode_return, length, agent.epsilon, *means)
+                history.episodes.append(row)
                 stop |= on_episode is not None and bool(on_episode(agent, history))
             stop |= on_step is not None and bool(on_step(agent, history))
             stop |= agent.steps >= last_step

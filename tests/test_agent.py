@@ -21,6 +21,9 @@ def small_agent(seed: int = 0, n_actions: int = 2, **numbers: Any) -> DQN:
         "batch_size": 4,
         "learning_starts": 4,
         "buffer_size": 100,
+        "n_step": 1,
+        "double": False,
+        "tau": 1.0,
         "target_every": 5,
     }
     return DQN(SPACE, Discrete(n_actions), DQNConfig(**(defaults | numbers)), seed)

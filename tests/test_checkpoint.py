@@ -151,7 +151,7 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
         load(rewritten(replay_count=5))
     with pytest.raises(CheckpointError, match="OverflowError"):
         load(rewritten(rng=about["rng"] | {"state": {"state": 2**200, "inc": 1}}))
-    with pytest.raises(CheckpointError, match="gamma is 7.0: expected 0 to 1"):
+    with pytest.raises(CheckpointError, match=r"gamma is 7\.0: expected 0 to 1"):
         load(rewritten(config=about["config"] | {"gamma": 7}))
     with pytest.raises(CheckpointError, match=r"expected.*adam_m"):
         load(rewritten({name: array for name, array in arrays.items() if name != "adam_m"}))

@@ -16,8 +16,9 @@ def learned_q(env: TableEnv, steps: int, **numbers: Any) -> Any:
         epsilon=1.0,  # Q-learning is off-policy: acting at random, it learns to act well
         learning_rate=LinearDecay(3e-3, 0.0, steps),
         learning_starts=64,
+        tau=1.0,
         target_every=50,
-        **numbers,
+        **({"n_step": 1, "double": False} | numbers),
     )
     agent = DQN(env.observation_space, env.action_space, config)
     train(agent, env, steps, progress=False)
