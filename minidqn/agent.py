@@ -20,7 +20,7 @@ Letters: B batch, A actions.
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,24 +35,13 @@ from minidqn.replay import Replay, checked_obs
 from minidqn.schedules import LinearDecay, Schedule, known_values, value_at
 from minidqn.targets import double_td_targets, huber_loss, mean_max, td_targets
 
-COUNTS = (
-    "n_step",
-    "batch_size",
-    "buffer_size",
-    "learning_starts",
-    "train_every",
-    "gradient_steps",
-    "target_every",
-)
-NUMBERS = ("final_gain", "gamma", "huber_delta", "max_grad_norm", "tau")
-
 
 @dataclass(frozen=True, kw_only=True)
 class DQNConfig:
     """Every number of a run. Steps are environment steps, updates are calls of `learn`."""
 
     # the network: fully connected
-    normalize_obs: bool = True  # lay entries that the space bounds onto -1 to 1
+    normalize_obs: bool = False  # lay entries that the space bounds onto -1 to 1
     hidden: tuple[int, ...] = (64, 64)  # widths of the ReLU layers
     final_gain: float = 0.1  # scale of the last layer's weights: Q-values start near 0
 
@@ -92,11 +81,12 @@ class DQNConfig:
 
         convert("hidden", lambda widths: tuple(map(operator.index, widths)), "integers")
         check("hidden", all(width > 0 for width in self.hidden), "positive widths")
-        for name in COUNTS:
-            convert(name, operator.index, "an integer of 1 or more")
-            check(name, getattr(self, name) >= 1, "an integer of 1 or more")
-        for name in NUMBERS:
-            convert(name, float, "a number")
+        for field in fields(self):
+            if field.type is int:
+                convert(field.name, operator.index, "an integer of 1 or more")
+                check(field.name, getattr(self, field.name) >= 1, "an integer of 1 or more")
+            elif field.type is float:
+                convert(field.name, float, "a number")
         check("gamma", 0.0 <= self.gamma <= 1.0, "0 to 1")
         check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
         for name in ("final_gain", "huber_delta", "max_grad_norm"):

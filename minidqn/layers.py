@@ -174,8 +174,10 @@ class Normalize(Parameterless):
     """y = scale x + shift, which lays each entry's range, low to high, onto -1 to 1.
 
     A weight learns at the pace of its input: an angle of 0.2 beside a speed of 3 would
-    hardly be noticed, and bytes up to 255 would drown the rest. An entry without
-    bounds, or with bounds so wide that they say nothing, is left as it is.
+    hardly be noticed, and bytes up to 255 would drown the rest. It helps where the
+    bounds are near what is seen, as CartPole's angle; where they are far wider, as
+    Acrobot's speeds, it makes things worse. An entry without bounds, or with bounds
+    so wide that they say nothing, is left as it is.
     """
 
     def __init__(self, low: Array, high: Array) -> None:
