@@ -87,6 +87,8 @@ class DQNConfig:
                 check(field.name, getattr(self, field.name) >= 1, "an integer of 1 or more")
             elif field.type is float:
                 convert(field.name, float, "a number")
+            elif field.type is bool:
+                check(field.name, getattr(self, field.name) in (True, False), "True or False")
         check("gamma", 0.0 <= self.gamma <= 1.0, "0 to 1")
         check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
         for name in ("final_gain", "huber_delta", "max_grad_norm"):
@@ -137,8 +139,8 @@ class DQN:
             )
         self.config = c = config or DQNConfig()
         self.seed, num_envs = operator.index(seed), operator.index(num_envs)
-        if self.seed < 0:
-            raise ValueError(f"seed is {seed}: expected 0 or more")
+        if self.seed < 0 or num_envs < 1:
+            raise ValueError(f"seed {seed}, num_envs {num_envs}: expected 0 or more, 1 or more")
         if c.buffer_size // num_envs * num_envs < c.batch_size:
             raise ValueError(
                 f"buffer_size {c.buffer_size} over {num_envs} environments: expected room for a "

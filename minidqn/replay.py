@@ -228,7 +228,7 @@ class Replay:
         for lane, (a, r, end, cut) in enumerate(steps):
             if a not in range(self.n_actions):
                 raise ValueError(f"action {a}: expected an integer from 0 to {self.n_actions - 1}")
-            if not (isinstance(r, Real) and abs(float(r)) <= MAX_REWARD):
+            if not (isinstance(r, Real | np.ndarray) and abs(float(r)) <= MAX_REWARD):
                 raise ValueError(f"reward {r}: expected a finite number, as a float32")
             if end not in (True, False) or cut not in (True, False):
                 raise ValueError(f"terminated {end}, truncated {cut}: expected True or False")

@@ -271,6 +271,7 @@ def test_the_seed_settles_the_weights() -> None:
         ({"gamma": math.nan}, "gamma is nan: expected 0 to 1"),
         ({"n_step": 0}, "n_step is 0: expected an integer of 1 or more"),
         ({"n_step": 2.5}, "n_step is 2.5: expected an integer"),
+        ({"double": "no"}, "double is 'no': expected True or False"),
         ({"gamma": "high"}, "gamma is 'high': expected a number"),
         ({"hidden": 64}, "hidden is 64: expected integers"),
         ({"hidden": (8, 2.5)}, r"hidden is \(8, 2.5\): expected integers"),
@@ -339,5 +340,7 @@ def test_misuse_is_refused() -> None:
         DQN(SPACE, Discrete(2), network=lambda space, n: only)
     with pytest.raises(TypeError, match="a copy would detach the views"):
         copy.deepcopy(agent)
-    with pytest.raises(ValueError, match="seed is -1"):
+    with pytest.raises(ValueError, match="num_envs 0: expected 0 or more, 1 or more"):
+        DQN(SPACE, Discrete(2), num_envs=0)
+    with pytest.raises(ValueError, match="seed -1, num_envs 1: expected 0 or more"):
         small_agent(seed=-1)

@@ -301,7 +301,7 @@ def test_huge_but_finite_observations_are_fine() -> None:
 def test_numpy_scalars_and_integer_rewards_are_fine() -> None:
     replay = Replay(10, (2,), np.float32, 2)
     replay.begin(np.zeros(2))
-    replay.add(np.int64(1), np.int32(3), np.ones(2), np.bool_(False), np.bool_(True))
+    replay.add(np.int64(1), np.array(3), np.ones(2), np.bool_(False), np.bool_(True))
     assert replay.reward[0, 0] == 3.0
     assert replay.truncated[0, 0]
 
