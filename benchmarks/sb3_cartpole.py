@@ -1,11 +1,20 @@
 """Stable-Baselines3's DQN on CartPole-v1, with the settings that rl-baselines3-zoo tuned for it.
 
-Training alone, without any test after it. Needs benchmarks/requirements.txt.
+Trains on the seed given; with --test, then plays 100 greedy episodes and prints their
+mean return. Needs benchmarks/requirements.txt.
 """
 
-import sys
+import argparse
 
+import gymnasium as gym
 from stable_baselines3 import DQN
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+
+parser = argparse.ArgumentParser(description="Train SB3's DQN on CartPole-v1.")
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--test", action="store_true")
+args = parser.parse_args()
 
 model = DQN(
     "MlpPolicy",
@@ -21,6 +30,10 @@ model = DQN(
     exploration_fraction=0.16,
     exploration_final_eps=0.04,
     policy_kwargs={"net_arch": [256, 256]},
-    seed=int(sys.argv[1]) if len(sys.argv) > 1 else 0,
+    seed=args.seed,
 )
 model.learn(50_000)
+if args.test:
+    env = Monitor(gym.make("CartPole-v1"))
+    env.reset(seed=10_000 + args.seed)  # the episodes that follow are new ones
+    print(evaluate_policy(model, env, n_eval_episodes=100)[0])

@@ -45,7 +45,7 @@ def main() -> None:
         seconds(example)  # from here on the machine code is in its cache
         for round_ in tqdm(range(args.rounds)):
             fresh = str(Path(folder) / f"cache{round_}")
-            sb3 = [args.peers, str(ROOT / "benchmarks" / "sb3_cartpole.py"), str(round_)]
+            sb3 = [args.peers, str(ROOT / "benchmarks" / "sb3_cartpole.py"), "--seed", str(round_)]
             rows = {
                 "SB3, tuned 50,000 steps, training alone": seconds(sb3),
                 "examples/cartpole.py": seconds([*example, "--seed", str(round_)]),

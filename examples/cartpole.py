@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
     args = parser.parse_args()
     if args.seed < 0 or args.steps < 1000:
-        parser.error(f"--seed {args.seed} --steps {args.steps}: expected 0 or more, 1000 or more")
+        parser.error(f"--seed {args.seed} --steps {args.steps}: expected 0 up, and 1000 up")
     args.out.mkdir(parents=True, exist_ok=True)
 
     env = gym.make(ENV_ID)

@@ -89,10 +89,15 @@ class DQNConfig:
                 convert(field.name, float, "a number")
             elif field.type is bool:
                 check(field.name, getattr(self, field.name) in (True, False), "True or False")
+                convert(field.name, bool, "True or False")
+        for name in ("epsilon", "learning_rate"):
+            if not callable(getattr(self, name)):
+                convert(name, float, "a number or a function of the step")
         check("gamma", 0.0 <= self.gamma <= 1.0, "0 to 1")
         check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
         for name in ("final_gain", "huber_delta", "max_grad_norm"):
             check(name, getattr(self, name) > 0.0, "more than 0")
+        check("final_gain", self.final_gain < math.inf, "a finite number")
         epsilons, rates = known_values(self.epsilon), known_values(self.learning_rate)
         check("epsilon", all(0.0 <= e <= 1.0 for e in epsilons), "0 to 1")
         valid = all(0.0 <= rate < 1.0 for rate in rates) and rates[:1] != [0.0]
@@ -135,12 +140,15 @@ class DQN:
         if not isinstance(action_space, Discrete) or action_space.start != 0:
             raise TypeError(
                 f"action space {action_space}: expected Discrete(n) that starts at 0; "
-                "gymnasium.wrappers.DiscretizeAction makes one of a Box"
+                "gymnasium.wrappers.DiscretizeAction makes one of a Box; a vector environment "
+                "has it as single_action_space"
             )
         self.config = c = config or DQNConfig()
         self.seed, num_envs = operator.index(seed), operator.index(num_envs)
         if self.seed < 0 or num_envs < 1:
-            raise ValueError(f"seed {seed}, num_envs {num_envs}: expected 0 or more, 1 or more")
+            raise ValueError(
+                f"seed {seed}, num_envs {num_envs}: expected a seed of 0 or more and 1 or more envs"
+            )
         if c.buffer_size // num_envs * num_envs < c.batch_size:
             raise ValueError(
                 f"buffer_size {c.buffer_size} over {num_envs} environments: expected room for a "

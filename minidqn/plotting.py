@@ -39,7 +39,7 @@ def plot_learning_curve(
     solved_at: float | None = None,
     title: str = "",
 ) -> "Figure":
-    """Draw the return of every episode, first in training and then in the greedy test."""
+    """Draw the return of every episode, in training and then in the greedy test, to `path`."""
     from matplotlib.figure import Figure
 
     returns, tests = history["episode_return"], np.asarray(test_returns)
@@ -91,6 +91,8 @@ def animate(
     """
     from PIL import Image
 
+    if not seeds:
+        raise ValueError(f"seeds is {seeds!r}: expected one or more")
     if env.render_mode != "rgb_array":
         raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
     render_fps = env.metadata.get("render_fps", 50)

@@ -221,6 +221,8 @@ class Replay:
         x = self._lane_obs(next_obs)
         bare = np.ndim(next_obs) == len(self.obs_shape)
         parts = [action, reward, terminated, truncated]
+        if bare and any(isinstance(part, np.ndarray) and part.ndim for part in parts):
+            raise ValueError(f"{parts} beside one observation: expected one value each")
         steps = [parts] if bare else list(zip(*map(self._per_lane, parts), strict=True))
 
         last = (self.count - 1) % self.slots

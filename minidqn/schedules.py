@@ -23,11 +23,10 @@ class LinearDecay:
 
     start: float
     end: float
-    steps: int
+    steps: float
 
     def __post_init__(self) -> None:
-        if not self.steps > 0:
-            raise ValueError(f"steps is {self.steps!r}: expected more than 0")
+        _check(self, positive="steps")
 
     def __call__(self, step: int) -> float:
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
@@ -42,8 +41,7 @@ class ExponentialDecay:
     time_constant: float
 
     def __post_init__(self) -> None:
-        if not self.time_constant > 0:
-            raise ValueError(f"time_constant is {self.time_constant!r}: expected more than 0")
+        _check(self, positive="time_constant")
 
     def __call__(self, step: int) -> float:
         return self.end + (self.start - self.end) * math.exp(-step / self.time_constant)
@@ -54,3 +52,14 @@ def known_values(schedule: Schedule) -> list[float]:
     if isinstance(schedule, LinearDecay | ExponentialDecay):
         return [schedule.start, schedule.end]
     return [] if callable(schedule) else [schedule]
+
+
+def _check(decay: LinearDecay | ExponentialDecay, positive: str) -> None:
+    """Make every number of a decay a Python float, one of them positive, or raise ValueError."""
+    for name, value in vars(decay).copy().items():
+        try:
+            object.__setattr__(decay, name, float(value))
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is {value!r}: expected a number") from None
+    if not getattr(decay, positive) > 0:
+        raise ValueError(f"{positive} is {getattr(decay, positive)!r}: expected more than 0")

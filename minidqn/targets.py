@@ -1,8 +1,8 @@
 """What Q-learning regresses on, and the gradient of its loss.
 
 The optimal action values obey Bellman's equation: Q*(s, a) is the reward plus
-gamma times the best Q* of the next state. DQN reads the right-hand side off a
-frozen copy of the network and regresses the left-hand side on it:
+gamma times the best Q* of the next state. DQN reads the right-hand side off the
+target network, a copy that follows late, and regresses the left-hand side on it:
 
     y = R + discount * max_a Q_target(s', a)
     L = mean over the batch of huber(Q(s, a) - y)

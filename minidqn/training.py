@@ -7,7 +7,7 @@ there on. So both flags go to the agent as they are.
 
 Every reset has a seed of its own, made from the run's seed, the purpose and the
 reset's number: any episode of a single environment can be played again without
-the others, and no test episode is ever a training episode.
+the others, and tests are not played on the seeds of training.
 """
 
 import csv

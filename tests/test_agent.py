@@ -168,11 +168,10 @@ def test_clipping_metrics_and_squared_error() -> None:
     assert metrics[2].loss > 2 * metrics[1].loss
 
 
-def test_observations_are_normalised_unless_told_otherwise() -> None:
+def test_observations_are_normalised_only_when_asked() -> None:
     wide = Box(-10.0, 10.0, (3,), np.float32)
-    by_bounds, as_is = (
-        DQN(wide, Discrete(2), DQNConfig(normalize_obs=flag)) for flag in (True, False)
-    )
+    by_bounds = DQN(wide, Discrete(2), DQNConfig(normalize_obs=True))
+    as_is = DQN(wide, Discrete(2), DQNConfig())
     obs = np.array([5.0, -10.0, 1.0])
     np.testing.assert_allclose(by_bounds.q_values(obs), as_is.q_values(obs / 10), rtol=1e-5)
 
@@ -232,11 +231,8 @@ def test_updates_due_follow_the_absolute_step() -> None:
     due = []
     live(agent, 9)
     assert agent.updates_due == 0
-    for _ in range(9):  # steps 10 to 18; episodes end at 7 and 14
-        try:
-            agent.observe(0, 0.0, np.zeros(3), False, False)
-        except ValueError:
-            agent.begin(np.zeros(3))
+    for _ in range(9):  # steps 10 to 18
+        agent.observe(0, 0.0, np.zeros(3), False, False)
         due.append(agent.updates_due)
         for _ in range(due[-1]):
             agent.learn()
@@ -272,6 +268,9 @@ def test_the_seed_settles_the_weights() -> None:
         ({"n_step": 0}, "n_step is 0: expected an integer of 1 or more"),
         ({"n_step": 2.5}, "n_step is 2.5: expected an integer"),
         ({"double": "no"}, "double is 'no': expected True or False"),
+        ({"learning_rate": None}, "learning_rate is None: expected a number or a function"),
+        ({"epsilon": "x"}, "epsilon is 'x': expected a number or a function"),
+        ({"final_gain": math.inf}, "final_gain is inf: expected a finite number"),
         ({"gamma": "high"}, "gamma is 'high': expected a number"),
         ({"hidden": 64}, "hidden is 64: expected integers"),
         ({"hidden": (8, 2.5)}, r"hidden is \(8, 2.5\): expected integers"),
@@ -296,10 +295,18 @@ def test_numbers_out_of_range(numbers: dict[str, Any], message: str) -> None:
 
 
 def test_numpy_numbers_become_python_ones() -> None:
-    config = DQNConfig(n_step=np.int64(3), gamma=np.float32(0.5))  # type: ignore[arg-type]
-    assert type(config.n_step) is int
-    assert type(config.gamma) is float
-    assert type(DQN(SPACE, Discrete(2), config, seed=np.int64(3)).seed) is int  # type: ignore[arg-type]
+    end: Any = np.int64(100)
+    numbers: dict[str, Any] = {
+        "n_step": np.int64(3),
+        "gamma": np.float32(0.5),
+        "double": np.bool_(True),
+        "learning_rate": np.float32(0.001),
+        "epsilon": LinearDecay(1, 0, end),
+    }
+    seed: Any = np.int64(3)
+    agent = DQN(SPACE, Discrete(2), DQNConfig(**numbers), seed)
+    assert "np." not in repr(agent.config)
+    assert type(agent.seed) is int
 
 
 def test_an_unknown_number() -> None:
@@ -340,7 +347,7 @@ def test_misuse_is_refused() -> None:
         DQN(SPACE, Discrete(2), network=lambda space, n: only)
     with pytest.raises(TypeError, match="a copy would detach the views"):
         copy.deepcopy(agent)
-    with pytest.raises(ValueError, match="num_envs 0: expected 0 or more, 1 or more"):
+    with pytest.raises(ValueError, match="num_envs 0: expected a seed of 0 or more and 1"):
         DQN(SPACE, Discrete(2), num_envs=0)
-    with pytest.raises(ValueError, match="seed -1, num_envs 1: expected 0 or more"):
+    with pytest.raises(ValueError, match="seed -1, num_envs 1: expected a seed of 0 or more"):
         small_agent(seed=-1)

@@ -43,14 +43,23 @@ def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> Non
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one child process")
 def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
     arguments = ["--steps", "1000000", "--no-animation", "--out", str(tmp_path)]
-    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        progress = ""
-        while "mean return" not in progress:  # it has begun to learn
-            progress += process.stderr.read(1)
-        time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=120)
+    environment = os.environ | {"TQDM_DISABLE": ""}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stderr is not None
+            progress = ""
+            while "mean return" not in progress:
+                character = process.stderr.read(1)
+                assert character, progress  # else it ended before it had begun to learn
+                progress += character
+            time.sleep(1.0)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=120)
+        except BaseException:
+            process.kill()
+            raise
     assert process.returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == FILES
     steps = json.loads((tmp_path / "summary.json").read_text())["steps"]

@@ -14,13 +14,15 @@ PACKAGE, ROOT = Path(minidqn.__file__).parent, Path(__file__).parent.parent
 
 
 def python(code: str, cwd: Path | None = None, **environment: str) -> str:
+    numba = ("NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT")
+    clean = {name: value for name, value in os.environ.items() if name not in numba}
     finished = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         cwd=cwd,  # it comes first among the places that modules are looked for in
-        env=os.environ | environment,
+        env=clean | environment,
     )
     return finished.stdout
 

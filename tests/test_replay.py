@@ -275,6 +275,7 @@ GOOD: dict[str, Any] = {
         ({"action": -1}, "action -1: expected"),
         ({"action": 0.5}, "action 0.5: expected"),
         ({"action": [1]}, r"action \[1\]: expected"),
+        ({"action": np.array([1, 0])}, "beside one observation: expected one value each"),
         ({"reward": None}, "reward None: expected"),
         ({"terminated": [False, True]}, r"terminated \[False, True\], truncated False: expected"),
         ({"truncated": np.nan}, "truncated nan: expected True or False"),

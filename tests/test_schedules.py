@@ -24,5 +24,10 @@ def test_a_schedule_is_a_number_or_any_function() -> None:
 
 @pytest.mark.parametrize("decay", [LinearDecay, ExponentialDecay])
 def test_a_decay_needs_time(decay: type[LinearDecay | ExponentialDecay]) -> None:
-    with pytest.raises(ValueError, match="is 0: expected more than 0"):
+    with pytest.raises(ValueError, match=r"is 0\.0: expected more than 0"):
         decay(1.0, 0.1, 0)
+
+
+def test_a_decay_needs_numbers() -> None:
+    with pytest.raises(ValueError, match="steps is 'ten': expected a number"):
+        LinearDecay(1.0, 0.1, "ten")  # type: ignore[arg-type]

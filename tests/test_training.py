@@ -2,6 +2,7 @@
 
 import csv
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,18 @@ def test_watchers_stop_a_run() -> None:
     assert len(history) == 4
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Ctrl-C as a process in the foreground has it; one in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 def test_interrupt_stops_between_two_steps() -> None:
     env = chain()
     agent = agent_for(env)
-    # What a process in the foreground has; one in the background ignores Ctrl-C.
-    before = signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
 
     with stop_on_interrupt() as interrupted:
 
@@ -113,7 +120,7 @@ def test_interrupt_stops_between_two_steps() -> None:
         with pytest.raises(KeyboardInterrupt):  # the second one is as usual
             signal.raise_signal(signal.SIGINT)
     assert agent.steps == 30
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_evaluation_leaves_no_trace() -> None:
