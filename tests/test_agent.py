@@ -311,7 +311,7 @@ def test_numpy_numbers_become_python_ones() -> None:
 
 def test_an_unknown_number() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'gama'"):
-        DQNConfig(gama=0.9)  # type: ignore[call-arg]
+        DQNConfig(gama=0.9)  # type: ignore[call-arg]  # that is the test
 
 
 @pytest.mark.parametrize(

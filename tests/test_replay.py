@@ -21,7 +21,7 @@ class Everything(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self.first = True
 
-    def integers(self, n: Any, size: Any = None) -> Any:  # type: ignore[override]
+    def integers(self, n: Any, size: Any = None) -> Any:  # type: ignore[override]  # fewer arguments
         if self.first:
             self.first = False
             return np.arange(n)[:size]

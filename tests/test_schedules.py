@@ -30,4 +30,4 @@ def test_a_decay_needs_time(decay: type[LinearDecay | ExponentialDecay]) -> None
 
 def test_a_decay_needs_numbers() -> None:
     with pytest.raises(ValueError, match="steps is 'ten': expected a number"):
-        LinearDecay(1.0, 0.1, "ten")  # type: ignore[arg-type]
+        LinearDecay(1.0, 0.1, "ten")  # type: ignore[arg-type]  # that is the test

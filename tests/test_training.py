@@ -148,7 +148,7 @@ def test_every_episode_has_a_seed_of_its_own() -> None:
     assert len(set(seeds)) == len(seeds)
 
     class Recorder(gym.Wrapper[Any, Any, Any, Any]):
-        seen: list[int | None] = []  # noqa: RUF012
+        seen: list[int | None] = []  # noqa: RUF012 (one list is meant)
 
         def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
             self.seen.append(seed)
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"SAME_STEP.*expected .*NEXT_STEP"):
         train(agent, same_step, 100, progress=False)
     with pytest.raises(TypeError, match="evaluate plays in one environment at a time"):
-        evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]
+        evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]  # that is the test
     assert agent.steps == 0
 
 
