@@ -168,7 +168,7 @@ def _live_in_many(agent: DQN, env: VectorEnv[Any, Any, Any]) -> Iterator[Finishe
         action = nothing_to_decide if over.all() else agent.act(obs, agent.epsilon)
         obs, reward, terminated, truncated, _ = env.step(action)
         agent.observe(action, reward, obs, terminated, truncated)
-        returns += np.where(over, 0.0, reward)
+        returns += reward  # 0 from a lane that was reset
         lengths += ~over
         over = terminated | truncated
         yield [(float(returns[i]), int(lengths[i])) for i in np.flatnonzero(over)]

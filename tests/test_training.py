@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from minidqn import DQN, DQNConfig, History, evaluate, stop_on_interrupt, train
+from minidqn import DQN, DQNConfig, History, Metrics, evaluate, stop_on_interrupt, train
 from minidqn.training import TEST, TRAIN, episode_seed
 
 from .conftest import TableEnv
@@ -49,6 +49,24 @@ def test_steps_updates_and_history_add_up() -> None:
     train(agent, env, 50, history=history, progress=False)
     assert agent.steps == 150
     assert history["step"][-1] > 140
+
+
+def test_a_row_averages_the_updates_of_its_own_episode() -> None:
+    class Counting(DQN):
+        def learn(self) -> Metrics:
+            self.updates += 1
+            return Metrics(loss=self.updates, q=0.0, grad_norm=0.0)
+
+    env = chain()
+    agent = Counting(
+        env.observation_space, env.action_space, DQNConfig(batch_size=8, learning_starts=8)
+    )
+    history = train(agent, env, 60, progress=False)
+    ends = history["step"] - 7  # updates made by the end of each episode: they began at step 8
+    starts = ends - history["length"]
+    after = starts >= 0
+    np.testing.assert_allclose(history["loss"][after], (starts + ends + 1)[after] / 2)
+    assert after.sum() > 5
 
 
 def test_history_as_csv(tmp_path: Path) -> None:
