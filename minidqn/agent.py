@@ -246,7 +246,11 @@ class DQN:
         return max(rounds * c.gradient_steps - self.updates, 0)
 
     def learn(self) -> Metrics:
-        """One update of the online network, from one batch of the replay buffer."""
+        """One update of the online network, from one batch of the replay buffer.
+
+        Raises ValueError while fewer than batch_size steps are stored, and
+        FloatingPointError, with the parameters as they were, when the loss diverges.
+        """
         c = self.config
         batch = self.replay.sample(c.batch_size, self.rng, c.n_step, c.gamma)
 

@@ -39,7 +39,7 @@ def plot_learning_curve(
     solved_at: float | None = None,
     title: str = "",
 ) -> "Figure":
-    """Draw the return of every episode, in training and then in the greedy test, to `path`."""
+    """Draw the return of every episode, in training and then in the test, to `path`."""
     from matplotlib.figure import Figure
 
     returns, tests = history["episode_return"], np.asarray(test_returns)

@@ -164,8 +164,8 @@ def _live_in_many(agent: DQN, env: VectorEnv[Any, Any, Any]) -> Iterator[Finishe
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
     over = np.zeros(env.num_envs, bool)
     while True:
-        nothing_to_decide = np.zeros(env.num_envs, int)
-        action = nothing_to_decide if over.all() else agent.act(obs, agent.epsilon)
+        # While all lanes are reset nothing is decided, and so no random number drawn.
+        action = np.zeros(env.num_envs, int) if over.all() else agent.act(obs, agent.epsilon)
         obs, reward, terminated, truncated, _ = env.step(action)
         agent.observe(action, reward, obs, terminated, truncated)
         returns += reward  # 0 from a lane that was reset
