@@ -189,10 +189,9 @@ class DQN:
 
     def q_values(self, obs: ArrayLike) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
-        shape = self.observation_space.shape
-        x = checked_obs(obs, shape, self.replay.obs.dtype)
-        q = self.online.forward(x.reshape(-1, *shape), self._act_cache)  # (B, A)
-        return q[0].copy() if x.shape == shape else q.copy()
+        x = self._checked(obs)
+        q = self._q(x)  # (B, A)
+        return q[0].copy() if x.shape == self.observation_space.shape else q.copy()
 
     def act(self, obs: ArrayLike, epsilon: float = 0.0) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
@@ -202,18 +201,26 @@ class DQN:
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon is {epsilon!r}: expected 0 to 1")
-        if np.shape(obs) == self.observation_space.shape:
+        x = self._checked(obs)
+        if x.shape == self.observation_space.shape:
             # One draw decides both: given that u < epsilon, u / epsilon is uniform too.
             if epsilon > 0.0 and (u := self.rng.random()) < epsilon:
                 return min(int(u / epsilon * self.n_actions), self.n_actions - 1)
-            return int(self.q_values(obs).argmax())
-        actions = self.q_values(obs).argmax(axis=1)  # (B,)
+            return int(self._q(x).argmax())
+        actions = self._q(x).argmax(axis=1)  # (B,)
         if epsilon > 0.0:
             u_lanes = self.rng.random(len(actions))
             explore = u_lanes < epsilon
             random = (u_lanes[explore] / epsilon * self.n_actions).astype(np.int64)
             actions[explore] = np.minimum(random, self.n_actions - 1)
         return actions
+
+    def _checked(self, obs: ArrayLike) -> Array:
+        return checked_obs(obs, self.replay.obs_shape, self.replay.obs.dtype)
+
+    def _q(self, x: Array) -> Array:
+        """Q(s, .), (B, A), until the next call; x is one observation or a batch."""
+        return self.online.forward(x.reshape(-1, *self.replay.obs_shape), self._act_cache)
 
     def begin(self, obs: ArrayLike) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""

@@ -15,7 +15,7 @@ Forward leaves what backward will need in a `cache` that the caller hands to
 both. So a second forward pass, with another cache, cannot spoil the first one's
 gradients; and the arrays in a cache are used again by the next pass of the same
 batch size. What forward returns therefore belongs to the cache: copy it to
-keep it, and leave x alone until backward has run.
+keep it, and leave x alone until backward has run. Backward may use dy up.
 
 Letters: B batch, I inputs of a layer, O outputs.
 Source: Rumelhart, Hinton & Williams 1986, "Learning representations by
@@ -34,27 +34,34 @@ Array = NDArray[Any]
 Cache = dict[str, Array]  # one per layer and per use: what forward leaves for backward
 
 
-def reuse(cache: Cache, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """The array `name` of `cache`, allocated anew only when its shape has changed."""
+def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
+    """The array `name` of `cache`, (B, width), allocated anew when `like` has another B."""
     array = cache.get(name)
-    if array is None or array.shape != shape:
-        array = cache[name] = np.empty(shape, dtype)
+    if array is None or len(array) != len(like):
+        array = cache[name] = np.empty((len(like), width), like.dtype)
     return array
 
 
 @kernel
-def add_bias(y: Array, b: Array) -> None:
-    """y += b in every row, (B, O) and (O,)."""
+def add_bias(y: Array, b: Array, relu: bool) -> None:
+    """y += b in every row, (B, O) and (O,); then y = max(y, 0), with relu.
+
+    NaN stays, and of a complex number the real part decides.
+    """
     for row in range(y.shape[0]):
         for o in range(y.shape[1]):
-            y[row, o] += b[o]
+            z = y[row, o] + b[o]
+            y[row, o] = 0.0 if relu and z.real <= 0.0 else z
 
 
 @kernel
-def sum_rows(dy: Array, db: Array) -> None:
-    """db = the sum of dy over its rows, (B, O) to (O,)."""
+def bias_gradient(dy: Array, y: Array, db: Array, relu: bool) -> None:
+    """dy = 0 where relu left y = 0, (B, O); then db = the sum of dy over its rows, (O,)."""
     db[:] = 0.0
     for row in range(dy.shape[0]):
+        if relu:
+            for o in range(dy.shape[1]):
+                dy[row, o] = 0.0 if y[row, o] <= 0.0 else dy[row, o]
         for o in range(dy.shape[1]):
             db[o] += dy[row, o]
 
@@ -67,22 +74,11 @@ def scale_and_shift(x: Array, scale: Array, shift: Array, y: Array) -> None:
             y[row, i] = scale[i] * x[row, i] + shift[i]
 
 
-@kernel
-def relu(x: Array, y: Array) -> None:
-    """y = max(x, 0), entry by entry, (N,) to (N,); the real part decides, and NaN stays."""
-    for i in range(x.size):
-        y[i] = 0.0 if x[i].real <= 0.0 else x[i]
-
-
-@kernel
-def relu_backward(dy: Array, y: Array, dx: Array) -> None:
-    """dx = dy where y > 0, else 0, (N,)."""
-    for i in range(dy.size):
-        dx[i] = 0.0 if y[i] <= 0.0 else dy[i]
-
-
 class Linear:
-    """y = x W + b, a weighted sum of the inputs for each output.
+    """y = x W + b, a weighted sum of the inputs for each output; with relu, y = max(y, 0).
+
+    Without the ReLU between them, two linear layers would be one linear layer. It is
+    part of the layer because one pass over y then does for both.
 
     The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the variance of
     the signal from layer to layer when a ReLU halves it after each (He et al.
@@ -91,8 +87,10 @@ class Linear:
     task it pays to spread them, so here they are uniform up to gain / sqrt(2 I).
     """
 
-    def __init__(self, n_in: int, n_out: int, gain: float = math.sqrt(2.0)) -> None:
-        self.n_in, self.n_out, self.gain = n_in, n_out, gain
+    def __init__(
+        self, n_in: int, n_out: int, relu: bool = False, gain: float = math.sqrt(2.0)
+    ) -> None:
+        self.n_in, self.n_out, self.relu, self.gain = n_in, n_out, relu, gain
         self.size = n_in * n_out + n_out
 
     def bind(self, params: Array, grads: Array) -> None:
@@ -108,16 +106,19 @@ class Linear:
 
     def forward(self, x: Array, cache: Cache) -> Array:
         cache["x"] = x  # (B, I)
-        y = reuse(cache, "y", (len(x), self.n_out), self.W.dtype)  # (B, O)
+        y = reuse(cache, "y", x, self.n_out)  # (B, O)
         np.dot(x, self.W, out=y)
-        add_bias(y, self.b)
+        add_bias(y, self.b, self.relu)
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        x = cache["x"]  # (B, I)
+        """Overwrites dy with the gradient below the ReLU."""
+        x, y = cache["x"], cache["y"]  # (B, I), (B, O)
 
-        # y_o = ... + b_o, for every row of the batch, so db_o = sum over B of dy_o
-        sum_rows(dy, self.db)  # (O,)
+        # dy/dz of y = max(z, 0) is 1 where z > 0 and 0 where z < 0. At the kink itself
+        # any value between is a subgradient; like everyone, we take 0. And z_o = ... + b_o
+        # in every row of the batch, so db_o = sum over B of dy_o.
+        bias_gradient(dy, y, self.db, self.relu)  # (O,)
 
         # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
         np.dot(x.T, dy, out=self.dW)  # (I, O)
@@ -125,7 +126,7 @@ class Linear:
         # x_i enters every y_o with weight W_io, so dx_i = sum over O of W_io dy_o
         if not need_dx:
             return None
-        dx = reuse(cache, "dx", x.shape, dy.dtype)  # (B, I)
+        dx = reuse(cache, "dx", dy, self.n_in)  # (B, I)
         np.dot(dy, self.W.T, out=dx)
         return dx
 
@@ -140,23 +141,6 @@ class Parameterless:
 
     def initialize(self, rng: np.random.Generator) -> None:
         pass
-
-
-class ReLU(Parameterless):
-    """y = max(x, 0): without it, a stack of linear layers would be one linear layer."""
-
-    def forward(self, x: Array, cache: Cache) -> Array:
-        y = reuse(cache, "y", x.shape, x.dtype)
-        relu(x.reshape(-1), y.reshape(-1))
-        return y
-
-    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        # dy/dx is 1 where x > 0 and 0 where x < 0. At the kink itself any value
-        # between is a subgradient; like everyone, we take 0.
-        y = cache["y"]
-        dx = reuse(cache, "dx", y.shape, dy.dtype)
-        relu_backward(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
-        return dx
 
 
 class Flatten(Parameterless):
@@ -191,11 +175,10 @@ class Normalize(Parameterless):
         self.scale, self.shift = self.scale.astype(params.dtype), self.shift.astype(params.dtype)
 
     def forward(self, x: Array, cache: Cache) -> Array:
-        y = reuse(cache, "y", x.shape, self.scale.dtype)  # (B, ...)
-        rows = (len(x), -1)
-        scale_and_shift(x.reshape(rows), self.scale, self.shift, y.reshape(rows))
+        y = reuse(cache, "y", x, len(self.scale))  # (B, I)
+        scale_and_shift(x, self.scale, self.shift, y)
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
         # y_i = scale_i x_i + shift_i, so dx_i = scale_i dy_i
-        return (dy.reshape(len(dy), -1) * self.scale).reshape(dy.shape)
+        return dy * self.scale  # (B, I)

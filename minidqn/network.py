@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidqn.layers import Array, Cache, Flatten, Linear, Normalize, ReLU
+from minidqn.layers import Array, Cache, Flatten, Linear, Normalize
 
 
 class Layer(Protocol):
@@ -51,6 +51,8 @@ class Network:
             stretch = slice(start, start + layer.size)
             layer.bind(self.params[stretch], self.grads[stretch])
             start += layer.size
+        # below the first layer with parameters nobody needs a gradient
+        self.first = next((i for i, layer in enumerate(self.layers) if layer.size), 0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         for layer in self.layers:
@@ -62,22 +64,21 @@ class Network:
 
     def forward(self, x: Array, cache: list[Cache] | None = None) -> Array:
         """Outputs for a batch: (B, ...) to (B, A). With a cache, the result lives in it."""
-        h = x.astype(self.params.dtype, copy=False)
-        for layer, layer_cache in zip(self.layers, cache or self.cache(), strict=True):
-            h = layer.forward(h, layer_cache)
+        h = x if x.dtype == self.params.dtype else x.astype(self.params.dtype)
+        cache = cache or self.cache()
+        for i, layer in enumerate(self.layers):
+            h = layer.forward(h, cache[i])
         return h
 
     def backward(self, dy: Array, cache: list[Cache]) -> None:
         """Set `grads` from dy = dL/dy, (B, A), for the forward pass that filled `cache`.
 
-        The gradients overwrite the last ones: nothing accumulates. Below the first
-        layer with parameters nobody needs a gradient, so none is computed.
+        The gradients overwrite the last ones: nothing accumulates.
         """
         dh: Array | None = dy
-        for i in reversed(range(len(self.layers))):
-            if dh is not None:
-                need_dx = any(layer.size for layer in self.layers[:i])
-                dh = self.layers[i].backward(dh, cache[i], need_dx)
+        for i in range(len(self.layers) - 1, self.first - 1, -1):
+            assert dh is not None  # each layer but the first one was asked for it
+            dh = self.layers[i].backward(dh, cache[i], i > self.first)
 
     def __reduce__(self) -> Any:
         raise TypeError("a copy would detach the views: build a second network, set its params[:]")
@@ -98,13 +99,13 @@ def mlp(
     the low and high of each entry, observations are normalised first.
     """
     layers: list[Layer] = []
-    if bounds is not None:
-        layers.append(Normalize(*bounds))
     if len(obs_shape) != 1:
         layers.append(Flatten())
+    if bounds is not None:
+        layers.append(Normalize(*bounds))
     width = math.prod(obs_shape)
     for n_out in hidden:
-        layers += [Linear(width, n_out), ReLU()]
+        layers.append(Linear(width, n_out, relu=True))
         width = n_out
-    layers.append(Linear(width, n_actions, final_gain))
+    layers.append(Linear(width, n_actions, gain=final_gain))
     return Network(layers, dtype)

@@ -31,8 +31,6 @@ reinforcement learning, planning and teaching", for replay; Sutton & Barto 2018,
 section 7.1, for n-step returns.
 """
 
-import math
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +50,15 @@ class Batch(NamedTuple):
     next_obs: Array  # (B, ...) where to bootstrap from
 
 
+@kernel
+def all_finite(x: Array) -> bool:
+    """Whether x, of any shape, holds neither NaN nor inf."""
+    finite = True
+    for entry in x.flat:
+        finite &= np.isfinite(entry)
+    return finite
+
+
 def checked_obs(obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """`obs` as an array of `dtype`, if it is one finite observation or a batch, (B, ...).
 
@@ -68,74 +75,78 @@ def checked_obs(obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
             given, x = x, x.astype(dtype)
         if dtype.kind != "f" and (x != given).any():
             raise ValueError(f"observation {given} does not fit into {dtype}")
-    # x . x is the fastest way to see a NaN or inf; it may overflow, so look again
-    if x.dtype.kind == "f" and not math.isfinite(np.vdot(x, x)) and not np.isfinite(x).all():
+    if dtype.kind == "f" and not all_finite(x):
         raise ValueError(f"observation is not finite: {x}")
     return x
 
 
 @kernel
-def ended_before(i: int, lanes: int, terminated: Array, truncated: Array) -> bool:
-    """Whether flat slot i is a bridge: whether the slot before it, in its lane, ended.
-
-    The slot before the oldest one is the head, whose flags still are those of the
-    step that the head has yet to overwrite: exactly the one that is asked for.
-    """
-    before = i - lanes  # -1 wraps around, as in any array
-    return bool(terminated[before] or truncated[before])
-
-
-@kernel
-def keep_starts(
-    draws: Array,  # ages in [0, stored * lanes), 0 the oldest
-    oldest: int,  # the flat slot of age 0
+def draw_transitions(
+    uniforms: Array,  # random numbers in [0, 1)
+    found: int,  # rows of the batch that are filled already
+    count: int,  # slots completed since the start
     lanes: int,
-    terminated: Array,  # flat, (slots * lanes,), like all arrays of the ring below
-    truncated: Array,
-    starts: Array,  # (B,), filled from `found` on
-    found: int,
-) -> int:
-    """Turn ages into flat slots, pass over the bridges; return how many starts there are now."""
-    for age in draws:
-        i = (oldest + age) % len(terminated)
-        if not ended_before(i, lanes, terminated, truncated):
-            starts[found] = i
-            found += 1
-    return found
-
-
-@kernel
-def n_step_returns(
-    starts: Array,  # (B,) flat slots
-    head: int,  # the slot whose action is not chosen yet, 0 to slots - 1
-    lanes: int,
-    rewards: Array,
-    terminated: Array,
-    truncated: Array,
     n: int,
     gamma: float,
-) -> tuple[Array, Array, Array]:
-    """Walk forward from each start: R, its discount, and the flat slot to bootstrap from."""
-    returns = np.empty(len(starts), np.float32)
-    discounts = np.empty(len(starts), np.float32)
-    ends = np.empty(len(starts), np.int64)
-    for b in range(len(starts)):
-        i = starts[b]
-        head_of_lane = head * lanes + i % lanes
-        total, discount = 0.0, 1.0
+    obs: Array,  # the ring, flat: (slots * lanes, D), and (slots * lanes,) the others
+    action: Array,
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    obs_out: Array,  # the batch: (B, D), and (B,) the others
+    actions: Array,
+    returns: Array,
+    discounts: Array,
+    next_obs: Array,
+) -> int:
+    """Fill a row of the batch for each number that hits a transition; return the rows so far."""
+    slots = len(action) // lanes
+    stored = min(count, slots - 1) * lanes
+    oldest = max(count - slots + 1, 0) % slots * lanes
+    unfair = 2**32 % stored
+    for uniform in uniforms:
+        if found == len(actions):
+            break
+
+        # The number times `stored`, rounded down, is an age; 0 is the oldest. Rounding
+        # makes some ages likelier by 2^-32, unless their first few hits are passed over
+        # (Lemire 2019, "Fast random integer generation in an interval").
+        product = np.int64(uniform * 2.0**32) * stored
+        age = product >> 32
+        if product & (2**32 - 1) < unfair:
+            continue
+        start = oldest + age
+        if start >= len(action):
+            start -= len(action)
+
+        # A slot is a bridge if the one before it, in its lane, ended. The slot before the
+        # oldest is the head, whose flags still are those of the step that it has yet to
+        # overwrite: exactly the ones asked for. (-1 wraps around, as in any array.)
+        before = start - lanes
+        if terminated[before] or truncated[before]:
+            continue
+
+        # walk forward
+        total, discount, i = 0.0, 1.0, start
         for _ in range(n):
-            total += discount * rewards[i]
+            total += discount * reward[i]
             discount *= gamma
             if terminated[i]:
                 discount = 0.0
             over = terminated[i] or truncated[i]
+            age += lanes
             i += lanes
-            if i >= len(rewards):
-                i -= len(rewards)
-            if over or i == head_of_lane:
+            if i >= len(action):
+                i -= len(action)
+            if over or age >= stored:  # the end of the episode, or the head
                 break
-        returns[b], discounts[b], ends[b] = total, discount, i
-    return returns, discounts, ends
+
+        actions[found], returns[found], discounts[found] = action[start], total, discount
+        for d in range(obs.shape[1]):
+            obs_out[found, d] = obs[start, d]
+            next_obs[found, d] = obs[i, d]
+        found += 1
+    return found
 
 
 class Replay:
@@ -167,6 +178,13 @@ class Replay:
         self.reward = np.zeros((slots, lanes), np.float32)
         self.terminated = np.zeros((slots, lanes), np.bool_)
         self.truncated = np.zeros((slots, lanes), np.bool_)
+        self.flat: tuple[Array, Array, Array, Array, Array] = (  # views
+            self.obs.reshape(slots * lanes, -1),
+            self.action.reshape(-1),
+            self.reward.reshape(-1),
+            self.terminated.reshape(-1),
+            self.truncated.reshape(-1),
+        )
         self.count = 0  # slots completed since the start; the head is slot count % slots
         self.begun = False
 
@@ -191,14 +209,18 @@ class Replay:
         An episode that was still going on counts as truncated: its last observation
         stays, as a bridge.
         """
-        x = self._lane_obs(obs)
+        x = checked_obs(obs, self.obs_shape, self.obs.dtype)
+        if x.size != self.obs[0].size:
+            raise ValueError(self._expected_lanes(x))
         # Where the slot before the last one ended an episode, the last is a bridge and the
         # head a first observation already, which x replaces: so it is after a begin.
         last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
         if self.count and not (self.terminated[before] | self.truncated[before]).all():
             self.truncated[last] |= ~self.terminated[last]
-            self._write(0, 0.0, x, False, False)  # the bridge, and x behind it
-        self.obs[self.count % self.slots] = x
+            for part in (self.action, self.reward, self.terminated, self.truncated):
+                part[self.count % self.slots] = 0  # the bridge; x goes behind it
+            self.count += 1
+        self.obs[self.count % self.slots] = x.reshape(self.obs[0].shape)
         self.begun = True
 
     def add(
@@ -217,31 +239,24 @@ class Replay:
         is ignored, the slot is that lane's bridge, and no lane ends in it.
         """
         if not self.begun:
-            raise ValueError("no stream is open: call begin(obs) with what reset() returned")
-        x = self._lane_obs(next_obs)
-        bare = np.ndim(next_obs) == len(self.obs_shape)
-        parts = [action, reward, terminated, truncated]
-        if bare and any(isinstance(part, np.ndarray) and part.ndim for part in parts):
-            raise ValueError(f"{parts} beside one observation: expected one value each")
-        steps = [parts] if bare else list(zip(*map(self._per_lane, parts), strict=True))
+            raise ValueError("no episode is going on: reset, then call begin(obs)")
+        x = checked_obs(next_obs, self.obs_shape, self.obs.dtype)
+        lane: int | slice
+        if x.shape == self.obs_shape and self.lanes == 1:
+            lane, stepped = 0, 1
+            self._check_step(action, reward, terminated, truncated)
+            self.begun = not (terminated or truncated)
+        else:
+            lane, stepped = slice(None), self._check_steps(x, action, reward, terminated, truncated)
 
-        last = (self.count - 1) % self.slots
-        stepped = 0
-        for lane, (a, r, end, cut) in enumerate(steps):
-            if a not in range(self.n_actions):
-                raise ValueError(f"action {a}: expected an integer from 0 to {self.n_actions - 1}")
-            if not (isinstance(r, Real | np.ndarray) and abs(float(r)) <= MAX_REWARD):
-                raise ValueError(f"reward {r}: expected a finite number, as a float32")
-            if end not in (True, False) or cut not in (True, False):
-                raise ValueError(f"terminated {end}, truncated {cut}: expected True or False")
-            if not (self.terminated[last, lane] or self.truncated[last, lane]):
-                stepped += 1
-            elif bare:
-                raise ValueError("the episode has ended: reset, then call begin(obs)")
-            elif end or cut:
-                raise ValueError(f"lane {lane} ended twice: expected NEXT_STEP autoreset")
-
-        self._write(action, reward, x, terminated, truncated)
+        # complete the head, and open the next slot with the observation that followed
+        slot = self.count % self.slots
+        self.action[slot, lane] = action
+        self.reward[slot, lane] = reward
+        self.terminated[slot, lane] = terminated
+        self.truncated[slot, lane] = truncated
+        self.count += 1
+        self.obs[self.count % self.slots, lane] = x
         return stepped
 
     def sample(self, batch_size: int, rng: np.random.Generator, n_step: int, gamma: float) -> Batch:
@@ -251,58 +266,66 @@ class Replay:
         """
         if not 0 < batch_size <= len(self):
             raise ValueError(f"batch_size {batch_size}: expected 1 to the {len(self)} steps stored")
-        terminated, truncated = self.terminated.reshape(-1), self.truncated.reshape(-1)
-        oldest = max(self.count - self.slots + 1, 0) % self.slots * self.lanes
-        starts = np.empty(batch_size, np.int64)
+        batch = Batch(
+            np.empty((batch_size, *self.obs_shape), self.obs.dtype),
+            np.empty(batch_size, np.int32),
+            np.empty(batch_size, np.float32),
+            np.empty(batch_size, np.float32),
+            np.empty((batch_size, *self.obs_shape), self.obs.dtype),
+        )
+        flat = [array.reshape(batch_size, -1) for array in (batch.obs, batch.next_obs)]
         found = 0
         while found < batch_size:
-            draws = rng.integers(len(self), size=batch_size - found)
-            found = keep_starts(draws, oldest, self.lanes, terminated, truncated, starts, found)
-
-        head = self.count % self.slots
-        rewards = self.reward.reshape(-1)
-        returns, discounts, ends = n_step_returns(
-            starts, head, self.lanes, rewards, terminated, truncated, n_step, gamma
-        )
-        obs = self.obs.reshape(-1, *self.obs_shape)
-        return Batch(
-            obs.take(starts, axis=0),
-            self.action.take(starts),
-            returns,
-            discounts,
-            obs.take(ends, axis=0),
-        )
-
-    def _write(
-        self,
-        action: ArrayLike,
-        reward: ArrayLike,
-        next_obs: Array,
-        terminated: ArrayLike,
-        truncated: ArrayLike,
-    ) -> None:
-        """Complete the head, and open the next slot with the observation that followed."""
-        slot = self.count % self.slots
-        self.action[slot] = action
-        self.reward[slot] = reward
-        self.terminated[slot] = terminated
-        self.truncated[slot] = truncated
-        self.count += 1
-        self.obs[self.count % self.slots] = next_obs
-
-    def _lane_obs(self, obs: ArrayLike) -> Array:
-        """`obs` with its lanes in front: (lanes, ...)."""
-        x = checked_obs(obs, self.obs_shape, self.obs.dtype)
-        if x.size != self.obs[0].size:
-            raise ValueError(
-                f"observation has shape {x.shape}: expected one for each of {self.lanes} lanes"
+            uniforms = rng.random(2 * (batch_size - found))  # some will hit a bridge
+            found = draw_transitions(
+                uniforms,
+                found,
+                self.count,
+                self.lanes,
+                n_step,
+                gamma,
+                *self.flat,
+                flat[0],
+                batch.actions,
+                batch.returns,
+                batch.discounts,
+                flat[1],
             )
-        return x.reshape(self.obs[0].shape)
+        return batch
 
-    def _per_lane(self, part: ArrayLike) -> list[Any]:
-        """The values of one argument of `add`, lane by lane."""
-        x = np.asarray(part)
-        if x.shape != (self.lanes,):
-            raise ValueError(f"{x} has shape {x.shape}: expected ({self.lanes},), one a lane")
-        values: list[Any] = x.tolist()
-        return values
+    def _check_step(self, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
+        """Raise ValueError unless this is what one environment's step may give."""
+        wrong = ""
+        try:
+            if action not in range(self.n_actions):
+                wrong = f"action {action}: expected an integer from 0 to {self.n_actions - 1}"
+            elif not -MAX_REWARD <= reward <= MAX_REWARD:
+                wrong = f"reward {reward}: expected a finite number, as a float32"
+            elif terminated not in (True, False) or truncated not in (True, False):
+                wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
+        except (TypeError, ValueError):  # not a number, or several
+            step = action, reward, terminated, truncated
+            wrong = f"action, reward, terminated, truncated {step}: expected one number each"
+        if wrong:
+            raise ValueError(wrong)
+
+    def _check_steps(self, x: Array, *parts: Any) -> int:
+        """The same for every lane, with x (lanes, ...); return how many did not just reset."""
+        if x.shape != self.obs.shape[1:]:
+            raise ValueError(self._expected_lanes(x))
+        for part in parts:
+            if np.shape(part) != (self.lanes,):
+                raise ValueError(
+                    f"{part} has shape {np.shape(part)}: expected ({self.lanes},), one a lane"
+                )
+        last = (self.count - 1) % self.slots
+        ended = self.terminated[last] | self.truncated[last]  # (lanes,)
+        steps = zip(*(np.asarray(part).tolist() for part in parts), strict=True)
+        for lane, (action, reward, terminated, truncated) in enumerate(steps):
+            self._check_step(action, reward, terminated, truncated)
+            if ended[lane] and (terminated or truncated):
+                raise ValueError(f"lane {lane} ended twice: expected NEXT_STEP autoreset")
+        return self.lanes - int(ended.sum())
+
+    def _expected_lanes(self, x: Array) -> str:
+        return f"observation has shape {x.shape}: expected one for each of {self.lanes} lanes"

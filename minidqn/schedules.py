@@ -29,7 +29,9 @@ class LinearDecay:
         _check(self, positive="steps")
 
     def __call__(self, step: int) -> float:
-        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+        if step >= self.steps:
+            return self.end
+        return self.start + (self.end - self.start) * (step / self.steps)
 
 
 @dataclass(frozen=True)

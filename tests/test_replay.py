@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from minidqn.layers import Array
-from minidqn.replay import Batch, Replay, keep_starts, n_step_returns
+from minidqn.replay import Batch, Replay, draw_transitions
 
 from .conftest import plain
 
 
 class Everything(np.random.Generator):
-    """A generator whose first draw is 0, 1, 2, ...: each slot once."""
+    """A generator whose first draw hits each of `stored` slots once, from the oldest on."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored: int) -> None:
         super().__init__(np.random.PCG64(0))
-        self.first = True
+        self.uniforms = (np.arange(stored) + 0.5) / stored
 
-    def integers(self, n: Any, size: Any = None) -> Any:  # type: ignore[override]  # fewer arguments
-        if self.first:
-            self.first = False
-            return np.arange(n)[:size]
-        return super().integers(n, size=size)
+    def random(self, size: Any = None) -> Any:  # type: ignore[override]  # fewer arguments
+        draws = super().random(size)
+        draws[: len(self.uniforms)] = self.uniforms
+        self.uniforms = self.uniforms[:0]
+        return draws
 
 
 def draw_all(replay: Replay, n_valid: int, n_step: int = 1, gamma: float = 0.5) -> Batch:
     """Every transition that can be drawn, from oldest to newest, each once."""
-    batch = replay.sample(len(replay), Everything(), n_step, gamma)
+    batch = replay.sample(len(replay), Everything(len(replay)), n_step, gamma)
     return Batch(*(part[:n_valid] for part in batch))
 
 
@@ -225,21 +225,40 @@ def test_an_interrupted_episode_is_a_truncated_one() -> None:
     np.testing.assert_array_equal(batch.discounts, [0.5, 0.5])
 
 
-def test_kernels_agree_with_their_plain_python() -> None:
+def test_the_kernel_agrees_with_its_plain_python() -> None:
     replay = filled(30, capacity=12, end_every=4)
-    flat = replay.reward.reshape(-1), replay.terminated.reshape(-1), replay.truncated.reshape(-1)
-    oldest = (replay.count - 12) % replay.slots
-    found = []
-    for function in (keep_starts, plain(keep_starts)):
-        starts = np.zeros(12, np.int64)
-        n = function(np.arange(12), oldest, 1, flat[1], flat[2], starts, 0)
-        found.append(starts[:n])
-    np.testing.assert_array_equal(found[0], found[1])
-    arguments = found[0], replay.count % replay.slots, 1, *flat, 3, 0.9
-    for compiled, python in zip(
-        n_step_returns(*arguments), plain(n_step_returns)(*arguments), strict=True
-    ):
+    uniforms = np.random.default_rng(0).random(40)
+    batches = []
+    for function in (draw_transitions, plain(draw_transitions)):
+        batch = [np.zeros((30, 1), np.float32), np.zeros(30, np.int32)]
+        batch += [np.zeros(30, np.float32), np.zeros(30, np.float32), np.zeros((30, 1), np.float32)]
+        rows = function(uniforms, 2, replay.count, 1, 3, 0.9, *replay.flat, *batch)
+        assert rows == 2 + 28
+        batches.append(batch)
+    for compiled, python in zip(*batches, strict=True):
         np.testing.assert_allclose(compiled, python, rtol=1e-6)
+        assert (compiled[2:] != 0).any()
+        assert (compiled[:2] == 0).all()
+
+
+def test_all_ages_are_hit_by_equally_many_of_the_32_bit_numbers() -> None:
+    replay = filled(3, capacity=3)  # 2^32 is no multiple of 3
+    batch = draw_all(replay, 1)
+
+    def age_of(number: int) -> float | None:
+        """The age that a draw of number / 2^32 gives, None if it is passed over."""
+        uniforms = np.array([number / 2**32])
+        hit = draw_transitions(uniforms, 0, replay.count, 1, 1, 0.5, *replay.flat, *batch)
+        return batch.obs[0, 0] if hit else None
+
+    counts = []
+    for age in range(3):
+        first, beyond = -(-(age << 32) // 3), -(-((age + 1) << 32) // 3)
+        passed_over = [number for number in range(first, first + 9) if age_of(number) is None]
+        assert passed_over == list(range(first, first + len(passed_over)))
+        assert {age_of(first + 9), age_of(beyond - 1)} == {age}
+        counts.append(beyond - first - len(passed_over))
+    assert counts == [2**32 // 3] * 3
 
 
 def test_memory() -> None:
@@ -275,8 +294,11 @@ GOOD: dict[str, Any] = {
         ({"action": -1}, "action -1: expected"),
         ({"action": 0.5}, "action 0.5: expected"),
         ({"action": [1]}, r"action \[1\]: expected"),
-        ({"action": np.array([1, 0])}, "beside one observation: expected one value each"),
-        ({"reward": None}, "reward None: expected"),
+        (
+            {"action": np.array([1, 0])},
+            r"array.* 1.0, False, False\): expected one number each",
+        ),
+        ({"reward": None}, r"\(1, None, False, False\): expected one number each"),
         ({"terminated": [False, True]}, r"terminated \[False, True\], truncated False: expected"),
         ({"truncated": np.nan}, "truncated nan: expected True or False"),
     ],
@@ -315,7 +337,7 @@ def test_misuse_is_refused() -> None:
         replay.sample(1, np.random.default_rng(0), 1, 0.9)
     replay.begin([0.0, 0.0])
     replay.add(**(GOOD | {"terminated": True}))
-    with pytest.raises(ValueError, match="the episode has ended: reset"):
+    with pytest.raises(ValueError, match="no episode is going on: reset"):
         replay.add(**GOOD)
     with pytest.raises(ValueError, match="capacity 5 over 2 lanes: expected 3 steps"):
         Replay(5, (2,), np.float32, 2, lanes=2)
