@@ -38,7 +38,7 @@ def run(seed: int, out: Path) -> dict[str, Any]:
 
 
 def run_sb3(python: str, seed: int) -> float:
-    script = str(ROOT / "benchmarks" / "sb3_cartpole.py")
+    script = str(ROOT / "benchmarks" / "contenders" / "sb3_cartpole.py")
     command = [python, script, "--test", "--seed", str(seed)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # several run side by side
     return float(subprocess.check_output(command, env=one_thread, stderr=subprocess.DEVNULL))

@@ -1,82 +1,287 @@
-"""How fast: whole processes, from the command line to its end, beside Stable-Baselines3.
+"""How fast, beside what people would use instead, and beside the floor.
 
-The rows are run in turn, several rounds of them, so that a machine that is slower
-for a while is slower for all; what counts is the ratio of the medians. SB3 lives
-in an environment of its own (benchmarks/requirements.txt says how):
+Every row is measured in turn by each contender (benchmarks/contenders), a moment each and
+round after round, so that a machine that is slower for a while is slower for all. What
+counts is the ratio of the medians; beside it stands the range of the rounds' own ratios.
 
-    python benchmarks/speed.py --peers .venv-peers/bin/python
+    python3 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
+    .venv/bin/python benchmarks/speed.py --peers .venv-peers/bin/python
+
+minidqn and the floor run on one thread; the others on as many as they take by themselves,
+which is faster for them. All in all about half an hour.
 """
 
 import argparse
+import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = [str(ROOT / "examples" / "cartpole.py"), "--no-animation"]
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+US, MOMENT = 1e-6, 0.15  # a microsecond; how long a contender measures at a time, in seconds
+
+NETS = [([64, 64], 64), ([120, 84], 128), ([256, 256], 64)]  # hidden layers, batch
+BATCHES = WIDTHS = [
+    32,
+    64,
+    128,
+    256,
+    512,
+    1024,
+]  # of the growth picture: one at 64, the other varied
+
+CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
+    "steps": 100_000,
+    "updates": 9_001,
+    "hidden": [120, 84],
+    "batch": 128,
+    "learning_rate": 2.5e-4,
+    "buffer": 10_000,
+    "learning_starts": 10_000,
+    "train_every": 10,
+    "gradient_steps": 1,
+    "target_every_steps": 500,
+    "target_every_updates": 50,
+    "epsilon_steps": 50_000,
+    "final_epsilon": 0.05,
+}
+RL_ZOO = {  # rl-baselines3-zoo's tuned settings; its target is copied often, but seen once a round
+    "steps": 50_000,
+    "updates": 24_704,
+    "hidden": [256, 256],
+    "batch": 64,
+    "learning_rate": 2.3e-3,
+    "buffer": 100_000,
+    "learning_starts": 768,  # 193 rounds of 128 updates, as SB3 makes from 1000 on
+    "train_every": 256,
+    "gradient_steps": 128,
+    "target_every_steps": 10,
+    "target_every_updates": 128,
+    "epsilon_steps": 8_000,
+    "final_epsilon": 0.04,
+}
+
+Row = tuple[str, str]  # what is measured, and of whom
+Rounds = dict[Row, list[float]]  # seconds (or bytes), one for each round
 
 
-def seconds(command: list[str], **environment: str) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
-    return time.perf_counter() - start
+class Contender:
+    """A worker process, to be asked for one row at a time."""
+
+    def __init__(self, python: str, script: str, one_thread: bool) -> None:
+        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        threads = dict.fromkeys(names, "1") if one_thread else {}
+        self.script = script
+        self.process = subprocess.Popen(
+            [python, str(HERE / "contenders" / script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | threads,
+            text=True,
+        )
+
+    def ask(self, row: str, *args: Any, seconds: float = MOMENT) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"row": row, "args": args, "seconds": seconds}) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.script} ended while it measured {row} {args}")
+        return float(answer)
+
+
+def net_name(hidden: list[int], batch: int) -> str:
+    return f"{'-'.join(map(str, hidden))}, batch {batch}"
+
+
+def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
+    """Everything that takes microseconds: updates, acting, the replay buffer, growth."""
+    requests: list[tuple[Row, str, tuple[Any, ...]]] = []
+    for hidden, batch in NETS:
+        for name in ("minidqn", "floor", "PyTorch", "JAX", "SB3"):
+            requests.append(
+                ((f"update, {net_name(hidden, batch)}", name), "update", (hidden, batch))
+            )
+        row = f"update, {net_name(hidden, batch)}", "JAX, 100 in one call"
+        requests.append((row, "updates_in_a_loop", (hidden, batch)))
+    for hidden in ([64, 64], [120, 84]):
+        for batch, what in ((1, "one observation"), (16, "a batch of 16")):
+            for name in ("minidqn", "PyTorch", "JAX", "SB3"):
+                row = f"greedy action, {what}, {hidden[0]}-{hidden[1]}", name
+                requests.append((row, "act", (hidden, batch)))
+    for name in ("minidqn", "SB3"):
+        requests.append((("observe", name), "observe", ()))
+        requests.append((("sample(128)", name), "sample", (128,)))
+        for what, shape, dtype in (("CartPole", [4], "float32"), ("Breakout RAM", [128], "uint8")):
+            row = f"bytes per transition, {what}", name
+            requests.append((row, "bytes", (shape, dtype)))
+    for name in ("minidqn", "floor"):
+        for batch in BATCHES:
+            requests.append(((f"growth, batch {batch}", name), "update", ([64, 64], batch)))
+        for width in WIDTHS:
+            requests.append(((f"growth, width {width}", name), "update", ([width, width], 64)))
+
+    times: Rounds = {row: [] for row, *_ in requests}
+    for _ in tqdm(range(rounds), desc="moments"):
+        for (what, who), request, args in requests:
+            answer = contenders[who.split(",")[0]].ask(request, *args)
+            times[what, who].append(answer / 100 if "100 in one call" in who else answer)
+    return times
+
+
+def measure_runs(contenders: dict[str, Contender], rounds: int) -> Rounds:
+    """Whole training runs on CartPole-v1, in one process; and the environment alone."""
+    times: Rounds = {}
+    for name in ("minidqn", "SB3"):  # a short one first: to compile, and to load
+        contenders[name].ask("train", CLEANRL | {"steps": 11_000, "updates": 101}, 0)
+    for seed in tqdm(range(rounds), desc="runs"):
+        for what, settings in (("CleanRL's settings", CLEANRL), ("rl-zoo's settings", RL_ZOO)):
+            alone = contenders["floor"].ask("environment", settings["steps"], seed)
+            product_time = contenders["floor"].ask("update", settings["hidden"], settings["batch"])
+            updates: Any = settings["updates"]
+            times.setdefault((what, "floor"), []).append(alone + updates * product_time)
+            for name in ("minidqn", "SB3"):
+                answer = contenders[name].ask("train", settings, seed)
+                times.setdefault((what, name), []).append(answer)
+    return times
+
+
+def measure_processes(peers: str, rounds: int) -> Rounds:
+    """From the command line to the end: imports, the example, SB3's tuned run beside it."""
+
+    def seconds(command: list[str], **environment: str) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
+        return time.perf_counter() - start
+
+    times: Rounds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        example = [sys.executable, str(HERE.parent / "examples" / "cartpole.py")]
+        example += ["--no-animation", "--out", folder]
+        sb3 = [peers, str(HERE / "contenders" / "sb3_cartpole.py")]
+        seconds(example)  # from here on the machine code is in its cache
+        for round_ in tqdm(range(rounds), desc="processes"):
+            fresh = str(Path(folder) / f"cache{round_}")
+            seed = ["--seed", str(round_)]
+            for (what, who), value in {
+                ("whole process", "SB3, tuned 50,000 steps, training alone"): seconds(sb3 + seed),
+                ("whole process", "minidqn"): seconds(example + seed),
+                ("whole process", "minidqn, first run ever"): seconds(
+                    example + seed, NUMBA_CACHE_DIR=fresh
+                ),
+                ("import", "python -c pass"): seconds([sys.executable, "-c", "pass"]),
+                ("import", "minidqn"): seconds([sys.executable, "-c", "import minidqn"]),
+                ("import", "PyTorch"): seconds([peers, "-c", "import torch"]),
+                ("import", "SB3"): seconds([peers, "-c", "import stable_baselines3"]),
+            }.items():
+                times.setdefault((what, who), []).append(value)
+    return times
+
+
+def table(times: Rounds) -> list[str]:
+    """A row for each measurement, with minidqn's share of it."""
+    lines = [
+        "| what | who | median (least to most) | minidqn's share of it |",
+        "| --- | --- | --- | --- |",
+    ]
+    for (what, who), values in times.items():
+        if what.startswith("growth"):
+            continue
+        scale, unit = (1.0, "s") if np.median(values) > 1e-2 else (US, "us")
+        if "bytes" in what:
+            scale, unit = 1.0, "B"
+        low, middle, high = (f"{f(values) / scale:.4g}" for f in (min, np.median, max))
+        share = ""
+        if who != "minidqn":
+            ours = times[what, "minidqn"]
+            ratios = [a / b for a, b in zip(ours, values, strict=True)]
+            share = f"{np.median(ours) / np.median(values):.3f}"
+            share += f" ({min(ratios):.3f} to {max(ratios):.3f})"
+        lines.append(f"| {what} | {who} | {middle} {unit} ({low} to {high}) | {share} |")
+    return lines
+
+
+def draw_growth(times: Rounds, path: Path) -> None:
+    """The time of an update against batch and width, with the floor below it."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    for axis, what, values, rest in (
+        (axes[0], "batch", BATCHES, "two hidden layers of 64"),
+        (axes[1], "width", WIDTHS, "two hidden layers of that width, batch 64"),
+    ):
+        for who, label, style in (
+            ("minidqn", "minidqn, one update", "o-"),
+            ("floor", "its matrix products alone, NumPy", "s--"),
+        ):
+            medians = [np.median(times[f"growth, {what} {value}", who]) / US for value in values]
+            axis.loglog(values, medians, style, label=label, markersize=4)
+        axis.set_xticks(values, map(str, values))
+        axis.minorticks_off()
+        axis.set_xlabel(f"{what}  ({rest})")
+        axis.grid(alpha=0.3)
+    ticks = [10, 30, 100, 300, 1000, 3000]
+    axes[0].set_yticks(ticks, map(str, ticks))
+    axes[0].set_ylabel("microseconds")
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def versions(python: str, *packages: str) -> str:
+    code = "import sys; from importlib.metadata import version; "
+    code += "print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))"
+    return subprocess.check_output([python, "-c", code, *packages], text=True).strip()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time minidqn's example beside SB3.")
-    parser.add_argument("--peers", required=True, help="a Python that has Stable-Baselines3")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(description="Time minidqn beside its peers and the floor.")
+    parser.add_argument("--peers", required=True, help="a Python with benchmarks/requirements.txt")
+    parser.add_argument("--rounds", type=int, default=15, help="of the rows of microseconds")
+    parser.add_argument("--runs", type=int, default=3, help="rounds of whole runs")
     args = parser.parse_args()
 
-    import_code = (
-        "import time; t = time.perf_counter(); import minidqn; print(time.perf_counter() - t)"
-    )
-    times: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        example = [sys.executable, *EXAMPLE, "--out", folder]
-        seconds(example)  # from here on the machine code is in its cache
-        for round_ in tqdm(range(args.rounds)):
-            fresh = str(Path(folder) / f"cache{round_}")
-            sb3 = [args.peers, str(ROOT / "benchmarks" / "sb3_cartpole.py"), "--seed", str(round_)]
-            rows = {
-                "SB3, tuned 50,000 steps, training alone": seconds(sb3),
-                "examples/cartpole.py": seconds([*example, "--seed", str(round_)]),
-                "examples/cartpole.py, first run ever": seconds(example, NUMBA_CACHE_DIR=fresh),
-                "python -c 'pass'": seconds([sys.executable, "-c", "pass"]),
-                "import minidqn": float(
-                    subprocess.check_output([sys.executable, "-c", import_code], text=True)
-                ),
-            }
-            for name, value in rows.items():
-                times.setdefault(name, []).append(value)
+    contenders = {
+        "minidqn": Contender(sys.executable, "ours.py", one_thread=True),
+        "floor": Contender(sys.executable, "floor.py", one_thread=True),
+        "PyTorch": Contender(args.peers, "pytorch.py", one_thread=False),
+        "JAX": Contender(args.peers, "jax_jit.py", one_thread=False),
+        "SB3": Contender(args.peers, "sb3.py", one_thread=False),
+    }
+    times = measure_moments(contenders, args.rounds)
+    times |= measure_runs(contenders, args.runs)
+    times |= measure_processes(args.peers, args.runs)
 
-    base = np.median(times["SB3, tuned 50,000 steps, training alone"])
     lines = [
-        f"Whole processes, median of {args.rounds} rounds in turn (least to most).",
+        f"Medians of {args.rounds} rounds (of {args.runs} for whole runs and processes), taken in "
+        "turn; shares are ratios of medians, and in brackets the least and the greatest ratio "
+        "within one round. A training run's floor is the environment's own time plus its "
+        "updates' matrix products.",
         "",
-        "| what | seconds | share of SB3's |",
-        "| --- | --- | --- |",
-    ]
-    for name, values in times.items():
-        median = np.median(values)
-        spread = f"{min(values):.2f} to {max(values):.2f}"
-        lines.append(f"| {name} | {median:.2f} ({spread}) | {median / base:.3f} |")
-    lines += [
+        *table(times),
         "",
-        f"Python {platform.python_version()}, NumPy {version('numpy')}, Numba {version('numba')}, "
-        f"Gymnasium {version('gymnasium')}, {os.cpu_count()} cores.",
+        f"Python {platform.python_version()}, "
+        + versions(sys.executable, "numpy", "numba", "gymnasium")
+        + "; "
+        + versions(args.peers, "torch", "jax", "stable-baselines3")
+        + f"; {os.cpu_count()} cores.",
     ]
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    (results / "speed.md").write_text("\n".join(lines) + "\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "speed.md").write_text("\n".join(lines) + "\n")
+    rounds = {f"{what} | {who}": values for (what, who), values in times.items()}
+    (RESULTS / "speed.json").write_text(json.dumps(rounds, indent=1) + "\n")
+    draw_growth(times, RESULTS / "speed_growth.png")
     print("\n".join(lines))
 
 

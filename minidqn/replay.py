@@ -171,7 +171,7 @@ class Replay:
             raise ValueError(
                 f"capacity {capacity} over {lanes} lanes: expected 3 steps or more for each lane"
             )
-        self.obs_shape, self.n_actions, self.lanes = obs_shape, n_actions, lanes
+        self.obs_shape, self.actions, self.lanes = obs_shape, range(n_actions), lanes
         self.slots = slots = capacity // lanes + 1  # one more, for the head
         self.obs: Array = np.zeros((slots, lanes, *obs_shape), obs_dtype)
         self.action = np.zeros((slots, lanes), np.int32)
@@ -297,8 +297,8 @@ class Replay:
         """Raise ValueError unless this is what one environment's step may give."""
         wrong = ""
         try:
-            if action not in range(self.n_actions):
-                wrong = f"action {action}: expected an integer from 0 to {self.n_actions - 1}"
+            if action not in self.actions:
+                wrong = f"action {action}: expected an integer from 0 to {self.actions[-1]}"
             elif not -MAX_REWARD <= reward <= MAX_REWARD:
                 wrong = f"reward {reward}: expected a finite number, as a float32"
             elif terminated not in (True, False) or truncated not in (True, False):

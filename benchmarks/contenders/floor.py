@@ -1,0 +1,54 @@
+"""The floor: the matrix products of an update and nothing else, and the environment by itself.
+
+What is left is all that any program could add on top of NumPy's products, with the
+environment in Python, however clever: no bias, no ReLU, no sampling, no optimiser.
+"""
+
+import time
+from itertools import pairwise
+
+import gymnasium as gym
+import numpy as np
+from worker import Call, serve
+
+
+def update(hidden: list[int], batch: int) -> Call:
+    """Two forward passes, target and online, and one backward: each with arrays of its own."""
+    rng = np.random.default_rng(0)
+    widths = [4, *hidden, 2]
+    layers = range(len(widths) - 1)
+
+    def arrays(shapes: list[tuple[int, int]]) -> list[np.ndarray]:
+        return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+    weights = list(pairwise(widths))
+    rows = [(batch, width) for width in widths]
+    target_W, W, dW = arrays(weights), arrays(weights), arrays(weights)
+    target_h, h, dh = arrays(rows), arrays(rows), arrays(rows)
+
+    def products() -> None:
+        for i in layers:
+            np.dot(target_h[i], target_W[i], out=target_h[i + 1])
+        for i in layers:
+            np.dot(h[i], W[i], out=h[i + 1])
+        for i in reversed(layers):
+            np.dot(h[i].T, dh[i + 1], out=dW[i])
+            if i > 0:
+                np.dot(dh[i + 1], W[i].T, out=dh[i])
+
+    return products
+
+
+def environment_seconds(steps: int, seed: int) -> float:
+    """The time that CartPole-v1 takes for its steps and resets, pushed left and right in turn."""
+    env = gym.make("CartPole-v1")
+    env.reset(seed=seed)
+    start = time.perf_counter()
+    for step in range(steps):
+        *_, terminated, truncated, _ = env.step(step % 2)
+        if terminated or truncated:
+            env.reset()
+    return time.perf_counter() - start
+
+
+serve({"update": update}, {"environment": environment_seconds})

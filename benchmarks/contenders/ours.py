@@ -1,0 +1,96 @@
+"""minidqn's part of speed.py."""
+
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from worker import Call, serve
+
+from minidqn import DQN, DQNConfig, LinearDecay, train
+from minidqn.replay import Replay
+
+BUFFER = 10_000
+
+
+def filled_agent(hidden: list[int], batch: int) -> DQN:
+    """Plain DQN with a full buffer: episodes of 20 steps from random numbers."""
+    env = gym.make("CartPole-v1")
+    config = DQNConfig(
+        hidden=tuple(hidden),
+        batch_size=batch,
+        double=False,
+        n_step=1,
+        tau=1.0,
+        target_every=500,
+        buffer_size=BUFFER,
+        learning_starts=max(batch, 1000),
+    )
+    agent = DQN(env.observation_space, env.action_space, config)
+    rng = np.random.default_rng(0)
+    for step in range(BUFFER):
+        if step % 20 == 0:
+            agent.begin(rng.normal(size=4).astype(np.float32))
+        obs = rng.normal(size=4).astype(np.float32)
+        agent.observe(int(rng.integers(2)), 1.0, obs, step % 20 == 19, False)
+    agent.begin(obs)
+    return agent
+
+
+def update(hidden: list[int], batch: int) -> Call:
+    return filled_agent(hidden, batch).learn
+
+
+def act(hidden: list[int], batch: int) -> Call:
+    agent = filled_agent(hidden, 64)
+    obs = np.random.default_rng(0).normal(size=(batch, 4)).astype(np.float32)
+    one_or_all = obs[0] if batch == 1 else obs
+    return lambda: agent.act(one_or_all)
+
+
+def observe() -> Call:
+    agent = filled_agent([64, 64], 64)
+    obs = np.ones(4, np.float32)
+    return lambda: agent.observe(1, 1.0, obs, False, False)
+
+
+def sample(batch: int) -> Call:
+    agent = filled_agent([64, 64], 64)
+    return lambda: agent.replay.sample(batch, agent.rng, 1, 0.99)
+
+
+def bytes_per_transition(shape: list[int], dtype: str) -> float:
+    return Replay(BUFFER, tuple(shape), dtype, 2).nbytes / BUFFER
+
+
+def train_seconds(settings: dict[str, Any], seed: int) -> float:
+    """The time of one training run; see speed.py for the settings."""
+    s = settings
+    env = gym.make("CartPole-v1")
+    config = DQNConfig(
+        hidden=tuple(s["hidden"]),
+        gamma=0.99,
+        n_step=1,
+        double=False,
+        batch_size=s["batch"],
+        learning_rate=s["learning_rate"],
+        buffer_size=s["buffer"],
+        learning_starts=s["learning_starts"],
+        train_every=s["train_every"],
+        gradient_steps=s["gradient_steps"],
+        tau=1.0,
+        target_every=s["target_every_updates"],
+        epsilon=LinearDecay(1.0, s["final_epsilon"], s["epsilon_steps"]),
+    )
+    agent = DQN(env.observation_space, env.action_space, config, seed)
+    start = time.perf_counter()
+    train(agent, env, s["steps"], progress=False)
+    seconds = time.perf_counter() - start
+    assert agent.updates == s["updates"], agent.updates
+    return seconds
+
+
+serve(
+    {"update": update, "act": act, "observe": observe, "sample": sample},
+    {"bytes": bytes_per_transition, "train": train_seconds},
+)

@@ -1,0 +1,59 @@
+"""PyTorch's part of speed.py: the same update in eager mode.
+
+As fast as plain PyTorch code gets: the buffer is tensors, sampling never leaves them, and
+Adam is the fused one. Threads as they come, which is faster for it than one.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+from worker import Call, serve
+
+BUFFER = 10_000
+
+
+def q_network(hidden: list[int]) -> nn.Sequential:
+    widths = [4, *hidden, 2]
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def update(hidden: list[int], batch: int) -> Call:
+    online, target = q_network(hidden), q_network(hidden)
+    optimizer = torch.optim.Adam(online.parameters(), lr=1e-3, fused=True)
+    obs, next_obs = torch.randn(BUFFER, 4), torch.randn(BUFFER, 4)
+    actions = torch.randint(2, (BUFFER, 1))
+    rewards, discounts = torch.ones(BUFFER), 0.99 * (torch.rand(BUFFER) > 0.05).float()
+
+    def one_update() -> None:
+        i = torch.randint(BUFFER, (batch,))
+        with torch.no_grad():
+            y = rewards[i] + discounts[i] * target(next_obs[i]).max(dim=1).values
+        q = online(obs[i]).gather(1, actions[i]).squeeze(1)
+        loss = nn.functional.smooth_l1_loss(q, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return one_update
+
+
+def act(hidden: list[int], batch: int) -> Call:
+    network = q_network(hidden)
+    obs = torch.randn(batch, 4).numpy()
+
+    def one_action() -> int:
+        with torch.inference_mode():
+            return int(network(torch.from_numpy(obs[0])).argmax())
+
+    def actions() -> object:
+        with torch.inference_mode():
+            return network(torch.from_numpy(obs)).argmax(dim=1).numpy()
+
+    return one_action if batch == 1 else actions
+
+
+serve({"update": update, "act": act}, {})
