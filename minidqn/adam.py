@@ -76,7 +76,7 @@ def clip_by_global_norm(grads: Array, max_norm: float) -> float:
     Clipping each array by itself would bend the gradient; this keeps its direction
     (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").
     """
-    norm = math.sqrt(grads @ grads)
+    norm = math.sqrt(grads.dot(grads))
     if norm > max_norm:
         grads *= max_norm / norm
     return norm

@@ -107,7 +107,7 @@ class Linear:
     def forward(self, x: Array, cache: Cache) -> Array:
         cache["x"] = x  # (B, I)
         y = reuse(cache, "y", x, self.n_out)  # (B, O)
-        np.dot(x, self.W, out=y)
+        x.dot(self.W, out=y)
         add_bias(y, self.b, self.relu)
         return y
 
@@ -121,13 +121,13 @@ class Linear:
         bias_gradient(dy, y, self.db, self.relu)  # (O,)
 
         # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
-        np.dot(x.T, dy, out=self.dW)  # (I, O)
+        x.T.dot(dy, out=self.dW)  # (I, O)
 
         # x_i enters every y_o with weight W_io, so dx_i = sum over O of W_io dy_o
         if not need_dx:
             return None
         dx = reuse(cache, "dx", dy, self.n_in)  # (B, I)
-        np.dot(dy, self.W.T, out=dx)
+        dy.dot(self.W.T, out=dx)
         return dx
 
 

@@ -212,13 +212,17 @@ class Replay:
         x = checked_obs(obs, self.obs_shape, self.obs.dtype)
         if x.size != self.obs[0].size:
             raise ValueError(self._expected_lanes(x))
-        # Where the slot before the last one ended an episode, the last is a bridge and the
-        # head a first observation already, which x replaces: so it is after a begin.
-        last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
-        if self.count and not (self.terminated[before] | self.truncated[before]).all():
-            self.truncated[last] |= ~self.terminated[last]
+        bridge = self.count > 0
+        if bridge and self.begun:
+            # An episode is still going on, unless x comes right after a first observation:
+            # then the last slot is a bridge, for the one before it ended an episode.
+            last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
+            bridge = not (self.terminated[before] | self.truncated[before]).all()
+            if bridge:
+                self.truncated[last] |= ~self.terminated[last]
+        if bridge:
             for part in (self.action, self.reward, self.terminated, self.truncated):
-                part[self.count % self.slots] = 0  # the bridge; x goes behind it
+                part[self.count % self.slots] = 0
             self.count += 1
         self.obs[self.count % self.slots] = x.reshape(self.obs[0].shape)
         self.begun = True

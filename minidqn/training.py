@@ -118,18 +118,19 @@ def train(
     ):
         live = _live_in_many(agent, env) if isinstance(env, VectorEnv) else _live_in_one(agent, env)
         for finished in live:
-            metrics += [agent.learn() for _ in range(agent.updates_due)]
+            for _ in range(agent.updates_due):
+                metrics.append(agent.learn())
 
-            stop = False
+            stop = agent.steps >= last_step
             if finished:
-                means = np.mean(metrics, axis=0).tolist() if metrics else [math.nan] * 3
+                means = [sum(column) / len(metrics) for column in zip(*metrics, strict=True)]
+                means = means or [math.nan] * 3
                 metrics.clear()
             for episode_return, length in finished:
                 row = Episode(agent.steps, episode_return, length, agent.epsilon, *means)
                 history.episodes.append(row)
                 stop |= on_episode is not None and bool(on_episode(agent, history))
             stop |= on_step is not None and bool(on_step(agent, history))
-            stop |= agent.steps >= last_step
 
             if stop or agent.steps - shown >= 200:  # more often would cost more than a step
                 note = f"epsilon {agent.epsilon:.2f}, mean return {history.mean_return():.1f}"

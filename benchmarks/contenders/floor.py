@@ -28,13 +28,13 @@ def update(hidden: list[int], batch: int) -> Call:
 
     def products() -> None:
         for i in layers:
-            np.dot(target_h[i], target_W[i], out=target_h[i + 1])
+            target_h[i].dot(target_W[i], out=target_h[i + 1])
         for i in layers:
-            np.dot(h[i], W[i], out=h[i + 1])
+            h[i].dot(W[i], out=h[i + 1])
         for i in reversed(layers):
-            np.dot(h[i].T, dh[i + 1], out=dW[i])
+            h[i].T.dot(dh[i + 1], out=dW[i])
             if i > 0:
-                np.dot(dh[i + 1], W[i].T, out=dh[i])
+                dh[i + 1].dot(W[i].T, out=dh[i])
 
     return products
 
