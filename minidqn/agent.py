@@ -190,8 +190,9 @@ class DQN:
     def q_values(self, obs: ArrayLike) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
         x = self._checked(obs)
-        q = self._q(x)  # (B, A)
-        return q[0].copy() if x.shape == self.observation_space.shape else q.copy()
+        if x.shape == self.replay.obs_shape:
+            return self.online.forward(x[None], self._act_cache)[0].copy()
+        return self.online.forward(x, self._act_cache).copy()
 
     def act(self, obs: ArrayLike, epsilon: float = 0.0) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
@@ -202,12 +203,12 @@ class DQN:
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon is {epsilon!r}: expected 0 to 1")
         x = self._checked(obs)
-        if x.shape == self.observation_space.shape:
+        if x.shape == self.replay.obs_shape:
             # One draw decides both: given that u < epsilon, u / epsilon is uniform too.
             if epsilon > 0.0 and (u := self.rng.random()) < epsilon:
                 return min(int(u / epsilon * self.n_actions), self.n_actions - 1)
-            return int(self._q(x).argmax())
-        actions = self._q(x).argmax(axis=1)  # (B,)
+            return int(self.online.forward(x[None], self._act_cache).argmax())
+        actions = self.online.forward(x, self._act_cache).argmax(axis=1)  # (B,)
         if epsilon > 0.0:
             u_lanes = self.rng.random(len(actions))
             explore = u_lanes < epsilon
@@ -217,10 +218,6 @@ class DQN:
 
     def _checked(self, obs: ArrayLike) -> Array:
         return checked_obs(obs, self.replay.obs_shape, self.replay.obs.dtype)
-
-    def _q(self, x: Array) -> Array:
-        """Q(s, .), (B, A), until the next call; x is one observation or a batch."""
-        return self.online.forward(x.reshape(-1, *self.replay.obs_shape), self._act_cache)
 
     def begin(self, obs: ArrayLike) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""

@@ -31,6 +31,7 @@ reinforcement learning, planning and teaching", for replay; Sutton & Barto 2018,
 section 7.1, for n-step returns.
 """
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,8 @@ from minidqn.jit import kernel
 from minidqn.layers import Array
 
 MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are stored as float32
+
+FLAGS = (bool, np.bool_)
 
 
 class Batch(NamedTuple):
@@ -299,19 +302,18 @@ class Replay:
 
     def _check_step(self, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
         """Raise ValueError unless this is what one environment's step may give."""
-        wrong = ""
         try:
-            if action not in self.actions:
-                wrong = f"action {action}: expected an integer from 0 to {self.actions[-1]}"
-            elif not -MAX_REWARD <= reward <= MAX_REWARD:
+            if operator.index(action) not in self.actions:
+                wrong = f"action {action}: expected 0 to {self.actions[-1]}"
+            elif not abs(float(reward)) <= MAX_REWARD:
                 wrong = f"reward {reward}: expected a finite number, as a float32"
-            elif terminated not in (True, False) or truncated not in (True, False):
+            elif type(terminated) not in FLAGS or type(truncated) not in FLAGS:
                 wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
-        except (TypeError, ValueError):  # not a number, or several
-            step = action, reward, terminated, truncated
-            wrong = f"action, reward, terminated, truncated {step}: expected one number each"
-        if wrong:
-            raise ValueError(wrong)
+            else:
+                return
+        except (TypeError, ValueError, OverflowError):  # not a number, or several
+            wrong = f"action {action}, reward {reward}: expected an integer and a finite number"
+        raise ValueError(wrong)
 
     def _check_steps(self, x: Array, *parts: Any) -> int:
         """The same for every lane, with x (lanes, ...); return how many did not just reset."""
