@@ -190,9 +190,8 @@ class DQN:
     def q_values(self, obs: ArrayLike) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
         x = self._checked(obs)
-        if x.shape == self.replay.obs_shape:
-            return self.online.forward(x[None], self._act_cache)[0].copy()
-        return self.online.forward(x, self._act_cache).copy()
+        q = self.online.forward(x.reshape(-1, *self.replay.obs_shape), self._act_cache)  # (B, A)
+        return q[0].copy() if x.shape == self.replay.obs_shape else q.copy()
 
     def act(self, obs: ArrayLike, epsilon: float = 0.0) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
