@@ -35,6 +35,8 @@ from minidqn.replay import Replay, checked_obs
 from minidqn.schedules import LinearDecay, Schedule, known_values, value_at
 from minidqn.targets import double_td_targets, huber_loss, mean_max, td_targets
 
+FLOATS = (np.float32, np.float64)  # those that a kernel can be compiled for
+
 
 @dataclass(frozen=True, kw_only=True)
 class DQNConfig:
@@ -136,6 +138,11 @@ class DQN:
             raise TypeError(
                 f"observation space {observation_space}: expected a Box; "
                 "gymnasium.wrappers.FlattenObservation makes one of Dict, Tuple or Discrete"
+            )
+        if observation_space.dtype.kind not in "biu" and observation_space.dtype not in FLOATS:
+            raise TypeError(
+                f"observation space {observation_space}: expected float32, float64 or integers; "
+                "gymnasium.wrappers.DtypeObservation makes them"
             )
         if not isinstance(action_space, Discrete) or action_space.start != 0:
             raise TypeError(

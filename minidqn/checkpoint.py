@@ -23,7 +23,7 @@ from minidqn.layers import Array
 from minidqn.network import Network
 from minidqn.schedules import ExponentialDecay, LinearDecay
 
-FORMAT = 1
+FORMAT = 2
 FIELDS = fields(DQNConfig)
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay)}
 
@@ -53,6 +53,7 @@ def save(agent: DQN, path: str | Path) -> None:
         "adam_t": agent.adam.t,
         "replay_count": agent.replay.count,
         "replay_begun": agent.replay.begun,
+        "replay_over": agent.replay.over,
     }
     space = agent.observation_space
     arrays = {"space_low": space.low, "space_high": space.high, **_state(agent)}
@@ -96,6 +97,8 @@ def load(path: str | Path, network: Callable[[Box, int], Network] | None = None)
             raise CheckpointError(
                 f"{path} was written by a newer minidqn: format {about['format']}"
             )
+        if about["format"] < FORMAT:
+            raise CheckpointError(f"{path} was written by an older minidqn: {about['format']}")
         return _build(about, arrays, network)
     except CheckpointError:
         raise
@@ -116,6 +119,7 @@ def _build(about: dict[str, Any], arrays: dict[str, Array], network: Any) -> DQN
     agent.resets = about["resets"]
     agent.adam.t = about["adam_t"]
     agent.replay.count, agent.replay.begun = about["replay_count"], about["replay_begun"]
+    agent.replay.over = about["replay_over"]
 
     state = _state(agent)
     if state.keys() != arrays.keys():
@@ -135,7 +139,10 @@ def _build(about: dict[str, Any], arrays: dict[str, Array], network: Any) -> DQN
 
 def _layout(agent: DQN) -> list[list[Any]]:
     """The kind and size of each layer: what a network must agree in to take the parameters."""
-    return [[type(layer).__name__, layer.size] for layer in agent.online.layers]
+    return [
+        [type(layer).__name__, layer.size, getattr(layer, "relu", False)]
+        for layer in agent.online.layers
+    ]
 
 
 def _state(agent: DQN) -> dict[str, Array]:

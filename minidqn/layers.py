@@ -15,7 +15,8 @@ Forward leaves what backward will need in a `cache` that the caller hands to
 both. So a second forward pass, with another cache, cannot spoil the first one's
 gradients; and the arrays in a cache are used again by the next pass of the same
 batch size. What forward returns therefore belongs to the cache: copy it to
-keep it, and leave x alone until backward has run. Backward may use dy up.
+keep it, and leave x alone until backward has run. Backward may write into dy: copy it
+to use it twice.
 
 Letters: B batch, I inputs of a layer, O outputs.
 Source: Rumelhart, Hinton & Williams 1986, "Learning representations by
@@ -35,7 +36,7 @@ Cache = dict[str, Array]  # one per layer and per use: what forward leaves for b
 
 
 def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
-    """The array `name` of `cache`, (B, width), allocated anew when `like` has another B."""
+    """The array `name` of `cache`, (B, width) for `like`'s B: a new one when B has changed."""
     array = cache.get(name)
     if array is None or len(array) != len(like):
         array = cache[name] = np.empty((len(like), width), like.dtype)
@@ -43,7 +44,7 @@ def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
 
 
 @kernel
-def add_bias(y: Array, b: Array, relu: bool) -> None:
+def bias_and_relu(y: Array, b: Array, relu: bool) -> None:
     """y += b in every row, (B, O) and (O,); then y = max(y, 0), with relu.
 
     NaN stays, and of a complex number the real part decides.
@@ -55,7 +56,7 @@ def add_bias(y: Array, b: Array, relu: bool) -> None:
 
 
 @kernel
-def bias_gradient(dy: Array, y: Array, db: Array, relu: bool) -> None:
+def bias_and_relu_backward(dy: Array, y: Array, db: Array, relu: bool) -> None:
     """dy = 0 where relu left y = 0, (B, O); then db = the sum of dy over its rows, (O,)."""
     db[:] = 0.0
     for row in range(dy.shape[0]):
@@ -88,7 +89,7 @@ class Linear:
     """
 
     def __init__(
-        self, n_in: int, n_out: int, relu: bool = False, gain: float = math.sqrt(2.0)
+        self, n_in: int, n_out: int, *, relu: bool = False, gain: float = math.sqrt(2.0)
     ) -> None:
         self.n_in, self.n_out, self.relu, self.gain = n_in, n_out, relu, gain
         self.size = n_in * n_out + n_out
@@ -108,7 +109,7 @@ class Linear:
         cache["x"] = x  # (B, I)
         y = reuse(cache, "y", x, self.n_out)  # (B, O)
         x.dot(self.W, out=y)
-        add_bias(y, self.b, self.relu)
+        bias_and_relu(y, self.b, self.relu)
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
@@ -118,7 +119,7 @@ class Linear:
         # dy/dz of y = max(z, 0) is 1 where z > 0 and 0 where z < 0. At the kink itself
         # any value between is a subgradient; like everyone, we take 0. And z_o = ... + b_o
         # in every row of the batch, so db_o = sum over B of dy_o.
-        bias_gradient(dy, y, self.db, self.relu)  # (O,)
+        bias_and_relu_backward(dy, y, self.db, self.relu)  # (O,)
 
         # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
         x.T.dot(dy, out=self.dW)  # (I, O)
@@ -155,7 +156,7 @@ class Flatten(Parameterless):
 
 
 class Normalize(Parameterless):
-    """y = scale x + shift, which lays each entry's range, low to high, onto -1 to 1.
+    """y = scale x + shift, (B, I), which lays each entry's range, low to high, onto -1 to 1.
 
     A weight learns at the pace of its input: an angle of 0.2 beside a speed of 3 would
     hardly be noticed, and bytes up to 255 would drown the rest. It helps where the

@@ -73,7 +73,7 @@ class Network:
     def backward(self, dy: Array, cache: list[Cache]) -> None:
         """Set `grads` from dy = dL/dy, (B, A), for the forward pass that filled `cache`.
 
-        The gradients overwrite the last ones: nothing accumulates.
+        The gradients overwrite the last ones: nothing accumulates. dy may be overwritten too.
         """
         dh: Array | None = dy
         for i in range(len(self.layers) - 1, self.first - 1, -1):

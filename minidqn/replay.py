@@ -31,6 +31,7 @@ reinforcement learning, planning and teaching", for replay; Sutton & Barto 2018,
 section 7.1, for n-step returns.
 """
 
+import math
 import operator
 from typing import Any, NamedTuple
 
@@ -174,7 +175,7 @@ class Replay:
             raise ValueError(
                 f"capacity {capacity} over {lanes} lanes: expected 3 steps or more for each lane"
             )
-        self.obs_shape, self.actions, self.lanes = obs_shape, range(n_actions), lanes
+        self.obs_shape, self.valid_actions, self.lanes = obs_shape, range(n_actions), lanes
         self.slots = slots = capacity // lanes + 1  # one more, for the head
         self.obs: Array = np.zeros((slots, lanes, *obs_shape), obs_dtype)
         self.action = np.zeros((slots, lanes), np.int32)
@@ -190,6 +191,10 @@ class Replay:
         )
         self.count = 0  # slots completed since the start; the head is slot count % slots
         self.begun = False
+        self.over = True  # whether a single environment has to be reset before its next step
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a copy would detach the views: build a second buffer, set its arrays[:]")
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -215,20 +220,18 @@ class Replay:
         x = checked_obs(obs, self.obs_shape, self.obs.dtype)
         if x.size != self.obs[0].size:
             raise ValueError(self._expected_lanes(x))
-        bridge = self.count > 0
-        if bridge and self.begun:
+        last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
+        bridge = self.over and self.count > 0
+        if self.count > 0 and not bridge:
             # An episode is still going on, unless x comes right after a first observation:
             # then the last slot is a bridge, for the one before it ended an episode.
-            last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
             bridge = not (self.terminated[before] | self.truncated[before]).all()
-            if bridge:
-                self.truncated[last] |= ~self.terminated[last]
+            self.truncated[last] |= bridge & ~self.terminated[last]
         if bridge:
-            for part in (self.action, self.reward, self.terminated, self.truncated):
-                part[self.count % self.slots] = 0
+            self.terminated[self.count % self.slots] = self.truncated[self.count % self.slots] = 0
             self.count += 1
         self.obs[self.count % self.slots] = x.reshape(self.obs[0].shape)
-        self.begun = True
+        self.begun, self.over = True, False
 
     def add(
         self,
@@ -245,16 +248,17 @@ class Replay:
         `begin`. A vector environment spends its next step on the reset: the action
         is ignored, the slot is that lane's bridge, and no lane ends in it.
         """
-        if not self.begun:
-            raise ValueError("no episode is going on: reset, then call begin(obs)")
         x = checked_obs(next_obs, self.obs_shape, self.obs.dtype)
         lane: int | slice
         if x.shape == self.obs_shape and self.lanes == 1:
             lane, stepped = 0, 1
+            if self.over:
+                raise ValueError("no episode is going on: reset, then call begin(obs)")
             self._check_step(action, reward, terminated, truncated)
-            self.begun = not (terminated or truncated)
+            over = bool(terminated or truncated)
         else:
             lane, stepped = slice(None), self._check_steps(x, action, reward, terminated, truncated)
+            over = self.lanes == 1 and bool(np.logical_or(terminated, truncated)[0])
 
         # complete the head, and open the next slot with the observation that followed
         slot = self.count % self.slots
@@ -264,6 +268,7 @@ class Replay:
         self.truncated[slot, lane] = truncated
         self.count += 1
         self.obs[self.count % self.slots, lane] = x
+        self.over = over
         return stepped
 
     def sample(self, batch_size: int, rng: np.random.Generator, n_step: int, gamma: float) -> Batch:
@@ -303,15 +308,15 @@ class Replay:
     def _check_step(self, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
         """Raise ValueError unless this is what one environment's step may give."""
         try:
-            if operator.index(action) not in self.actions:
-                wrong = f"action {action}: expected 0 to {self.actions[-1]}"
-            elif not abs(float(reward)) <= MAX_REWARD:
+            if operator.index(action) not in self.valid_actions:
+                wrong = f"action {action}: expected 0 to {self.valid_actions[-1]}"
+            elif not -MAX_REWARD <= reward <= MAX_REWARD or math.isnan(reward):
                 wrong = f"reward {reward}: expected a finite number, as a float32"
             elif type(terminated) not in FLAGS or type(truncated) not in FLAGS:
                 wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
             else:
                 return
-        except (TypeError, ValueError, OverflowError):  # not a number, or several
+        except (TypeError, ValueError):  # not a number, or several
             wrong = f"action {action}, reward {reward}: expected an integer and a finite number"
         raise ValueError(wrong)
 
@@ -319,6 +324,8 @@ class Replay:
         """The same for every lane, with x (lanes, ...); return how many did not just reset."""
         if x.shape != self.obs.shape[1:]:
             raise ValueError(self._expected_lanes(x))
+        if not self.begun:
+            raise ValueError("no stream is open: reset, then call begin(obs)")
         for part in parts:
             if np.shape(part) != (self.lanes,):
                 raise ValueError(

@@ -176,6 +176,16 @@ def test_observations_are_normalised_only_when_asked() -> None:
     np.testing.assert_allclose(by_bounds.q_values(obs), as_is.q_values(obs / 10), rtol=1e-5)
 
 
+def test_what_is_returned_stays() -> None:
+    agent = small_agent()
+    obs, other = np.zeros(3), np.ones(3)
+    for one, two in ((obs, other), (np.stack([obs, obs]), np.stack([other, other]))):
+        q = agent.q_values(one)
+        before = q.copy()
+        agent.q_values(two)
+        np.testing.assert_array_equal(q, before)
+
+
 def test_divergence_stops_before_the_parameters_are_lost() -> None:
     agent = small_agent(n_step=5, gamma=1.0)
     agent.begin(np.zeros(3))
@@ -318,6 +328,7 @@ def test_an_unknown_number() -> None:
     ("observation_space", "action_space", "message"),
     [
         (Dict({"x": SPACE}), Discrete(2), "Dict.*expected a Box; .*FlattenObservation"),
+        (Box(0, 1, (3,), np.float16), Discrete(2), "float16.: expected float32.*DtypeObservation"),
         (Discrete(16), Discrete(2), "Discrete.16.: expected a Box; .*FlattenObservation"),
         (SPACE, Box(-1.0, 1.0, (1,)), r"Box.*expected Discrete\(n\).*DiscretizeAction"),
         (SPACE, Discrete(3, start=1), "start=1.*expected Discrete.n. that starts at 0"),

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from safetensors.numpy import save_file
 
 from minidqn import DQN, CheckpointError, ExponentialDecay, LinearDecay, evaluate, load, save
 from minidqn.checkpoint import FORMAT
-from minidqn.layers import Array
+from minidqn.layers import Array, Linear
+from minidqn.network import Network
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
@@ -139,6 +141,8 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
     load(rewritten())
     with pytest.raises(CheckpointError, match=f"newer minidqn: format {FORMAT + 1}"):
         load(rewritten(format=FORMAT + 1))
+    with pytest.raises(CheckpointError, match="older minidqn: 1"):
+        load(rewritten(format=1))
     with pytest.raises(CheckpointError, match="unexpected keyword argument 'gama'"):
         load(rewritten(config=about["config"] | {"gama": 0.9}))
     with pytest.raises(CheckpointError, match=r"layers .*: the network here has .*'Linear', 18"):
@@ -164,6 +168,36 @@ def test_an_agent_from_another_environment_is_refused_there(agent: DQN, tmp_path
     other = TableEnv(np.zeros((2, 2), int), np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"the environment's space is .* the agent was made for"):
         evaluate(load(tmp_path / "agent.safetensors"), other)
+
+
+def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
+    def build(relu: bool) -> Callable[[Box, int], Network]:
+        return lambda space, n: Network([Linear(3, 8, relu=relu), Linear(8, n)])
+
+    agent = DQN(Box(-1, 1, (3,)), Discrete(2), network=build(True))
+    save(agent, tmp_path / "agent.safetensors")
+    obs = np.ones(3)
+    twin = load(tmp_path / "agent.safetensors", build(True))
+    np.testing.assert_array_equal(twin.q_values(obs), agent.q_values(obs))
+    with pytest.raises(CheckpointError, match=r"layers .*True.*: the network here has .*False"):
+        load(tmp_path / "agent.safetensors", build(False))
+
+
+def test_an_agent_between_two_episodes(tmp_path: Path) -> None:
+    for end in (True, False):
+        agent = small_agent()
+        agent.begin(np.zeros(3))
+        agent.observe(0, 1.0, np.ones(3), end, False)
+        save(agent, tmp_path / "agent.safetensors")
+        twin = load(tmp_path / "agent.safetensors")
+        if end:
+            with pytest.raises(ValueError, match="no episode is going on"):
+                twin.observe(0, 1.0, np.ones(3), False, False)
+        for each in (agent, twin):
+            each.begin(np.full(3, 2.0))
+            each.observe(1, 1.0, np.ones(3), False, False)
+        for name, array in agent.replay.arrays.items():
+            np.testing.assert_array_equal(array, twin.replay.arrays[name])
 
 
 def test_a_function_cannot_be_saved_and_the_old_file_stays(agent: DQN, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_relu_and_its_subgradient_at_the_kink() -> None:
     np.testing.assert_array_equal(layer.db, [0, 0, 0, 7])
     layer.b[:] = 2.5, 1.0, 0.0, -3.0  # the bias counts before the ReLU
     np.testing.assert_array_equal(layer.forward(x, cache), [[0.5, 1.0, 0.0, 0.0]])
+    x[0, 0] = np.nan  # a ReLU is not to hide what went wrong
+    assert np.isnan(layer.forward(x, cache)).all()
 
 
 def test_flatten_goes_there_and_back() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidqn.layers import Array, Flatten, Linear
+from minidqn.layers import Array, Cache, Flatten, Linear
 from minidqn.network import Layer, Network, mlp
 from minidqn.targets import huber_loss
 
@@ -39,7 +39,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
     def build(dtype: Any) -> Network:
         layers: list[Layer] = [Flatten()]
         for n_in, n_out, relu in zip(widths, widths[1:], rectified, strict=False):
-            layers.append(Linear(n_in, n_out, relu))
+            layers.append(Linear(n_in, n_out, relu=relu))
         return Network(layers, dtype)
 
     net = build(np.float64)
@@ -180,12 +180,36 @@ def test_gradients_do_not_accumulate() -> None:
     np.testing.assert_array_equal(net.grads, once)
 
 
+def test_no_gradient_is_computed_that_nobody_needs() -> None:
+    class Asked(Linear):
+        def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+            asked.append(need_dx)
+            return super().backward(dy, cache, need_dx)
+
+    asked: list[bool] = []
+    net = Network([Flatten(), Asked(6, 4, relu=True), Asked(4, 3, relu=True), Asked(3, 2)])
+    net.initialize(np.random.default_rng(0))
+    cache = net.cache()
+    net.backward(net.forward(np.ones((5, 2, 3)), cache).copy(), cache)
+    assert asked == [True, True, False]
+    nothing = Network([Flatten()])  # nor does it fail where there is none at all
+    cache = nothing.cache()
+    nothing.backward(nothing.forward(np.ones((5, 2, 3)), cache), cache)
+
+
 def test_mlp_takes_any_observation_shape_and_keeps_its_dtype() -> None:
+    rng = np.random.default_rng(0)
     for shape in [(4,), (2, 3), ()]:
         net = mlp(shape, (8,), 3)
         q = net.forward(np.zeros((5, *shape), np.uint8))
         assert q.shape == (5, 3)
         assert q.dtype == np.float32
+        bounds = np.full(shape, -2.0), np.full(shape, 2.0)
+        normalized = mlp(shape, (8,), 3, bounds=bounds)
+        normalized.params[:] = rng.normal(size=normalized.params.size)
+        net.params[:] = normalized.params
+        x = rng.uniform(-2.0, 2.0, (5, *shape))
+        np.testing.assert_allclose(normalized.forward(x), net.forward(x / 2.0), rtol=1e-5)
 
 
 def test_final_gain_makes_the_first_values_small() -> None:

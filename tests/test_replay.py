@@ -1,5 +1,6 @@
 """The ring against a plain list, and exact accounts of what it may draw."""
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -282,6 +283,7 @@ GOOD: dict[str, Any] = {
     ("bad", "message"),
     [
         ({"next_obs": [0.0, np.nan]}, "observation is not finite"),
+        ({"next_obs": [np.nan, 0.0]}, "observation is not finite"),
         ({"next_obs": [0.0, np.inf]}, "observation is not finite"),
         ({"next_obs": [0.0, 1e300]}, "observation is not finite"),  # inf, as a float32
         ({"next_obs": [0.0]}, r"shape \(1,\): expected \(2,\)"),
@@ -298,7 +300,7 @@ GOOD: dict[str, Any] = {
         ({"reward": None}, "reward None: expected an integer and a finite number"),
         ({"reward": 1j}, "reward 1j: expected an integer and a finite number"),
         ({"reward": np.ones(2)}, r"reward \[1. 1.\]: expected an integer and a finite number"),
-        ({"reward": 10**400}, "reward 10{400}: expected an integer and a finite number"),
+        ({"reward": 10**400}, "reward 10{400}: expected a finite number"),
         ({"terminated": [False, True]}, r"terminated \[False, True\], truncated False: expected"),
         ({"terminated": np.array([True])}, r"terminated \[ True\], truncated False: expected"),
         ({"truncated": np.nan}, "truncated nan: expected True or False"),
@@ -341,6 +343,16 @@ def test_misuse_is_refused() -> None:
     replay.add(**(GOOD | {"terminated": True}))
     with pytest.raises(ValueError, match="no episode is going on: reset"):
         replay.add(**GOOD)
+    replay.begin([0.0, 0.0])
+    replay.add(**(GOOD | {"truncated": True}))
+    with pytest.raises(ValueError, match="no episode is going on: reset"):
+        replay.add(**GOOD)
+    replay.begin([0.0, 0.0])
+    replay.add([0], [0.0], [[0.0, 0.0]], [True], [False])  # as a vector of one
+    with pytest.raises(ValueError, match="no episode is going on: reset"):
+        replay.add(**GOOD)
+    with pytest.raises(TypeError, match="a copy would detach the views"):
+        copy.deepcopy(replay)
     with pytest.raises(ValueError, match="capacity 5 over 2 lanes: expected 3 steps"):
         Replay(5, (2,), np.float32, 2, lanes=2)
 
@@ -351,6 +363,8 @@ def test_bad_data_in_one_lane_changes_none() -> None:
     with pytest.raises(ValueError, match="observation is not finite"):
         replay.begin([[0.0], [np.nan]])
     assert not replay.begun
+    with pytest.raises(ValueError, match="no stream is open"):
+        replay.add([0, 1], [0.0, 0.0], zeros, flags, flags)
     replay.begin(zeros)
     replay.add([0, 1], [0.0, 0.0], zeros, [True, False], flags)
     before = {name: array.copy() for name, array in replay.arrays.items()}
@@ -362,10 +376,15 @@ def test_bad_data_in_one_lane_changes_none() -> None:
         (([0, 1], [0.0], zeros, flags, flags), r"has shape \(1,\): expected \(2,\)"),
         ((0, [0.0, 0.0], zeros, flags, flags), r"has shape \(\): expected \(2,\)"),
         (([0], [0.0], zeros[:1], [False], [False]), "expected one for each of 2 lanes"),
+        ((0, 0.0, [0.0], False, False), "expected one for each of 2 lanes"),
+        (([0, 1], [0.0, 0.0], zeros, flags, [True, False]), "lane 0 ended twice: .*NEXT_STEP"),
     ]
     for arguments, message in bad:
         with pytest.raises(ValueError, match=message):
             replay.add(*arguments)
+    for lanes in (1, 3):
+        with pytest.raises(ValueError, match="expected one for each of 2 lanes"):
+            replay.begin(np.zeros((lanes, 1)))
     for name, array in replay.arrays.items():
         np.testing.assert_array_equal(array, before[name])
     assert replay.count == 1

@@ -7,7 +7,8 @@ from minidqn.schedules import ExponentialDecay, LinearDecay, value_at
 
 def test_linear_decay_reaches_its_end_and_stays() -> None:
     decay = LinearDecay(1.0, 0.1, 100)
-    assert [decay(0), decay(50), decay(100), decay(10**6)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    steps = [0, 50, 99, 100, 120, 10**6]
+    assert [decay(step) for step in steps] == pytest.approx([1.0, 0.55, 0.109, 0.1, 0.1, 0.1])
 
 
 def test_exponential_decay_shrinks_the_distance_by_e() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from worker import Call, serve
+from worker import Call, learning, serve
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
 from minidqn.replay import Replay
@@ -38,7 +38,9 @@ def filled_agent(hidden: list[int], batch: int) -> DQN:
 
 
 def update(hidden: list[int], batch: int) -> Call:
-    return filled_agent(hidden, batch).learn
+    agent = filled_agent(hidden, batch)
+    learning(lambda: agent.learn().loss)
+    return agent.learn
 
 
 def act(hidden: list[int], batch: int) -> Call:

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's part of speed.py. Threads as they come."""
+"""Stable-Baselines3's part of speed.py."""
 
 import time
 from typing import Any

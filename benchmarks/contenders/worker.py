@@ -35,9 +35,17 @@ def serve(
             key = json.dumps([name, args])
             if key not in calls:
                 calls[key] = repeated[name](*args)
-                mean_seconds(calls[key], 0.1, finish)  # compile, and fill the caches
+                finish(calls[key]())  # compile
+                mean_seconds(calls[key], 0.1, finish)  # fill the caches
             answer = mean_seconds(calls[key], request["seconds"], finish)
         print(json.dumps(answer), flush=True)
+
+
+def learning(update: Call) -> Call:
+    """The update, once it has been seen to lower the loss that it returns."""
+    losses = [float(update()) for _ in range(300)]
+    assert sum(losses[-50:]) < 0.8 * sum(losses[:50]), losses
+    return update
 
 
 def mean_seconds(call: Call, at_least: float, finish: Callable[[Any], object]) -> float:
