@@ -53,7 +53,7 @@ def save(agent: DQN, path: str | Path) -> None:
         "adam_t": agent.adam.t,
         "replay_count": agent.replay.count,
         "replay_begun": agent.replay.begun,
-        "replay_over": agent.replay.over,
+        "replay_over": bool(agent.replay.over),
     }
     space = agent.observation_space
     arrays = {"space_low": space.low, "space_high": space.high, **_state(agent)}

@@ -31,8 +31,8 @@ reinforcement learning, planning and teaching", for replay; Sutton & Barto 2018,
 section 7.1, for n-step returns.
 """
 
-import math
-import operator
+from math import isnan
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -255,10 +255,10 @@ class Replay:
             if self.over:
                 raise ValueError("no episode is going on: reset, then call begin(obs)")
             self._check_step(action, reward, terminated, truncated)
-            over = bool(terminated or truncated)
+            over: Any = terminated or truncated
         else:
             lane, stepped = slice(None), self._check_steps(x, action, reward, terminated, truncated)
-            over = self.lanes == 1 and bool(np.logical_or(terminated, truncated)[0])
+            over = self.lanes == 1 and np.logical_or(terminated, truncated)[0]
 
         # complete the head, and open the next slot with the observation that followed
         slot = self.count % self.slots
@@ -308,9 +308,9 @@ class Replay:
     def _check_step(self, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
         """Raise ValueError unless this is what one environment's step may give."""
         try:
-            if operator.index(action) not in self.valid_actions:
+            if index(action) not in self.valid_actions:
                 wrong = f"action {action}: expected 0 to {self.valid_actions[-1]}"
-            elif not -MAX_REWARD <= reward <= MAX_REWARD or math.isnan(reward):
+            elif not -MAX_REWARD <= reward <= MAX_REWARD or isnan(reward):
                 wrong = f"reward {reward}: expected a finite number, as a float32"
             elif type(terminated) not in FLAGS or type(truncated) not in FLAGS:
                 wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
