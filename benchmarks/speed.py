@@ -237,7 +237,7 @@ def draw_growth(times: Rounds, path: Path) -> None:
     ticks = [10, 30, 100, 300, 1000, 3000]
     axes[0].set_yticks(ticks, map(str, ticks))
     axes[0].set_ylabel("microseconds")
-    axes[0].legend(frameon=False)
+    axes[0].legend(loc="upper left", framealpha=1.0, edgecolor="none")
     figure.savefig(path, dpi=110)
 
 
