@@ -50,9 +50,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40_000, help="environment steps to learn from")
     parser.add_argument("--out", type=Path, default=Path("runs/cartpole"), help="where files go")
     parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
+    parser.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save as it learns")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     args = parser.parse_args()
     if args.seed < 0 or args.steps < 1000:
         parser.error(f"--seed {args.seed} --steps {args.steps}: expected 0 up, and 1000 up")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        parser.error(f"--checkpoint-every {args.checkpoint_every}: expected 1 up")
+    checkpoint = args.out / "agent.safetensors"
+    if args.resume and not checkpoint.exists():
+        parser.error(f"--resume: there is no {checkpoint}")
     args.out.mkdir(parents=True, exist_ok=True)
 
     env = gym.make(ENV_ID)
@@ -60,12 +67,25 @@ def main() -> None:
     agent = DQN(env.observation_space, env.action_space, config, seed=args.seed)
     untrained = DQN(env.observation_space, env.action_space, config, seed=args.seed)
 
-    # Learn. Ctrl-C ends it early; what there is by then is kept.
+    history = minidqn.History()
+    if args.resume:
+        agent, history = minidqn.load_run(checkpoint)
+        if (agent.config, agent.seed) != (config, args.seed):
+            parser.error(f"--resume: {checkpoint} is of a run with another --seed or --steps")
+
+    # Learn. Ctrl-C ends it early; what there is by then is kept, and can be resumed.
     start = time.perf_counter()
     with stop_on_interrupt() as interrupted:
-        history = train(agent, env, args.steps, on_step=interrupted)
+
+        def after_each_step(agent: DQN, history: minidqn.History) -> object:
+            if args.checkpoint_every and agent.steps % args.checkpoint_every == 0:
+                minidqn.save(agent, checkpoint, history)
+            return interrupted(agent, history)
+
+        if agent.steps < args.steps:
+            train(agent, env, args.steps - agent.steps, history=history, on_step=after_each_step)
     train_seconds = time.perf_counter() - start
-    minidqn.save(agent, args.out / "agent.safetensors")
+    minidqn.save(agent, checkpoint, history)
     history.write_csv(args.out / "history.csv")
 
     # Test: greedy, on episodes that it has never been trained on.

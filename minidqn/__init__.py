@@ -1,10 +1,11 @@
 """minidqn: a Deep Q-Network from scratch, small enough to read in an afternoon."""
 
 from minidqn.agent import DQN, DQNConfig, Metrics
-from minidqn.checkpoint import CheckpointError, load, save
+from minidqn.checkpoint import CheckpointError, load, load_run, save
+from minidqn.history import History
 from minidqn.plotting import animate, plot_learning_curve
 from minidqn.schedules import ExponentialDecay, LinearDecay
-from minidqn.training import TEST, TRAIN, History, episode_seed, evaluate, stop_on_interrupt, train
+from minidqn.training import TEST, TRAIN, episode_seed, evaluate, stop_on_interrupt, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "episode_seed",
     "evaluate",
     "load",
+    "load_run",
     "plot_learning_curve",
     "save",
     "stop_on_interrupt",

@@ -181,7 +181,8 @@ class DQN:
         self.replay = Replay(c.buffer_size, shape, dtype, self.n_actions, num_envs)
         self.steps = 0  # environment steps observed
         self.updates = 0  # calls of learn
-        self.resets = 0  # calls of begin
+        self.resets = 0  # episodes begun
+        self.last_metrics: Metrics | None = None  # of the last update that did not diverge
 
         # one cache for each use, so that no forward pass disturbs another's backward
         self._act_cache = self.online.cache()
@@ -227,7 +228,10 @@ class DQN:
 
     def begin(self, obs: ArrayLike) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
-        self.replay.begin(obs)
+        try:
+            self.replay.begin(obs)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"after reset {self.resets}: {error}") from None
         self.resets += 1
 
     def observe(
@@ -244,7 +248,10 @@ class DQN:
         `begin` when its episode has ended; arrays (num_envs, ...) for a vector
         environment with NEXT_STEP autoreset, which goes on by itself.
         """
-        self.steps += self.replay.add(action, reward, next_obs, terminated, truncated)
+        try:
+            self.steps += self.replay.add(action, reward, next_obs, terminated, truncated)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"after step {self.steps + 1}: {error}") from None
 
     @property
     def updates_due(self) -> int:
@@ -281,7 +288,8 @@ class DQN:
         grad_norm = clip_by_global_norm(self.online.grads, c.max_grad_norm)
         if not math.isfinite(loss + grad_norm):
             raise FloatingPointError(
-                f"update {self.updates + 1} diverged: loss {loss}, gradient norm {grad_norm}"
+                f"update {self.updates + 1} diverged: loss {loss}, gradient norm {grad_norm}; "
+                f"the one before it: {self.last_metrics}"
             )
         rate = value_at(c.learning_rate, self.steps)
         if not 0.0 <= rate < 1.0:
@@ -290,7 +298,8 @@ class DQN:
         self.updates += 1
         if self.updates % c.target_every == 0:
             self._update_target()
-        return Metrics(loss, mean_max(q), grad_norm)
+        self.last_metrics = Metrics(loss, mean_max(q), grad_norm)
+        return self.last_metrics
 
     def _update_target(self) -> None:
         if self.config.tau == 1.0:  # an exact copy: x + (y - x) need not be y

@@ -1,15 +1,20 @@
-"""Save and load a whole agent: networks, optimiser, replay buffer, generator, counters.
+"""Save and load a run: networks, optimiser, replay buffer, generator, counters, history.
 
 One safetensors file holds the arrays, and beside them a line of JSON for the
 rest. It is data and nothing else: reading one can run no code, as unpickling
 would. A file is written beside the old one, brought to disk, and then renamed
 over it, so that at every moment one whole checkpoint is there.
+
+What a file says is believed only after it was checked, for it may be damaged, or a
+stranger's: sizes first, as the arrays in the file bound all that is allocated for them.
 """
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +23,27 @@ from gymnasium.spaces import Box, Discrete
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from minidqn.agent import DQN, DQNConfig
+import minidqn
+from minidqn.agent import DQN, DQNConfig, Metrics
+from minidqn.history import Episode, History, Unfinished
 from minidqn.layers import Array
 from minidqn.network import Network
+from minidqn.replay import all_finite
 from minidqn.schedules import ExponentialDecay, LinearDecay
 
-FORMAT = 2
+FORMAT = 3
 FIELDS = fields(DQNConfig)
+COUNTERS = (
+    "n_actions",
+    "num_envs",
+    "steps",
+    "updates",
+    "resets",
+    "adam_t",
+    "replay_count",
+)
+HISTORY = ("history", "metrics", "unfinished", "actions")  # arrays
+LONGEST_TEXT = 100_000  # Python takes several times as much for what the text describes
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay)}
 
 
@@ -32,15 +51,17 @@ class CheckpointError(Exception):
     """The file is not a checkpoint that this version can read, and why."""
 
 
-def save(agent: DQN, path: str | Path) -> None:
-    """Write the agent to `path`, all at once or not at all.
+def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
+    """Write the agent to `path`, and the history of its run, all at once or not at all.
 
     Raises CheckpointError if a schedule is a function of your own, for code cannot be
     saved, and OSError if the file cannot be written.
     """
     path = Path(path)
+    history = History() if history is None else history
     about = {
         "format": FORMAT,
+        "version": minidqn.__version__,
         "config": {f.name: _to_json(f.name, getattr(agent.config, f.name)) for f in FIELDS},
         "layers": _layout(agent),
         "n_actions": agent.n_actions,
@@ -53,10 +74,19 @@ def save(agent: DQN, path: str | Path) -> None:
         "adam_t": agent.adam.t,
         "replay_count": agent.replay.count,
         "replay_begun": agent.replay.begun,
-        "replay_over": bool(agent.replay.over),
     }
     space = agent.observation_space
-    arrays = {"space_low": space.low, "space_high": space.high, **_state(agent)}
+    episodes = history.unfinished
+    unfinished = [(episode.reset, len(episode.actions)) for episode in episodes]
+    arrays = {
+        "space_low": space.low,
+        "space_high": space.high,
+        "history": np.array(history.episodes, np.float64).reshape(-1, len(Episode._fields)),
+        "metrics": np.array(history.metrics, np.float64).reshape(-1, len(Metrics._fields)),
+        "unfinished": np.array(unfinished, np.int64).reshape(-1, 2),
+        "actions": np.array([a for e in episodes for a in e.actions], np.int32),
+        **_state(agent),
+    }
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     data = to_bytes(contiguous, {"minidqn": json.dumps(about)})
 
@@ -77,64 +107,126 @@ def save(agent: DQN, path: str | Path) -> None:
 
 
 def load(path: str | Path, network: Callable[[Box, int], Network] | None = None) -> DQN:
-    """The agent that `save` wrote, ready to act and to go on learning.
+    """The agent that `save` wrote, ready to act and to go on learning; see `load_run`."""
+    return load_run(path, network)[0]
+
+
+def load_run(
+    path: str | Path, network: Callable[[Box, int], Network] | None = None
+) -> tuple[DQN, History]:
+    """The agent that `save` wrote and the history of its run, for `train` to go on with.
 
     `network` is needed again if the agent was made with one. Raises CheckpointError if
     the file is damaged, of another kind, or written by a newer minidqn.
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            arrays = {name: file.get_tensor(name) for name in names}
-            metadata = file.metadata() or {}
+            return _read(file, network)
+    except OSError:
+        raise
     except SafetensorError as error:
         raise CheckpointError(f"{path} is no safetensors file, or damaged: {error}") from error
-    if "minidqn" not in metadata:
-        raise CheckpointError(f"{path} was not written by minidqn: it holds {sorted(arrays)}")
-    try:
-        about = json.loads(metadata["minidqn"])
-        if about["format"] > FORMAT:
-            raise CheckpointError(
-                f"{path} was written by a newer minidqn: format {about['format']}"
-            )
-        if about["format"] < FORMAT:
-            raise CheckpointError(f"{path} was written by an older minidqn: {about['format']}")
-        return _build(about, arrays, network)
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from error
     except Exception as error:  # a stranger's file can be wrong in any way
         raise CheckpointError(f"{path} does not describe an agent: {error!r}") from error
 
 
-def _build(about: dict[str, Any], arrays: dict[str, Array], network: Any) -> DQN:
-    low, high = arrays.pop("space_low"), arrays.pop("space_high")
-    space = Box(low, high, dtype=low.dtype.type)
+def _read(file: Any, network: Any) -> tuple[DQN, History]:
+    text = (file.metadata() or {}).get("minidqn")
+    if text is None:
+        raise CheckpointError(f"was not written by minidqn: it holds {sorted(file.keys())[:20]}")
+    _expect(len(text) <= LONGEST_TEXT, f"{len(text)} characters of text", f"up to {LONGEST_TEXT}")
+    about = json.loads(text)
+    if about["format"] > FORMAT:
+        raise CheckpointError(
+            f"was written by a newer minidqn: format {about['format']}, {about.get('version')}"
+        )
+    if about["format"] < FORMAT:
+        raise CheckpointError(f"was written by an older minidqn: format {about['format']}")
+    for name in COUNTERS:
+        _expect(_is_count(about[name]), f"{name} {about[name]!r}", "an integer from 0 to 2^62")
+    seed, lanes = about["seed"], about["num_envs"]
+    count = about["replay_count"] * lanes
+    _expect(about["steps"] <= count, f"{about['steps']} steps", f"up to the {count} ever stored")
+    _expect(type(seed) is int, f"seed {seed!r}", "an integer")
+    _expect(type(about["replay_begun"]) is bool, f"begun {about['replay_begun']!r}", "a bool")
+    given, known = sorted(about["config"]), sorted(f.name for f in FIELDS)
+    _expect(given == known, f"settings {given}", f"{known}")
     config = DQNConfig(**{name: _from_json(value) for name, value in about["config"].items()})
-    actions = Discrete(about["n_actions"])
-    agent = DQN(space, actions, config, about["seed"], about["num_envs"], network)
-    if about["layers"] != _layout(agent):
-        raise ValueError(f"layers {about['layers']}: the network here has {_layout(agent)}")
+    low, high = file.get_tensor("space_low"), file.get_tensor("space_high")
+    space = Box(low, high, dtype=low.dtype.type)
+
+    # Before anything is allocated: does the file hold what the agent would have?
+    names = file.keys()
+    sizes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    slots = config.buffer_size // max(lanes, 1) + 1
+    _expect(sizes["replay_obs"] == (slots, lanes, *space.shape), "the replay buffer", "its size")
+    if network is None:
+        widths = [math.prod(space.shape), *config.hidden, about["n_actions"]]
+        size = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+        _expect(sizes["params"] == (size,), f"{sizes['params']} parameters", f"{size}")
+
+    agent = DQN(space, Discrete(about["n_actions"]), config, seed, lanes, network)
+    _expect(about["layers"] == _layout(agent), f"layers {about['layers']}", f"{_layout(agent)}")
     agent.rng.bit_generator.state = about["rng"]
-    agent.steps, agent.updates = about["steps"], about["updates"]
-    agent.resets = about["resets"]
+    agent.steps, agent.updates, agent.resets = about["steps"], about["updates"], about["resets"]
     agent.adam.t = about["adam_t"]
     agent.replay.count, agent.replay.begun = about["replay_count"], about["replay_begun"]
-    agent.replay.over = about["replay_over"]
-
     state = _state(agent)
-    if state.keys() != arrays.keys():
-        raise ValueError(f"arrays {sorted(arrays)}: expected {sorted(state)}")
+    expected = sorted(["space_low", "space_high", *HISTORY, *state])
+    _expect(sorted(names) == expected, f"arrays {sorted(names)}", f"{expected}")
     for name, view in state.items():
-        array = arrays[name]
-        if array.shape != view.shape or array.dtype != view.dtype:
-            raise ValueError(
-                f"{name} has shape {array.shape} and dtype {array.dtype}: "
-                f"expected {view.shape} and {view.dtype}"
-            )
+        array = file.get_tensor(name)
+        same = array.shape == view.shape and array.dtype == view.dtype
+        found = f"{name} of shape {array.shape} and dtype {array.dtype}"
+        _expect(same, found, f"{view.shape} and {view.dtype}")
+        if view.dtype.kind == "f":
+            _expect(all_finite(array), f"NaN or inf in {name}", "finite numbers")
+        if view.dtype.kind == "b":
+            _expect(array.view(np.uint8).max() <= 1, f"{name}", "0 and 1")
         view[:] = array
-    if not (agent.replay.action >= 0).all() or not (agent.replay.action < agent.n_actions).all():
-        raise ValueError(f"an action in the replay buffer is not in 0 to {agent.n_actions - 1}")
-    return agent
+    _check_replay(agent)
+    agent.replay.over = lanes == 1 and bool(not agent.replay.begun or agent.replay.ended[0])
+    return agent, _history(agent, *(file.get_tensor(name) for name in HISTORY))
+
+
+def _check_replay(agent: DQN) -> None:
+    """Whether sampling can rely on the ring: actions in range, a bridge after each end."""
+    replay = agent.replay
+    actions = replay.action
+    _expect(actions.min() >= 0 and actions.max() < agent.n_actions, "an action", "one in range")
+    stored = min(replay.count, replay.slots)  # with the head, in whose flags the past lives on
+    order = np.arange(replay.count - stored, replay.count) % replay.slots
+    ended = (replay.terminated | replay.truncated)[order]  # (stored, lanes), oldest first
+    _expect(not (ended[1:] & ended[:-1]).any(), "two ends in a row", "a bridge between them")
+    _expect((agent.adam.v >= 0).all(), "adam_v with negative numbers", "squares")
+
+
+def _history(agent: DQN, rows: Array, metrics: Array, unfinished: Array, actions: Array) -> History:
+    history = History()
+    for step, episode_return, length, *means in rows.tolist():
+        _expect(all(map(math.isfinite, (step, episode_return, length))), f"{step}", "numbers")
+        history.episodes.append(Episode(int(step), episode_return, int(length), *means))
+    history.metrics = [Metrics(*row) for row in metrics.tolist()]
+    _expect(len(unfinished) in (0, agent.replay.lanes), "unfinished episodes", "one for each lane")
+    _expect((actions >= 0).all() and (actions < agent.n_actions).all(), "an action", "in range")
+    left = actions.tolist()
+    for reset, length in unfinished.tolist():
+        _expect(0 <= reset < agent.resets and 0 <= length <= len(left), f"{length}", "its actions")
+        history.unfinished.append(Unfinished(reset, left[:length]))
+        left = left[length:]
+    _expect(not left, f"{len(left)} actions", "none left")
+    return history
+
+
+def _expect(valid: Any, found: str, expected: str) -> None:
+    if not valid:
+        raise CheckpointError(f"does not describe an agent: it has {found}, expected {expected}")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**62
 
 
 def _layout(agent: DQN) -> list[list[Any]]:
@@ -147,14 +239,12 @@ def _layout(agent: DQN) -> list[list[Any]]:
 
 def _state(agent: DQN) -> dict[str, Array]:
     """The arrays that an agent is made of: views, to be read by save and written by load."""
-    replay = agent.replay
-    used = min(replay.count + 1, replay.slots)  # the head too; the other slots are still 0
     return {
         "params": agent.online.params,
         "target_params": agent.target.params,
         "adam_m": agent.adam.m,
         "adam_v": agent.adam.v,
-        **{f"replay_{name}": array[:used] for name, array in replay.arrays.items()},
+        **{f"replay_{name}": array for name, array in agent.replay.arrays.items()},
     }
 
 

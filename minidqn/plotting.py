@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minidqn.agent import DQN
+from minidqn.history import History
 from minidqn.layers import Array
-from minidqn.training import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -211,6 +211,19 @@ class Replay:
         """Steps stored, bridges included."""
         return min(self.count, self.slots - 1) * self.lanes
 
+    @property
+    def head(self) -> Array:
+        """The present observation of each lane, (lanes, ...): a view."""
+        head: Array = self.obs[self.count % self.slots]
+        return head
+
+    @property
+    def ended(self) -> Array:
+        """Whether each lane's last step ended its episode, (lanes,)."""
+        last = (self.count - 1) % self.slots
+        ended: Array = self.terminated[last] | self.truncated[last]
+        return ended
+
     def begin(self, obs: ArrayLike) -> None:
         """Open the stream of every lane at `obs`, what the environment's reset returned.
 
@@ -331,8 +344,7 @@ class Replay:
                 raise ValueError(
                     f"{part} has shape {np.shape(part)}: expected ({self.lanes},), one a lane"
                 )
-        last = (self.count - 1) % self.slots
-        ended = self.terminated[last] | self.truncated[last]  # (lanes,)
+        ended = self.ended
         steps = zip(*(np.asarray(part).tolist() for part in parts), strict=True)
         for lane, (action, reward, terminated, truncated) in enumerate(steps):
             self._check_step(action, reward, terminated, truncated)

@@ -10,21 +10,21 @@ reset's number: any episode of a single environment can be played again without
 the others, and tests are not played on the seeds of training.
 """
 
-import csv
 import math
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from minidqn.agent import DQN, Metrics
+from minidqn.agent import DQN
+from minidqn.history import Episode, History, Unfinished
 from minidqn.layers import Array
 
 TRAIN, TEST = 0, 1  # what an episode is for
@@ -33,47 +33,6 @@ TRAIN, TEST = 0, 1  # what an episode is for
 def episode_seed(seed: int, purpose: int, number: int) -> int:
     """The seed, 32 bits, of one reset in a run; purpose is TRAIN or TEST."""
     return int(np.random.SeedSequence((seed, purpose, number)).generate_state(1)[0])
-
-
-class Episode(NamedTuple):
-    """One row of a history: a finished episode, and the updates since the row before."""
-
-    step: int  # environment steps of the run when it ended
-    episode_return: float  # sum of its rewards, undiscounted
-    length: int  # in steps
-    epsilon: float  # when it ended
-    loss: float  # means over those updates; NaN if there were none
-    q: float
-    grad_norm: float
-
-
-class History:
-    """What happened in training: a row for each finished episode.
-
-    A column is an array, (episodes,): `history["episode_return"]`.
-    """
-
-    def __init__(self) -> None:
-        self.episodes: list[Episode] = []
-
-    def __len__(self) -> int:
-        return len(self.episodes)
-
-    def __getitem__(self, column: str) -> Array:
-        if column not in Episode._fields:
-            raise KeyError(f"{column!r}: expected one of {Episode._fields}")
-        return np.array([getattr(episode, column) for episode in self.episodes])
-
-    def mean_return(self, last: int = 100) -> float:
-        """Mean return of the last so many episodes; NaN before the first."""
-        recent = [episode.episode_return for episode in self.episodes[-last:]]
-        return sum(recent) / len(recent) if recent else float("nan")
-
-    def write_csv(self, path: str | Path) -> None:
-        with Path(path).open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(Episode._fields)
-            rows.writerows(self.episodes)
 
 
 Watcher = Callable[[DQN, History], object]  # returning True, or what counts as true, stops
@@ -109,23 +68,21 @@ def train(
             f"{agent.config.learning_starts} and there would be no update"
         )
     history = History() if history is None else history
-    metrics: list[Metrics] = []  # since the last row of the history
     shown = agent.steps  # by the progress bar
 
     with (
         threadpool_limits(1, user_api="blas"),  # at these sizes threads only cost
         tqdm(total=last_step, initial=agent.steps, disable=not progress, unit=" steps") as bar,
     ):
-        live = _live_in_many(agent, env) if isinstance(env, VectorEnv) else _live_in_one(agent, env)
-        for finished in live:
+        for finished in _live(agent, env, history):
             for _ in range(agent.updates_due):
-                metrics.append(agent.learn())
+                history.metrics.append(agent.learn())
 
             stop = agent.steps >= last_step
             if finished:
-                means = [sum(column) / len(metrics) for column in zip(*metrics, strict=True)]
-                means = means or [math.nan] * 3
-                metrics.clear()
+                columns = zip(*history.metrics, strict=True)
+                means = [sum(column) / len(column) for column in columns] or [math.nan] * 3
+                history.metrics.clear()
             for episode_return, length in finished:
                 row = Episode(agent.steps, episode_return, length, agent.epsilon, *means)
                 history.episodes.append(row)
@@ -142,30 +99,108 @@ def train(
     return history
 
 
-def _live_in_one(agent: DQN, env: gym.Env[Any, Any]) -> Iterator[Finished]:
-    """Act and observe, episode after episode; pause after every step."""
+def _live(agent: DQN, env: Any, history: History) -> Iterator[Finished]:
+    """Let the agent act and observe in `env`; pause after every step."""
+    if not isinstance(env, VectorEnv):
+        live = _live_in_one(agent, env, history)
+    elif _lanes_are_ours(env):
+        live = _live_in_several(agent, list(env.envs), history)
+    else:
+        live = _live_in_vector(agent, env, history)
+    try:
+        yield from live
+    except Exception as error:
+        error.add_note(f"after step {agent.steps} of the run")
+        raise
+
+
+def _lanes_are_ours(env: Any) -> TypeGuard[SyncVectorEnv]:
+    """Whether we reset each environment of the vector ourselves, with a seed of its own."""
+    disabled = env.metadata.get("autoreset_mode") == AutoresetMode.DISABLED
+    return isinstance(env, SyncVectorEnv) and disabled
+
+
+def _live_in_one(agent: DQN, env: gym.Env[Any, Any], history: History) -> Iterator[Finished]:
+    """One environment, episode after episode."""
+    going_on = _play_again(agent, [env], history)
     while True:
-        obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
-        agent.begin(obs)
-        episode_return, length, over = 0.0, 0, False
+        if going_on:
+            ((obs, episode_return),) = going_on
+            going_on = None
+        else:
+            history.unfinished = [Unfinished(agent.resets)]
+            obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
+            agent.begin(obs)
+            episode_return = 0.0
+        actions, over = history.unfinished[0].actions, False
         while not over:
             action = agent.act(obs, agent.epsilon)
             obs, reward, terminated, truncated, _ = env.step(action)
             agent.observe(action, float(reward), obs, terminated, truncated)
+            actions.append(action)
             episode_return += float(reward)
-            length += 1
             over = terminated or truncated
-            yield [(episode_return, length)] if over else []
+            yield [(episode_return, len(actions))] if over else []
 
 
-def _live_in_many(agent: DQN, env: VectorEnv[Any, Any, Any]) -> Iterator[Finished]:
-    """The same in every lane at once: a lane that has ended is reset by its next step."""
+def _live_in_several(
+    agent: DQN, envs: list[gym.Env[Any, Any]], history: History
+) -> Iterator[Finished]:
+    """Several side by side: while the others step, an environment that has ended is reset."""
+    going_on = _play_again(agent, envs, history)
+    if not going_on:
+        history.unfinished = [Unfinished(agent.resets + lane) for lane in range(len(envs))]
+        first = [
+            env.reset(seed=episode_seed(agent.seed, TRAIN, episode.reset))[0]
+            for env, episode in zip(envs, history.unfinished, strict=True)
+        ]
+        agent.begin(np.stack(first))
+        agent.resets += len(envs) - 1  # begin has counted one
+        going_on = [(obs, 0.0) for obs in first]
+    obs = [obs for obs, _ in going_on]
+    returns = [episode_return for _, episode_return in going_on]
+    over = agent.replay.ended.tolist()
+    while True:
+        # While all lanes are reset nothing is decided, and so no random number drawn.
+        actions = [0] * len(envs) if all(over) else agent.act(np.stack(obs), agent.epsilon).tolist()
+        rewards = [0.0] * len(envs)
+        terminated, truncated = [False] * len(envs), [False] * len(envs)
+        for lane, env in enumerate(envs):
+            if over[lane]:
+                history.unfinished[lane] = Unfinished(agent.resets)
+                obs[lane], _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
+                agent.resets += 1
+                returns[lane] = 0.0
+            else:
+                obs[lane], reward, terminated[lane], truncated[lane], _ = env.step(actions[lane])
+                rewards[lane] = float(reward)
+                returns[lane] += rewards[lane]
+                history.unfinished[lane].actions.append(actions[lane])
+        agent.observe(actions, rewards, np.stack(obs), terminated, truncated)
+        over = agent.replay.ended.tolist()
+        yield [
+            (returns[lane], len(history.unfinished[lane].actions))
+            for lane in range(len(envs))
+            if over[lane]
+        ]
+
+
+def _live_in_vector(
+    agent: DQN, env: VectorEnv[Any, Any, Any], history: History
+) -> Iterator[Finished]:
+    """Several that reset themselves, in the same way; a seed can be given to all of them only."""
+    if len(history) and agent.replay.begun:
+        warnings.warn(
+            f"the unfinished episodes of {env.num_envs} environments start afresh: going on "
+            "exactly takes a SyncVectorEnv with autoreset_mode=AutoresetMode.DISABLED",
+            RuntimeWarning,
+            stacklevel=4,
+        )
     obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
     agent.begin(obs)
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
     over = np.zeros(env.num_envs, bool)
     while True:
-        # While all lanes are reset nothing is decided, and so no random number drawn.
         action = np.zeros(env.num_envs, int) if over.all() else agent.act(obs, agent.epsilon)
         obs, reward, terminated, truncated, _ = env.step(action)
         agent.observe(action, reward, obs, terminated, truncated)
@@ -174,6 +209,45 @@ def _live_in_many(agent: DQN, env: VectorEnv[Any, Any, Any]) -> Iterator[Finishe
         over = terminated | truncated
         yield [(float(returns[i]), int(lengths[i])) for i in np.flatnonzero(over)]
         returns[over], lengths[over] = 0.0, 0
+
+
+def _play_again(
+    agent: DQN, envs: list[gym.Env[Any, Any]], history: History
+) -> list[tuple[Any, float]] | None:
+    """Bring each environment to where its unfinished episode was: its observation and return.
+
+    None where there is nothing to go on with, and, after a warning, where an
+    environment does not repeat itself.
+    """
+    unfinished = history.unfinished
+    last = max((episode.reset for episode in unfinished), default=-1)
+    nothing = agent.replay.over or not agent.replay.begun
+    if nothing or len(unfinished) != len(envs) or last != agent.resets - 1:
+        return None
+    going_on: list[tuple[Any, float]] = []
+    for lane, (env, episode) in enumerate(zip(envs, unfinished, strict=True)):
+        obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, episode.reset))
+        episode_return, over = 0.0, False
+        for action in episode.actions:
+            if over:
+                break
+            obs, reward, terminated, truncated, _ = env.step(action)
+            episode_return += float(reward)
+            over = terminated or truncated
+        head = agent.replay.head[lane]
+        if over != agent.replay.ended[lane] or not np.array_equal(
+            np.asarray(obs, head.dtype), head
+        ):
+            warnings.warn(
+                f"this run does not go on exactly: after reset {episode.reset} and "
+                f"{len(episode.actions)} actions {env} is at {obs}, where it was at {head}. "
+                "Another version, or not deterministic? The unfinished episodes start afresh",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            return None
+        going_on.append((obs, episode_return))
+    return going_on
 
 
 def evaluate(agent: DQN, env: gym.Env[Any, Any], episodes: int = 100, seed: int = 0) -> Array:
@@ -218,8 +292,11 @@ def _check_env(agent: DQN, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) ->
         _check_spaces(agent, env.single_observation_space, env.single_action_space)
         num_envs = env.num_envs
         mode = env.metadata.get("autoreset_mode")
-        if mode != AutoresetMode.NEXT_STEP:
-            raise ValueError(f"autoreset mode {mode}: expected {AutoresetMode.NEXT_STEP}")
+        if mode != AutoresetMode.NEXT_STEP and not _lanes_are_ours(env):
+            raise ValueError(
+                f"autoreset mode {mode}: expected {AutoresetMode.NEXT_STEP}, or a SyncVectorEnv "
+                f"with {AutoresetMode.DISABLED}"
+            )
     else:
         _check_spaces(agent, env.observation_space, env.action_space)
         num_envs = 1

@@ -25,7 +25,7 @@ class TableEnv(gym.Env[Array, Any]):
     """A deterministic MDP from tables; observations are one-hot.
 
     next_state and reward are (S, A); a negative next state is the end. An episode
-    starts in a state of its own, and is truncated after `limit` steps.
+    starts in a state that its seed settles, and is truncated after `limit` steps.
     """
 
     def __init__(self, next_state: Any, reward: Any, limit: int = 20) -> None:
@@ -34,7 +34,7 @@ class TableEnv(gym.Env[Array, Any]):
         self.limit = limit
         self.observation_space = Box(0.0, 1.0, (self.n_states,), np.float32)
         self.action_space = Discrete(n_actions)
-        self.episode = -1
+        self.episode = -1  # counts up where no seed is given
 
     def observation(self) -> Array:
         obs = np.zeros(self.n_states, np.float32)
@@ -42,7 +42,7 @@ class TableEnv(gym.Env[Array, Any]):
         return obs
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, Any]:
-        self.episode += 1
+        self.episode = self.episode + 1 if seed is None else seed
         self.state, self.steps = self.episode % self.n_states, 0
         return self.observation(), {}
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,16 @@ def test_divergence_stops_before_the_parameters_are_lost() -> None:
     agent.begin(np.zeros(3))
     for _ in range(10):
         agent.observe(0, 3e38, np.zeros(3), False, False)  # finite each, but not their sum
-    with pytest.raises(FloatingPointError, match="update 1 diverged: loss inf"):
+    with pytest.raises(FloatingPointError, match=r"update 1 diverged: loss inf.*before it: None"):
+        agent.learn()
+    assert np.isfinite(agent.online.params).all()
+
+    agent = small_agent(n_step=5, gamma=1.0)
+    live(agent, 10)
+    last = agent.learn()
+    for _ in range(200):
+        agent.observe(0, 3e38, np.zeros(3), False, False)
+    with pytest.raises(FloatingPointError, match="update 2 diverged: .*" + re.escape(str(last))):
         agent.learn()
     assert np.isfinite(agent.online.params).all()
 

@@ -18,15 +18,26 @@ COMMAND = [sys.executable, str(SCRIPT)]
 FILES = {"learning_curve.png", "agent.safetensors", "history.csv", "summary.json"}
 
 
-def run(*arguments: object) -> None:
-    subprocess.run([*COMMAND, *map(str, arguments)], check=True, capture_output=True, timeout=300)
+def run(*arguments: object, **environment: str) -> None:
+    command = [*COMMAND, *map(str, arguments)]
+    surroundings = os.environ | environment
+    subprocess.run(command, check=True, capture_output=True, timeout=300, env=surroundings)
 
 
 def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> None:
     hashes = []
-    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+    for folder, seed, threads in (("a", 0, "1"), ("b", 0, "2"), ("c", 1, "2")):
         animation = ["--no-animation"] if folder != "a" else []
-        run("--seed", seed, "--steps", 1000, "--out", tmp_path / folder, *animation)
+        run(
+            "--seed",
+            seed,
+            "--steps",
+            1000,
+            "--out",
+            tmp_path / folder,
+            *animation,
+            OPENBLAS_NUM_THREADS=threads,
+        )
         files = FILES | {"before_after.gif"} if folder == "a" else FILES
         assert {path.name for path in (tmp_path / folder).iterdir()} == files
         summary = json.loads((tmp_path / folder / "summary.json").read_text())
@@ -38,6 +49,45 @@ def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> Non
     assert summary["eval_mean"] == pytest.approx(np.mean(summary["eval_returns"]))
     assert summary["eval_min"] == min(summary["eval_returns"])
     assert load(tmp_path / "c" / "agent.safetensors").updates == summary["updates"] > 0
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    arguments = ["--steps", 3000, "--no-animation", "--checkpoint-every", 500, "--out"]
+    run(*arguments, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments), str(broken)], stderr=subprocess.DEVNULL
+    ) as process:
+        while not (broken / "agent.safetensors").exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+    assert not (broken / "summary.json").exists()
+    run(*arguments, broken, "--resume")
+    summaries = [
+        json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "whole", broken)
+    ]
+    for summary in summaries:
+        del summary["train_seconds"]
+    assert summaries[0] == summaries[1]
+    histories = [(folder / "history.csv").read_text() for folder in (tmp_path / "whole", broken)]
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume"], "--resume: there is no "),
+        (["--checkpoint-every", "0"], "--checkpoint-every 0: expected 1 up"),
+        (["--steps", "10"], "--steps 10: expected 0 up, and 1000 up"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments: list[str], message: str, tmp_path: Path) -> None:
+    command = [*COMMAND, "--out", str(tmp_path / "none"), *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert message in finished.stderr
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one child process")

@@ -2,7 +2,11 @@
 
 import errno
 import json
+import math
 import os
+import random
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +108,104 @@ def test_the_old_file_stays_until_the_new_one_is_whole(
     assert path.read_bytes() != before
 
 
+JUNK = [None, -1, 0, 1, 2**70, 10**400, 0.5, math.nan, "x", "", [], {}, [[1, 2]], True, {"x": 1}]
+
+
+def damaged(whole: bytes, chance: random.Random) -> bytes:
+    """The file with bits flipped, cut, bytes put in, or one part of what it says changed."""
+    kind = chance.randrange(6)
+    data = bytearray(whole)
+    if kind == 0:  # anywhere, most often in the arrays
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        return bytes(data)
+    if kind == 1:
+        return whole[: chance.randrange(len(whole))]
+    if kind == 2:
+        place = chance.randrange(len(data))
+        data[place:place] = chance.randbytes(chance.randint(1, 20))
+        return bytes(data)
+
+    size = int.from_bytes(whole[:8], "little")
+    header, body = json.loads(whole[8 : 8 + size]), whole[8 + size :]
+    about = json.loads(header["__metadata__"]["minidqn"])
+    arrays = [name for name in header if name != "__metadata__"]
+    if kind == 3:  # absurd shapes, other dtypes, arrays that are missing or swapped
+        name, other = chance.sample(arrays, 2)
+        change = chance.randrange(4)
+        if change == 0:
+            header[name]["shape"] = [chance.choice([0, 1, 3, 2**31, 2**62, -1])]
+        if change == 1:
+            header[name]["dtype"] = chance.choice(["F64", "I32", "U8", "BOOL", "F16", "BF16", "X"])
+        if change == 2:
+            del header[name]
+        if change == 3:
+            header[name], header[other] = header[other], header[name]
+    if kind == 4:  # an entry of the text
+        place = chance.choice([about, about, about["config"], about["rng"], about["rng"]["state"]])
+        name = chance.choice(list(place))
+        if chance.random() < 0.2:
+            del place[name]
+        else:
+            place[name] = chance.choice(JUNK)
+    if kind == 5:  # numbers that no run has
+        start, end = header[chance.choice(arrays)]["data_offsets"]
+        if end - start >= 8:
+            place = start + chance.randrange((end - start) // 4) * 4
+            number = chance.choice([math.nan, math.inf, -1.0, 1e30])
+            body = body[:place] + struct.pack("<f", number) + body[place + 4 :]
+    header["__metadata__"]["minidqn"] = json.dumps(about)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def test_ten_thousand_damaged_files(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    refused = most = 0
+    load(path).replay.sample(20, agent.rng, 5, 0.9)  # compile first
+    for number in range(10_000):
+        path.write_bytes(damaged(whole, chance))
+        if number % 10 == 0:  # for it takes time
+            tracemalloc.start()
+        try:
+            twin = load(path)
+        except CheckpointError:
+            refused += 1
+        else:  # a valid agent, if another one
+            if len(twin.replay):
+                twin.replay.sample(min(20, len(twin.replay)), twin.rng, 5, 0.9)
+            assert twin.act(np.zeros(3)) in (0, 1)
+            assert all(np.isfinite(a).all() for a in (twin.online.params, twin.replay.obs))
+        if number % 10 == 0:
+            most = max(most, tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert 5000 < refused < 9900
+    assert most < 2 * len(whole) + 200_000  # Python's own objects, whatever the file's size
+
+
+def test_a_small_file_takes_no_more_memory_than_it_has(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    save(agent, path)
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    about = json.loads(header["__metadata__"]["minidqn"])
+    for config in ({"buffer_size": 10**12}, {"hidden": [10**6, 10**6]}, {"batch_size": 10**12}):
+        changed = about | {"config": about["config"] | config}
+        header["__metadata__"]["minidqn"] = json.dumps(changed)
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+        tracemalloc.start()
+        with pytest.raises(CheckpointError):
+            load(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1e6
+
+
 def test_every_truncated_file_is_refused(agent: DQN, tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
     save(agent, path)
@@ -141,25 +243,21 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
     load(rewritten())
     with pytest.raises(CheckpointError, match=f"newer minidqn: format {FORMAT + 1}"):
         load(rewritten(format=FORMAT + 1))
-    with pytest.raises(CheckpointError, match="older minidqn: 1"):
-        load(rewritten(format=1))
-    with pytest.raises(CheckpointError, match="unexpected keyword argument 'gama'"):
+    with pytest.raises(CheckpointError, match=r"settings .*'gama'.* expected"):
         load(rewritten(config=about["config"] | {"gama": 0.9}))
-    with pytest.raises(CheckpointError, match=r"layers .*: the network here has .*'Linear', 18"):
+    with pytest.raises(CheckpointError, match=r"parameters, expected"):
         load(rewritten(config=about["config"] | {"hidden": [5, 3]}))
-    with pytest.raises(CheckpointError, match=r"MemoryError|OverflowError|ValueError"):
+    with pytest.raises(CheckpointError, match="the replay buffer"):
         load(rewritten(config=about["config"] | {"buffer_size": 10**18}))
-    with pytest.raises(CheckpointError, match="an action in the replay buffer is not in 0 to 1"):
+    with pytest.raises(CheckpointError, match="an action"):
         load(rewritten(arrays | {"replay_action": arrays["replay_action"] + 10}))
-    with pytest.raises(CheckpointError, match="replay_obs has shape"):
-        load(rewritten(replay_count=5))
     with pytest.raises(CheckpointError, match="OverflowError"):
         load(rewritten(rng=about["rng"] | {"state": {"state": 2**200, "inc": 1}}))
     with pytest.raises(CheckpointError, match=r"gamma is 7\.0: expected 0 to 1"):
         load(rewritten(config=about["config"] | {"gamma": 7}))
-    with pytest.raises(CheckpointError, match=r"expected.*adam_m"):
+    with pytest.raises(CheckpointError, match=r"arrays .*expected.*adam_m"):
         load(rewritten({name: array for name, array in arrays.items() if name != "adam_m"}))
-    with pytest.raises(CheckpointError, match=r"params has .*float64: expected .*float32"):
+    with pytest.raises(CheckpointError, match=r"params of .*float64, expected .*float32"):
         load(rewritten(arrays | {"params": arrays["params"].astype(np.float64)}))
 
 
@@ -179,7 +277,7 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
     obs = np.ones(3)
     twin = load(tmp_path / "agent.safetensors", build(True))
     np.testing.assert_array_equal(twin.q_values(obs), agent.q_values(obs))
-    with pytest.raises(CheckpointError, match=r"layers .*True.*: the network here has .*False"):
+    with pytest.raises(CheckpointError, match=r"layers .*True.* expected .*False"):
         load(tmp_path / "agent.safetensors", build(False))
 
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from minidqn import DQN, History, animate, plot_learning_curve
+from minidqn.history import Episode
 from minidqn.plotting import rolling_mean
-from minidqn.training import Episode
 
 
 def test_rolling_mean() -> None:

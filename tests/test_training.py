@@ -82,7 +82,8 @@ def test_history_as_csv(tmp_path: Path) -> None:
 
 
 def test_one_environment_and_a_vector_of_one_give_the_same_bits() -> None:
-    single, vector = chain(), SyncVectorEnv([chain])
+    single = chain()
+    vector = SyncVectorEnv([chain], autoreset_mode=AutoresetMode.DISABLED)
     one, many = agent_for(single), agent_for(vector)
     history = train(one, single, 150, progress=False)
     vector_history = train(many, vector, 150, progress=False)

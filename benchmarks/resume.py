@@ -1,0 +1,146 @@
+"""A run that is killed anywhere and resumed ends on the same bits as one that is not.
+
+Each trial trains once without a break, and once more in a process that is killed with
+SIGKILL at random moments, several times, and started again. It saves so often that many a
+kill hits it in the middle of saving. Both must end on the same parameters, history and
+evaluation.
+
+    python benchmarks/resume.py --trials 100
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from tqdm import tqdm
+
+from minidqn import (
+    DQN,
+    DQNConfig,
+    ExponentialDecay,
+    History,
+    LinearDecay,
+    evaluate,
+    load_run,
+    save,
+    train,
+)
+
+STEPS, SAVE_EVERY, KILLS = 1500, 25, 3
+ENVIRONMENTS = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
+OPTIONS: list[dict[str, Any]] = [
+    {"double": False, "n_step": 1, "tau": 1.0, "target_every": 50},
+    {"double": True, "n_step": 3},
+    {"n_step": 20, "train_every": 4, "learning_rate": LinearDecay(1e-3, 0.0, STEPS)},
+    {"normalize_obs": True, "buffer_size": 300, "epsilon": ExponentialDecay(1.0, 0.1, 500)},
+    {"num_envs": 3, "gradient_steps": 2, "train_every": 5},
+]
+
+
+def work(trial: int, folder: Path) -> None:
+    """Train, going on with the checkpoint in `folder` if there is one; then write the result."""
+    env_id = ENVIRONMENTS[trial % len(ENVIRONMENTS)]
+    numbers = dict(OPTIONS[trial // len(ENVIRONMENTS) % len(OPTIONS)])
+    num_envs = numbers.pop("num_envs", 1)
+    env = gym.make(env_id)
+    lanes = SyncVectorEnv(
+        [lambda: gym.make(env_id)] * num_envs, autoreset_mode=AutoresetMode.DISABLED
+    )
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists():
+        agent, history = load_run(checkpoint)
+    else:
+        config = DQNConfig(**({"learning_starts": 100, "buffer_size": 1000} | numbers))
+        spaces = env.observation_space, env.action_space
+        agent, history = DQN(*spaces, config, seed=trial, num_envs=num_envs), History()
+
+    def save_often(agent: DQN, history: History) -> None:
+        if agent.steps // SAVE_EVERY > save_often.saved:  # type: ignore[attr-defined]
+            save_often.saved = agent.steps // SAVE_EVERY  # type: ignore[attr-defined]
+            save(agent, checkpoint, history)
+
+    save_often.saved = agent.steps // SAVE_EVERY  # type: ignore[attr-defined]
+    print("training", flush=True)
+    if agent.steps < STEPS:
+        train(
+            agent,
+            lanes if num_envs > 1 else env,
+            STEPS - agent.steps,
+            history=history,
+            on_step=save_often,
+            progress=False,
+        )
+    result = {
+        "params": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
+        "history": hashlib.sha256(np.array(history.episodes).tobytes()).hexdigest(),
+        "returns": evaluate(agent, env, 3, seed=trial).tolist(),
+        "steps": agent.steps,
+        "updates": agent.updates,
+        "rng": agent.rng.bit_generator.state,
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def run_worker(trial: int, folder: Path, kill_after: float | None = None) -> float:
+    """Run `work` in a process of its own, or begin to; the time it trained, in seconds."""
+    command = [sys.executable, __file__, "--work", str(folder), "--trial", str(trial)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # "training"
+        start = time.perf_counter()
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.kill()
+        process.wait()
+    if kill_after is None and process.returncode != 0:
+        raise RuntimeError(f"trial {trial} failed with {process.returncode}")
+    return time.perf_counter() - start
+
+
+def same_bits(trial: int) -> tuple[bool, int]:
+    """Whether both runs of a trial ended alike, and how many kills hit one in mid-training."""
+    chance = random.Random(trial)
+    with tempfile.TemporaryDirectory() as name:
+        whole, broken = Path(name) / "whole", Path(name) / "broken"
+        whole.mkdir()
+        broken.mkdir()
+        seconds = run_worker(trial, whole)
+        hits = 0
+        for _ in range(KILLS):
+            run_worker(trial, broken, kill_after=chance.uniform(0.0, seconds / 2))
+            hits += not (broken / "result.json").exists()
+        run_worker(trial, broken)
+        results = [json.loads((folder / "result.json").read_text()) for folder in (whole, broken)]
+    return results[0] == results[1], hits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill runs, resume them, compare the bits.")
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--trial", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        work(args.trial, args.work)
+        return
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(tqdm(pool.map(same_bits, range(args.trials)), total=args.trials))
+    same, hits = sum(same for same, _ in outcomes), sum(hits for _, hits in outcomes)
+    print(f"{same} of {args.trials} killed runs ended on the same bits; {hits} kills hit training")
+    if same < args.trials:
+        sys.exit(f"not the same: trials {[i for i, (same, _) in enumerate(outcomes) if not same]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""A run that is stopped anywhere and resumed ends as if it had never been stopped."""
+
+import math
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidqn import DQN, History, load_run, save, train
+
+from .test_training import agent_for, chain
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "resume.py"
+STEPS = 60
+
+
+def environments(lanes: int) -> Any:
+    if lanes == 1:
+        return chain()
+    return SyncVectorEnv([chain] * lanes, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
+    (agent, history), (twin, twin_history) = one, other
+    for name, array in agent.replay.arrays.items():
+        np.testing.assert_array_equal(array, twin.replay.arrays[name])
+    np.testing.assert_array_equal(agent.online.params, twin.online.params)
+    np.testing.assert_array_equal(agent.target.params, twin.target.params)
+    assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
+    assert (agent.steps, agent.updates, agent.resets) == (twin.steps, twin.updates, twin.resets)
+    np.testing.assert_array_equal(np.array(history.episodes), np.array(twin_history.episodes))
+    assert history.metrics == twin_history.metrics
+
+
+@given(
+    lanes=st.sampled_from([1, 3]),
+    stops=st.lists(st.integers(8, STEPS - 1), min_size=1, max_size=4, unique=True).map(sorted),
+    data=st.data(),
+)
+@settings(max_examples=40)
+def test_stopped_anywhere_and_resumed(
+    lanes: int, stops: list[int], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
+    agent = agent_for(environments(lanes), lanes)
+    history = train(agent, environments(lanes), STEPS, progress=False)
+
+    env = environments(lanes)
+    twin, twin_history = agent_for(env, lanes), History()
+    for stop in [*stops, agent.steps]:
+        if twin.steps < stop:
+            train(twin, env, stop - twin.steps, history=twin_history, progress=False)
+        if data.draw(st.booleans(), label="a new process"):
+            save(twin, path, twin_history)
+            (twin, twin_history), env = load_run(path), environments(lanes)
+    assert_same((agent, history), (twin, twin_history))
+
+
+def test_killed_at_random_moments() -> None:
+    """Also in the middle of saving, which takes most of the time here."""
+    finished = subprocess.run(
+        [sys.executable, str(SCRIPT), "--trials", "2"], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "2 of 2 killed runs ended on the same bits" in finished.stdout
+
+
+def test_an_environment_that_does_not_repeat_itself() -> None:
+    env = chain()
+    agent, history = agent_for(env), History()
+
+    def in_mid_episode(agent: DQN, history: History) -> bool:
+        return agent.steps >= 20 and not agent.replay.over
+
+    train(agent, env, 40, history=history, on_step=in_mid_episode, progress=False)
+    steps = agent.steps
+    other = chain()
+    other.observation = lambda: np.full(3, 0.5, np.float32)  # type: ignore[method-assign]
+    with pytest.warns(RuntimeWarning, match="this run does not go on exactly: after reset"):
+        train(agent, other, 20, history=history, progress=False)
+    assert agent.steps == steps + 20
+
+
+def test_a_vector_that_resets_itself_starts_afresh_with_a_warning() -> None:
+    env = SyncVectorEnv([chain, chain])
+    agent, history = agent_for(env, 2), History()
+    train(agent, env, 30, history=history, progress=False)
+    with pytest.warns(RuntimeWarning, match="unfinished episodes of 2 environments start afresh"):
+        train(agent, env, 30, history=history, progress=False)
+    assert agent.steps == 60
+
+
+class Faulty(gym.Wrapper[Any, Any, Any, Any]):
+    """Does one thing wrong, once, in its 25th step."""
+
+    def __init__(self, env: Any, fault: str) -> None:
+        super().__init__(env)
+        self.fault, self.steps = fault, 0
+        self.shared = np.zeros(3, np.float32)
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = super().step(action)
+        self.steps += 1
+        if self.fault == "harmless":  # all of it legal, if careless
+            self.shared[:] = obs
+            return self.shared, int(float(reward)), np.bool_(terminated), np.bool_(truncated), info
+        if self.steps == 25:
+            if self.fault == "nan":
+                obs = np.array([0.0, np.nan, 0.0], np.float32)
+            if self.fault == "shape":
+                obs = np.zeros(4, np.float32)
+            if self.fault == "reward":
+                reward = math.inf
+            if self.fault == "crash":
+                raise RuntimeError("the simulator crashed")
+        return obs, reward, terminated, truncated, info
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("nan", r"after step 25: observation is not finite: \[ 0. nan  0.\]"),
+        ("shape", r"after step 25: observation has shape \(4,\): expected \(3,\)"),
+        ("reward", "after step 25: reward inf: expected a finite number"),
+        ("crash", "the simulator crashed\nafter step 24 of the run"),
+    ],
+)
+def test_a_faulty_environment_poisons_nothing(fault: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    agent, history = agent_for(chain()), History()
+
+    def save_at_20(agent: DQN, history: History) -> None:
+        if agent.steps == 20:
+            save(agent, path, history)
+
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        train(agent, Faulty(chain(), fault), 60, history=history, on_step=save_at_20)
+    assert agent.steps == 24
+    assert np.isfinite(agent.replay.obs).all()
+
+    agent, history = load_run(path)
+    train(agent, chain(), 40, history=history, progress=False)
+    whole = agent_for(chain())
+    assert_same((agent, history), (whole, train(whole, chain(), 60, progress=False)))
+
+
+def test_a_careless_environment_changes_nothing() -> None:
+    agent, careful = agent_for(chain()), agent_for(chain())
+    history = train(agent, Faulty(chain(), "harmless"), 60, progress=False)
+    assert_same((agent, history), (careful, train(careful, chain(), 60, progress=False)))
+
+
+def test_another_history_starts_a_new_episode() -> None:
+    env = chain()
+    agent = agent_for(env)
+    train(agent, env, 22, progress=False)
+    resets = agent.resets
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(agent, env, 1, progress=False)
+    assert agent.resets == resets + 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on file size")
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
+    """A limit on file size, which the system itself enforces, ends the write in the middle."""
+    path = tmp_path / "checkpoint.safetensors"
+    agent, history = agent_for(chain()), History()
+    train(agent, chain(), 30, history=history, progress=False)
+    save(agent, path, history)
+    train(agent, chain(), 30, history=history, progress=False)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(agent, path, history)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [path]
+    assert load_run(path)[0].steps == 30
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_a_folder_that_must_not_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    agent, history = agent_for(chain()), History()
+    train(agent, chain(), 30, history=history, progress=False)
+    save(agent, path, history)
+    tmp_path.chmod(0o500)
+    user = os.geteuid()
+    if user == 0:  # root may write anywhere
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            save(agent, path, history)
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o700)
+    assert list(tmp_path.iterdir()) == [path]
+    assert load_run(path)[0].steps == 30
