@@ -189,13 +189,14 @@ def _live_in_vector(
     agent: DQN, env: VectorEnv[Any, Any, Any], history: History
 ) -> Iterator[Finished]:
     """Several that reset themselves, in the same way; a seed can be given to all of them only."""
-    if len(history) and agent.replay.begun:
+    if history.unfinished and agent.replay.begun:
         warnings.warn(
             f"the unfinished episodes of {env.num_envs} environments start afresh: going on "
             "exactly takes a SyncVectorEnv with autoreset_mode=AutoresetMode.DISABLED",
             RuntimeWarning,
             stacklevel=4,
         )
+    history.unfinished = [Unfinished(agent.resets) for _ in range(env.num_envs)]
     obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
     agent.begin(obs)
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
