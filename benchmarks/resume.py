@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tqdm import tqdm
 
@@ -83,7 +82,7 @@ def work(trial: int, folder: Path) -> None:
         )
     result = {
         "params": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
-        "history": hashlib.sha256(np.array(history.episodes).tobytes()).hexdigest(),
+        "history": hashlib.sha256(history.rows.tobytes()).hexdigest(),
         "returns": evaluate(agent, env, 3, seed=trial).tolist(),
         "steps": agent.steps,
         "updates": agent.updates,

@@ -1,7 +1,8 @@
 """A million steps on CartPole-v1, with a buffer that goes round twenty times.
 
 After every step: the counters agree with each other, and all parameters are finite. The
-memory that the process takes at the end is within 1 % of what it took after 100,000 steps.
+memory that the process takes at the end is within 1 % of what it took after 100,000 steps (what
+grows is the history, by 56 bytes for an episode).
 
     python benchmarks/soak.py
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from minidqn import DQN, DQNConfig, History, save, train
+from minidqn import DQN, DQNConfig, History, LinearDecay, save, train
 
 
 def resident_bytes() -> int:
@@ -28,7 +29,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1_000_000)
     args = parser.parse_args()
     env = gym.make("CartPole-v1")
-    config = DQNConfig(train_every=4, buffer_size=args.steps // 20, learning_rate=3e-4)
+    config = DQNConfig(  # as in examples/cartpole.py
+        normalize_obs=True,
+        gamma=0.995,
+        n_step=40,
+        batch_size=128,
+        train_every=4,
+        learning_rate=LinearDecay(3e-3, 0.0, args.steps),
+        epsilon=LinearDecay(1.0, 0.1, args.steps // 10),
+        learning_starts=200,
+        buffer_size=args.steps // 20,
+    )
     agent = DQN(env.observation_space, env.action_space, config, seed=0)
     memory: dict[int, int] = {}
     checked = 0

@@ -81,7 +81,7 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
     arrays = {
         "space_low": space.low,
         "space_high": space.high,
-        "history": np.array(history.episodes, np.float64).reshape(-1, len(Episode._fields)),
+        "history": history.rows,
         "metrics": np.array(history.metrics, np.float64).reshape(-1, len(Metrics._fields)),
         "unfinished": np.array(unfinished, np.int64).reshape(-1, 2),
         "actions": np.array([a for e in episodes for a in e.actions], np.int32),
@@ -207,7 +207,7 @@ def _history(agent: DQN, rows: Array, metrics: Array, unfinished: Array, actions
     history = History()
     for step, episode_return, length, *means in rows.tolist():
         _expect(all(map(math.isfinite, (step, episode_return, length))), f"{step}", "numbers")
-        history.episodes.append(Episode(int(step), episode_return, int(length), *means))
+        history.append(Episode(step, episode_return, length, *means))
     history.metrics = [Metrics(*row) for row in metrics.tolist()]
     _expect(len(unfinished) in (0, agent.replay.lanes), "unfinished episodes", "one for each lane")
     _expect((actions >= 0).all() and (actions < agent.n_actions).all(), "an action", "in range")

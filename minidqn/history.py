@@ -8,6 +8,7 @@ process, and no environment need ever be saved.
 """
 
 import csv
+from array import array
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,25 +44,34 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.episodes: list[Episode] = []
+        self._numbers = array("d")  # the rows, one after another: a long run has many
         self.metrics: list[Metrics] = []  # of the updates since the last row
         self.unfinished: list[Unfinished] = []  # one for each environment
 
+    def append(self, episode: Episode) -> None:
+        self._numbers.extend(episode)
+
+    @property
+    def rows(self) -> Array:
+        """All rows, (episodes, columns), a copy."""
+        return np.array(self._numbers).reshape(-1, len(Episode._fields))
+
     def __len__(self) -> int:
-        return len(self.episodes)
+        return len(self._numbers) // len(Episode._fields)
 
     def __getitem__(self, column: str) -> Array:
         if column not in Episode._fields:
             raise KeyError(f"{column!r}: expected one of {Episode._fields}")
-        return np.array([getattr(episode, column) for episode in self.episodes])
+        return np.array(self._numbers[Episode._fields.index(column) :: len(Episode._fields)])
 
     def mean_return(self, last: int = 100) -> float:
         """Mean return of the last so many episodes; NaN before the first."""
-        recent = [episode.episode_return for episode in self.episodes[-last:]]
+        recent = self._numbers[-last * len(Episode._fields) :][1 :: len(Episode._fields)]
         return sum(recent) / len(recent) if recent else float("nan")
 
     def write_csv(self, path: str | Path) -> None:
         with Path(path).open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(Episode._fields)
-            rows.writerows(self.episodes)
+            lines = csv.writer(file)
+            lines.writerow(Episode._fields)
+            for step, episode_return, length, *rest in self.rows.tolist():
+                lines.writerow(Episode(int(step), episode_return, int(length), *rest))

@@ -85,7 +85,7 @@ def train(
                 history.metrics.clear()
             for episode_return, length in finished:
                 row = Episode(agent.steps, episode_return, length, agent.epsilon, *means)
-                history.episodes.append(row)
+                history.append(row)
                 stop |= on_episode is not None and bool(on_episode(agent, history))
             stop |= on_step is not None and bool(on_step(agent, history))
 

@@ -22,9 +22,8 @@ def test_rolling_mean() -> None:
 @pytest.mark.parametrize("episodes", [0, 1, 150])
 def test_learning_curve(episodes: int, tmp_path: Path) -> None:
     history = History()
-    history.episodes += [
-        Episode(i, float(i), 1, 1 / (i + 1), 0.1, 1.0, 1.0) for i in range(episodes)
-    ]
+    for i in range(episodes):
+        history.append(Episode(i, float(i), 1, 1 / (i + 1), 0.1, 1.0, 1.0))
     path = tmp_path / "curve.png"
     returns = np.arange(float(episodes))
     figure = plot_learning_curve(history, path, test_returns=[1.0, 2.0], solved_at=100.0)
