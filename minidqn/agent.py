@@ -35,6 +35,7 @@ from minidqn.replay import Replay, checked_obs
 from minidqn.schedules import LinearDecay, Schedule, known_values, value_at
 from minidqn.targets import double_td_targets, huber_loss, mean_max, td_targets
 
+MOST = 2**31 - 1  # what the compiled loops can count to
 FLOATS = (np.float32, np.float64)  # those that a kernel can be compiled for
 
 
@@ -85,8 +86,9 @@ class DQNConfig:
         check("hidden", all(width > 0 for width in self.hidden), "positive widths")
         for field in fields(self):
             if field.type is int:
-                convert(field.name, operator.index, "an integer of 1 or more")
-                check(field.name, getattr(self, field.name) >= 1, "an integer of 1 or more")
+                expected = f"an integer of 1 or more, up to {MOST}"
+                convert(field.name, operator.index, expected)
+                check(field.name, 1 <= getattr(self, field.name) <= MOST, expected)
             elif field.type is float:
                 convert(field.name, float, "a number")
             elif field.type is bool:

@@ -74,6 +74,7 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
         "adam_t": agent.adam.t,
         "replay_count": agent.replay.count,
         "replay_begun": agent.replay.begun,
+        "last_metrics": agent.last_metrics,
     }
     space = agent.observation_space
     episodes = history.unfinished
@@ -82,13 +83,16 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
         "space_low": space.low,
         "space_high": space.high,
         "history": history.rows,
-        "metrics": np.array(history.metrics, np.float64).reshape(-1, len(Metrics._fields)),
+        "metrics": history.updates,
         "unfinished": np.array(unfinished, np.int64).reshape(-1, 2),
         "actions": np.array([a for e in episodes for a in e.actions], np.int32),
         **_state(agent),
     }
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    data = to_bytes(contiguous, {"minidqn": json.dumps(about)})
+    text = json.dumps(about)
+    if len(text) > LONGEST_TEXT:
+        raise CheckpointError(f"{len(text)} characters describe the agent: expected {LONGEST_TEXT}")
+    data = to_bytes(contiguous, {"minidqn": text})
 
     beside = path.with_name(path.name + ".tmp")
     try:
@@ -169,9 +173,12 @@ def _read(file: Any, network: Any) -> tuple[DQN, History]:
 
     agent = DQN(space, Discrete(about["n_actions"]), config, seed, lanes, network)
     _expect(about["layers"] == _layout(agent), f"layers {about['layers']}", f"{_layout(agent)}")
+    _expect(about["rng"]["state"]["inc"] % 2 == 1, "a generator that stands still", "an odd inc")
     agent.rng.bit_generator.state = about["rng"]
     agent.steps, agent.updates, agent.resets = about["steps"], about["updates"], about["resets"]
     agent.adam.t = about["adam_t"]
+    if about["last_metrics"] is not None:
+        agent.last_metrics = Metrics(*map(float, about["last_metrics"]))
     agent.replay.count, agent.replay.begun = about["replay_count"], about["replay_begun"]
     state = _state(agent)
     expected = sorted(["space_low", "space_high", *HISTORY, *state])
@@ -199,25 +206,35 @@ def _check_replay(agent: DQN) -> None:
     stored = min(replay.count, replay.slots)  # with the head, in whose flags the past lives on
     order = np.arange(replay.count - stored, replay.count) % replay.slots
     ended = (replay.terminated | replay.truncated)[order]  # (stored, lanes), oldest first
-    _expect(not (ended[1:] & ended[:-1]).any(), "two ends in a row", "a bridge between them")
+    # two in a row there are: a bridge counts as truncated when its stream is cut there
+    _expect(not (ended[2:] & ended[1:-1] & ended[:-2]).any(), "three ends in a row", "bridges")
+    unwritten = replay.terminated[replay.count :] | replay.truncated[replay.count :]
+    _expect(not unwritten.any(), "ends of steps that were never made", "none")
     _expect((agent.adam.v >= 0).all(), "adam_v with negative numbers", "squares")
 
 
-def _history(agent: DQN, rows: Array, metrics: Array, unfinished: Array, actions: Array) -> History:
-    history = History()
-    for step, episode_return, length, *means in rows.tolist():
-        _expect(all(map(math.isfinite, (step, episode_return, length))), f"{step}", "numbers")
-        history.append(Episode(step, episode_return, length, *means))
-    history.metrics = [Metrics(*row) for row in metrics.tolist()]
+def _history(agent: DQN, rows: Array, updates: Array, unfinished: Array, actions: Array) -> History:
+    for name, array, dtype, shape in (
+        ("history", rows, "f8", (len(rows), len(Episode._fields))),
+        ("metrics", updates, "f8", (len(updates), len(Metrics._fields))),
+        ("unfinished", unfinished, "i8", (len(unfinished), 2)),
+        ("actions", actions, "i4", (len(actions),)),
+    ):
+        same = array.dtype == dtype and array.shape == shape
+        _expect(same, f"{name} of shape {array.shape}, {array.dtype}", f"{shape}, {dtype}")
+    _expect(np.isfinite(rows[:, :3]).all(), "NaN or inf in history", "finite numbers")
     _expect(len(unfinished) in (0, agent.replay.lanes), "unfinished episodes", "one for each lane")
-    _expect((actions >= 0).all() and (actions < agent.n_actions).all(), "an action", "in range")
-    left = actions.tolist()
-    for reset, length in unfinished.tolist():
-        _expect(0 <= reset < agent.resets and 0 <= length <= len(left), f"{length}", "its actions")
-        history.unfinished.append(Unfinished(reset, left[:length]))
-        left = left[length:]
-    _expect(not left, f"{len(left)} actions", "none left")
-    return history
+    _expect(((actions >= 0) & (actions < agent.n_actions)).all(), "an action", "one in range")
+    resets, lengths = unfinished.T  # (lanes,) each
+    valid = (resets >= 0) & (resets < agent.resets) & (lengths >= 0) & (lengths <= len(actions))
+    _expect(valid.all(), f"unfinished {unfinished.tolist()[:9]}", f"resets up to {agent.resets}")
+    _expect(lengths.sum() == len(actions), f"{len(actions)} actions", f"{lengths.sum()}")
+    pieces = np.split(actions, np.cumsum(lengths)[:-1])
+    episodes = [
+        Unfinished(reset, piece.tolist())
+        for reset, piece in zip(resets.tolist(), pieces, strict=False)
+    ]
+    return History.restored(rows, updates, episodes)
 
 
 def _expect(valid: Any, found: str, expected: str) -> None:

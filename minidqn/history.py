@@ -8,7 +8,9 @@ process, and no environment need ever be saved.
 """
 
 import csv
+import math
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +35,8 @@ class Episode(NamedTuple):
 class Unfinished:
     """An episode that is going on: the number of its reset, and the actions since."""
 
-    def __init__(self, reset: int, actions: list[int] | None = None) -> None:
-        self.reset, self.actions = reset, [] if actions is None else actions
+    def __init__(self, reset: int, actions: Iterable[int] = ()) -> None:
+        self.reset, self.actions = reset, array("i", actions)
 
 
 class History:
@@ -44,29 +46,54 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._numbers = array("d")  # the rows, one after another: a long run has many
-        self.metrics: list[Metrics] = []  # of the updates since the last row
+        # numbers one after another, for a long run has many
+        self._rows = array("d")
+        self._updates = array("d")  # the metrics of each update since the last row
         self.unfinished: list[Unfinished] = []  # one for each environment
 
+    def add_update(self, metrics: Metrics) -> None:
+        self._updates.extend(metrics)
+
+    def take_means(self) -> list[float]:
+        """The means of the metrics since the last time, NaN if there were no updates."""
+        width = len(Metrics._fields)
+        columns = [self._updates[i::width] for i in range(width)]
+        del self._updates[:]
+        return [sum(column) / len(column) if column else math.nan for column in columns]
+
+    @property
+    def updates(self) -> Array:
+        """Metrics of the updates since the last row, (updates, 3), a copy."""
+        return np.array(self._updates).reshape(-1, len(Metrics._fields))
+
+    @classmethod
+    def restored(cls, rows: Array, updates: Array, unfinished: list[Unfinished]) -> "History":
+        """A history from `rows`, `updates` and `unfinished` of another."""
+        history = cls()
+        history._rows.frombytes(rows.tobytes())
+        history._updates.frombytes(updates.tobytes())
+        history.unfinished = unfinished
+        return history
+
     def append(self, episode: Episode) -> None:
-        self._numbers.extend(episode)
+        self._rows.extend(episode)
 
     @property
     def rows(self) -> Array:
         """All rows, (episodes, columns), a copy."""
-        return np.array(self._numbers).reshape(-1, len(Episode._fields))
+        return np.array(self._rows).reshape(-1, len(Episode._fields))
 
     def __len__(self) -> int:
-        return len(self._numbers) // len(Episode._fields)
+        return len(self._rows) // len(Episode._fields)
 
     def __getitem__(self, column: str) -> Array:
         if column not in Episode._fields:
             raise KeyError(f"{column!r}: expected one of {Episode._fields}")
-        return np.array(self._numbers[Episode._fields.index(column) :: len(Episode._fields)])
+        return np.array(self._rows[Episode._fields.index(column) :: len(Episode._fields)])
 
     def mean_return(self, last: int = 100) -> float:
         """Mean return of the last so many episodes; NaN before the first."""
-        recent = self._numbers[-last * len(Episode._fields) :][1 :: len(Episode._fields)]
+        recent = self._rows[-last * len(Episode._fields) :][1 :: len(Episode._fields)]
         return sum(recent) / len(recent) if recent else float("nan")
 
     def write_csv(self, path: str | Path) -> None:

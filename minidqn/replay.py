@@ -224,6 +224,12 @@ class Replay:
         ended: Array = self.terminated[last] | self.truncated[last]
         return ended
 
+    def last_rewards(self, most: int, lane: int) -> Array:
+        """Rewards of the last steps in a lane, oldest first: up to `most`, and what is stored."""
+        k = min(most, self.count, self.slots - 1)
+        rewards: Array = self.reward[np.arange(self.count - k, self.count) % self.slots, lane]
+        return rewards
+
     def begin(self, obs: ArrayLike) -> None:
         """Open the stream of every lane at `obs`, what the environment's reset returned.
 

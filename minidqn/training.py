@@ -10,7 +10,6 @@ reset's number: any episode of a single environment can be played again without
 the others, and tests are not played on the seeds of training.
 """
 
-import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -51,10 +50,12 @@ def train(
 ) -> History:
     """Let the agent live in `env` for `steps` more environment steps, and learn from them.
 
-    `env` is one environment, or a vector of num_envs with NEXT_STEP autoreset: each
-    of its steps counts num_envs, less the lanes that were reset, and the last one may
-    go a little beyond `steps`. A `history` that is passed in is added to. `on_step` is
-    called after every step, `on_episode` after every finished episode. Raises
+    `env` is one environment, or a vector of num_envs with NEXT_STEP autoreset, or a
+    SyncVectorEnv with none (DISABLED): each of its steps counts num_envs, less the lanes
+    that were reset, and the last one may go a little beyond `steps`. With the `history` of
+    its run so far, a run goes on exactly where it was, in the middle of an episode too;
+    without, a new episode begins. `on_step` is called after every step, `on_episode` after
+    that step for every episode that it finished. Raises
     ValueError if the environment does not fit the agent, or so few steps would leave
     no update at all.
     """
@@ -76,16 +77,15 @@ def train(
     ):
         for finished in _live(agent, env, history):
             for _ in range(agent.updates_due):
-                history.metrics.append(agent.learn())
+                history.add_update(agent.learn())
 
             stop = agent.steps >= last_step
             if finished:
-                columns = zip(*history.metrics, strict=True)
-                means = [sum(column) / len(column) for column in columns] or [math.nan] * 3
-                history.metrics.clear()
-            for episode_return, length in finished:
-                row = Episode(agent.steps, episode_return, length, agent.epsilon, *means)
-                history.append(row)
+                means = history.take_means()
+                for episode_return, length in finished:
+                    row = Episode(agent.steps, episode_return, length, agent.epsilon, *means)
+                    history.append(row)
+            for _ in finished:
                 stop |= on_episode is not None and bool(on_episode(agent, history))
             stop |= on_step is not None and bool(on_step(agent, history))
 
@@ -128,9 +128,9 @@ def _live_in_one(agent: DQN, env: gym.Env[Any, Any], history: History) -> Iterat
             ((obs, episode_return),) = going_on
             going_on = None
         else:
-            history.unfinished = [Unfinished(agent.resets)]
             obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
             agent.begin(obs)
+            history.unfinished = [Unfinished(agent.resets - 1)]
             episode_return = 0.0
         actions, over = history.unfinished[0].actions, False
         while not over:
@@ -149,13 +149,14 @@ def _live_in_several(
     """Several side by side: while the others step, an environment that has ended is reset."""
     going_on = _play_again(agent, envs, history)
     if not going_on:
-        history.unfinished = [Unfinished(agent.resets + lane) for lane in range(len(envs))]
+        numbers = range(agent.resets, agent.resets + len(envs))
         first = [
-            env.reset(seed=episode_seed(agent.seed, TRAIN, episode.reset))[0]
-            for env, episode in zip(envs, history.unfinished, strict=True)
+            env.reset(seed=episode_seed(agent.seed, TRAIN, number))[0]
+            for env, number in zip(envs, numbers, strict=True)
         ]
         agent.begin(np.stack(first))
         agent.resets += len(envs) - 1  # begin has counted one
+        history.unfinished = [Unfinished(number) for number in numbers]
         going_on = [(obs, 0.0) for obs in first]
     obs = [obs for obs, _ in going_on]
     returns = [episode_return for _, episode_return in going_on]
@@ -165,18 +166,23 @@ def _live_in_several(
         actions = [0] * len(envs) if all(over) else agent.act(np.stack(obs), agent.epsilon).tolist()
         rewards = [0.0] * len(envs)
         terminated, truncated = [False] * len(envs), [False] * len(envs)
+        resets = agent.resets
         for lane, env in enumerate(envs):
             if over[lane]:
-                history.unfinished[lane] = Unfinished(agent.resets)
-                obs[lane], _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
-                agent.resets += 1
-                returns[lane] = 0.0
+                obs[lane], _ = env.reset(seed=episode_seed(agent.seed, TRAIN, resets))
+                resets += 1
             else:
                 obs[lane], reward, terminated[lane], truncated[lane], _ = env.step(actions[lane])
                 rewards[lane] = float(reward)
-                returns[lane] += rewards[lane]
-                history.unfinished[lane].actions.append(actions[lane])
         agent.observe(actions, rewards, np.stack(obs), terminated, truncated)
+        for lane in range(len(envs)):
+            if over[lane]:
+                history.unfinished[lane] = Unfinished(agent.resets)
+                agent.resets += 1
+                returns[lane] = 0.0
+            else:
+                history.unfinished[lane].actions.append(actions[lane])
+                returns[lane] += rewards[lane]
         over = agent.replay.ended.tolist()
         yield [
             (returns[lane], len(history.unfinished[lane].actions))
@@ -196,9 +202,9 @@ def _live_in_vector(
             RuntimeWarning,
             stacklevel=4,
         )
-    history.unfinished = [Unfinished(agent.resets) for _ in range(env.num_envs)]
     obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
     agent.begin(obs)
+    history.unfinished = [Unfinished(agent.resets - 1) for _ in range(env.num_envs)]
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
     over = np.zeros(env.num_envs, bool)
     while True:
@@ -228,17 +234,18 @@ def _play_again(
     going_on: list[tuple[Any, float]] = []
     for lane, (env, episode) in enumerate(zip(envs, unfinished, strict=True)):
         obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, episode.reset))
-        episode_return, over = 0.0, False
+        rewards, over = [], False
         for action in episode.actions:
             if over:
                 break
             obs, reward, terminated, truncated, _ = env.step(action)
-            episode_return += float(reward)
+            rewards.append(float(reward))
             over = terminated or truncated
-        head = agent.replay.head[lane]
-        if over != agent.replay.ended[lane] or not np.array_equal(
-            np.asarray(obs, head.dtype), head
-        ):
+        head, stored = agent.replay.head[lane], agent.replay.last_rewards(len(rewards), lane)
+        same = over == agent.replay.ended[lane] and len(rewards) == len(episode.actions)
+        same &= np.array_equal(np.asarray(obs, head.dtype), head)
+        same &= np.array_equal(np.array(rewards[-len(stored) :], np.float32), stored)
+        if not same:
             warnings.warn(
                 f"this run does not go on exactly: after reset {episode.reset} and "
                 f"{len(episode.actions)} actions {env} is at {obs}, where it was at {head}. "
@@ -247,7 +254,7 @@ def _play_again(
                 stacklevel=5,
             )
             return None
-        going_on.append((obs, episode_return))
+        going_on.append((obs, sum(rewards)))
     return going_on
 
 

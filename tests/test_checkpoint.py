@@ -8,7 +8,9 @@ import random
 import struct
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +18,25 @@ from gymnasium.spaces import Box, Discrete
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from minidqn import DQN, CheckpointError, ExponentialDecay, LinearDecay, evaluate, load, save
+from minidqn import (
+    DQN,
+    CheckpointError,
+    ExponentialDecay,
+    History,
+    LinearDecay,
+    evaluate,
+    load,
+    load_run,
+    save,
+    train,
+)
 from minidqn.checkpoint import FORMAT
 from minidqn.layers import Array, Linear
 from minidqn.network import Network
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
+from .test_training import agent_for, chain
 
 
 @pytest.fixture
@@ -159,24 +173,39 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     return len(text).to_bytes(8, "little") + text + body
 
 
-def test_ten_thousand_damaged_files(agent: DQN, tmp_path: Path) -> None:
+def saved_run(path: Path) -> None:
+    """A checkpoint in the middle of an episode, with a history and updates since its last row."""
+    agent, history = agent_for(chain(), n_step=3), History()
+
+    def in_mid_episode(agent: DQN, history: History) -> bool:
+        return agent.steps > 100 and len(history.updates) > 1 and not agent.replay.over
+
+    train(agent, chain(), 300, history=history, on_step=in_mid_episode, progress=False)
+    save(agent, path, history)
+
+
+def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
-    save(agent, path)
+    saved_run(path)
     whole = path.read_bytes()
     chance = random.Random(0)
     refused = most = 0
-    load(path).replay.sample(20, agent.rng, 5, 0.9)  # compile first
+    load(path).learn()  # compile first
     for number in range(10_000):
         path.write_bytes(damaged(whole, chance))
         if number % 10 == 0:  # for it takes time
             tracemalloc.start()
         try:
-            twin = load(path)
+            twin, history = load_run(path)
         except CheckpointError:
             refused += 1
-        else:  # a valid agent, if another one
-            if len(twin.replay):
-                twin.replay.sample(min(20, len(twin.replay)), twin.rng, 5, 0.9)
+        else:  # a valid run, if another one
+            if len(twin.replay) >= twin.config.batch_size:
+                # flipped bits can make huge numbers
+                with suppress(FloatingPointError), np.errstate(all="ignore"):
+                    twin.learn()
+            assert all(0 <= action < 2 for e in history.unfinished for action in e.actions)
+            assert np.isfinite(history["episode_return"]).all()
             assert twin.act(np.zeros(3)) in (0, 1)
             assert all(np.isfinite(a).all() for a in (twin.online.params, twin.replay.obs))
         if number % 10 == 0:
@@ -186,6 +215,64 @@ def test_ten_thousand_damaged_files(agent: DQN, tmp_path: Path) -> None:
     assert most < 2 * len(whole) + 200_000  # Python's own objects, whatever the file's size
 
 
+def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "agent.safetensors"
+    saved_run(path)
+    with safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        arrays = {name: file.get_tensor(name) for name in names}
+        about = json.loads(file.metadata()["minidqn"])
+    count = about["replay_count"]
+    ends = arrays["replay_truncated"].copy()
+    ends[:3] = True
+    unwritten = arrays["replay_truncated"].copy()
+    unwritten[-1] = True
+    odd_bool = arrays["replay_terminated"].view(np.uint8).copy()
+    odd_bool[0] = 2
+    actions, unfinished = arrays["actions"], arrays["unfinished"]
+    assert count < len(unwritten) - 1
+    assert len(actions)
+
+    cases: list[tuple[dict[str, Array], dict[str, Any], str]] = [
+        ({"replay_truncated": ends}, {}, "three ends in a row"),
+        ({"replay_truncated": unwritten}, {}, "ends of steps that were never made"),
+        ({"replay_terminated": odd_bool.view(np.bool_)}, {}, "replay_terminated, expected 0 and 1"),
+        ({"adam_v": arrays["adam_v"] - 1}, {}, "adam_v with negative numbers"),
+        ({"actions": actions + 2}, {}, "an action, expected one in range"),
+        ({"actions": actions - 2}, {}, "an action, expected one in range"),
+        ({"actions": actions[:-1]}, {}, "unfinished"),
+        ({"actions": np.append(actions, actions)}, {}, "actions, expected"),
+        ({"actions": actions.astype(np.float64)}, {}, "actions of shape .*float64"),
+        ({"actions": actions[:, None]}, {}, "actions of shape"),
+        ({"metrics": np.zeros((2, 3, 2))}, {}, "metrics of shape"),
+        ({"history": arrays["history"].astype(np.float32)}, {}, "history of shape .*float32"),
+        ({"history": arrays["history"] * np.nan}, {}, "NaN or inf in history"),
+        ({"unfinished": np.repeat(unfinished, 2, axis=0)}, {}, "unfinished episodes, expected one"),
+        (
+            {"unfinished": np.add(unfinished, [[10**6, 0]])},
+            {},
+            "unfinished .*expected resets",
+        ),
+        (
+            {"unfinished": np.multiply(unfinished, [[-1, 1]])},
+            {},
+            "unfinished .*expected resets",
+        ),
+        ({"replay_reward": arrays["replay_reward"] * np.nan}, {}, "NaN or inf in replay_reward"),
+        ({}, {"replay_count": 50}, "steps, expected up to the 50 ever stored"),
+        ({}, {"replay_count": 2**63}, "replay_count .*, expected an integer from 0 to"),
+        ({}, {"rng": about["rng"] | {"state": {"state": 0, "inc": 0}}}, "stands still"),
+        ({}, {"x": "x" * 100_000}, "characters of text, expected up to"),
+        ({}, {"last_metrics": [1.0]}, "missing 2 required"),
+    ]
+    for new_arrays, changes, message in cases:
+        save_file(arrays | new_arrays, path, {"minidqn": json.dumps(about | changes)})
+        with pytest.raises(CheckpointError, match=message):
+            load_run(path)
+    save_file(arrays, path, {"minidqn": json.dumps(about)})
+    load_run(path)
+
+
 def test_a_small_file_takes_no_more_memory_than_it_has(agent: DQN, tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
     save(agent, path)
@@ -193,7 +280,7 @@ def test_a_small_file_takes_no_more_memory_than_it_has(agent: DQN, tmp_path: Pat
     size = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + size])
     about = json.loads(header["__metadata__"]["minidqn"])
-    for config in ({"buffer_size": 10**12}, {"hidden": [10**6, 10**6]}, {"batch_size": 10**12}):
+    for config in ({"buffer_size": 10**9}, {"hidden": [10**6, 10**6]}, {"batch_size": 10**9}):
         changed = about | {"config": about["config"] | config}
         header["__metadata__"]["minidqn"] = json.dumps(changed)
         text = json.dumps(header).encode()
@@ -248,7 +335,9 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match=r"parameters, expected"):
         load(rewritten(config=about["config"] | {"hidden": [5, 3]}))
     with pytest.raises(CheckpointError, match="the replay buffer"):
-        load(rewritten(config=about["config"] | {"buffer_size": 10**18}))
+        load(rewritten(config=about["config"] | {"buffer_size": 10**9}))
+    with pytest.raises(CheckpointError, match="up to 2147483647"):
+        load(rewritten(config=about["config"] | {"n_step": 2**70}))
     with pytest.raises(CheckpointError, match="an action"):
         load(rewritten(arrays | {"replay_action": arrays["replay_action"] + 10}))
     with pytest.raises(CheckpointError, match="OverflowError"):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from minidqn import DQN, History, load_run, save, train
 
+from .conftest import TableEnv
 from .test_training import agent_for, chain
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "resume.py"
@@ -39,7 +40,7 @@ def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
     assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
     assert (agent.steps, agent.updates, agent.resets) == (twin.steps, twin.updates, twin.resets)
     np.testing.assert_array_equal(history.rows, twin_history.rows)
-    assert history.metrics == twin_history.metrics
+    np.testing.assert_array_equal(history.updates, twin_history.updates)
 
 
 @given(
@@ -89,6 +90,85 @@ def test_an_environment_that_does_not_repeat_itself() -> None:
     with pytest.warns(RuntimeWarning, match="this run does not go on exactly: after reset"):
         train(agent, other, 20, history=history, progress=False)
     assert agent.steps == steps + 20
+
+
+@pytest.mark.parametrize("difference", ["rewards", "an earlier end", "a later end"])
+def test_an_environment_that_differs_in_what_no_observation_shows(difference: str) -> None:
+    class Other(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            obs, reward, terminated, truncated, info = super().step(action)
+            if difference == "rewards":
+                reward = float(reward) + 0.5
+            return obs, reward, terminated, truncated or difference == "an earlier end", info
+
+    env = TableEnv([[0, 0]], [[0, 1]], limit=5)  # one state alone
+    agent, history = agent_for(env), History()
+    at = 23 if difference != "a later end" else 25
+    train(agent, env, at, history=history, progress=False)
+    if difference == "a later end":  # as if the stored episode had not been cut
+        agent.replay.over = False
+        agent.replay.truncated[:] = False
+    with pytest.warns(RuntimeWarning, match="this run does not go on exactly"):
+        train(agent, Other(env), 5, history=history, progress=False)
+
+
+def test_a_history_that_another_episode_has_overtaken() -> None:
+    agent, history = agent_for(chain()), History()
+    train(agent, chain(), 22, history=history, progress=False)
+    agent.begin(np.array([0.0, 1.0, 0.0]))  # someone plays with the agent on their own
+    agent.observe(0, 0.0, np.array([0.0, 1.0, 0.0]), False, False)
+    resets = agent.resets
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(agent, chain(), 1, history=history, progress=False)
+    assert agent.resets == resets + 1
+    assert history.unfinished[0].reset == resets
+
+
+def test_lanes_of_unequal_length_are_saved_after_every_step(tmp_path: Path) -> None:
+    """A stream cut in all lanes at once, one of them in a bridge, is valid too."""
+    path = tmp_path / "checkpoint.safetensors"
+    for stop in range(10, 40):
+        env = SyncVectorEnv([chain, lambda: chain(limit=3)])
+        agent = agent_for(env, 2)
+        train(agent, env, stop, progress=False)
+        train(agent, env, 6, progress=False)
+        save(agent, path)
+        assert load_run(path)[0].steps == agent.steps
+
+
+def test_a_reset_that_fails_leaves_a_run_that_can_be_saved(tmp_path: Path) -> None:
+    class Fails(gym.Wrapper[Any, Any, Any, Any]):
+        resets = 0
+
+        def reset(self, **arguments: Any) -> Any:
+            self.resets += 1
+            if self.resets == 5:
+                raise RuntimeError("no more")
+            return super().reset(**arguments)
+
+    path = tmp_path / "checkpoint.safetensors"
+    agent, history = agent_for(chain()), History()
+    with pytest.raises(RuntimeError, match="no more"):
+        train(agent, Fails(chain()), 60, history=history, progress=False)
+    save(agent, path, history)
+    agent, history = load_run(path)
+    train(agent, chain(), 60 - agent.steps, history=history, progress=False)
+    whole = agent_for(chain())
+    assert_same((agent, history), (whole, train(whole, chain(), 60, progress=False)))
+
+
+def test_lanes_that_end_together_are_all_in_the_history_before_anyone_looks() -> None:
+    env = environments(3)
+    agent, seen = agent_for(env, 3), []
+    train(
+        agent, env, 60, on_episode=lambda agent, history: seen.append(len(history)), progress=False
+    )
+    steps = History()
+    history = train(agent_for(env, 3), env, 60, history=steps, progress=False)["step"]
+    together = [int(np.sum(history <= step)) for step in history]
+    assert seen == together
+    assert len(set(seen)) < len(seen)  # some did end together
 
 
 def test_a_vector_that_resets_itself_starts_afresh_with_a_warning() -> None:
