@@ -64,12 +64,14 @@ def work(trial: int, folder: Path) -> None:
         spaces = env.observation_space, env.action_space
         agent, history = DQN(*spaces, config, seed=trial, num_envs=num_envs), History()
 
+    saved = agent.steps // SAVE_EVERY
+
     def save_often(agent: DQN, history: History) -> None:
-        if agent.steps // SAVE_EVERY > save_often.saved:  # type: ignore[attr-defined]
-            save_often.saved = agent.steps // SAVE_EVERY  # type: ignore[attr-defined]
+        nonlocal saved
+        if agent.steps // SAVE_EVERY > saved:
+            saved = agent.steps // SAVE_EVERY
             save(agent, checkpoint, history)
 
-    save_often.saved = agent.steps // SAVE_EVERY  # type: ignore[attr-defined]
     print("training", flush=True)
     if agent.steps < STEPS:
         train(
