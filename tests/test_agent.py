@@ -359,6 +359,8 @@ def test_misuse_is_refused() -> None:
         agent.act(np.zeros(4))
     with pytest.raises(ValueError, match="observation is not finite"):
         agent.act([0.0, 0.0, math.nan])
+    with pytest.raises(ValueError, match="after reset 0: observation is not finite"):
+        agent.begin([0.0, 0.0, math.nan])
     with pytest.raises(ValueError, match="buffer_size 64 over 3 environments: expected room"):
         DQN(SPACE, Discrete(2), DQNConfig(buffer_size=64), num_envs=3)
     with pytest.raises(ValueError, match=r"the network gives \(3,\): expected \(2,\)"):

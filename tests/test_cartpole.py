@@ -72,6 +72,10 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     assert summaries[0] == summaries[1]
     histories = [(folder / "history.csv").read_text() for folder in (tmp_path / "whole", broken)]
     assert histories[0] == histories[1]
+    other = [*COMMAND, *map(str, arguments), str(broken), "--resume", "--seed", "1"]
+    finished = subprocess.run(other, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert "is of a run with another --seed or --steps" in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from minidqn import (
     DQN,
     CheckpointError,
+    DQNConfig,
     ExponentialDecay,
     History,
     LinearDecay,
@@ -61,6 +62,7 @@ def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(agent: DQN, tmp_path: P
     assert twin.config == agent.config
     assert twin.observation_space == agent.observation_space
     assert (twin.steps, twin.updates, twin.resets) == (130, 10, 19)
+    assert twin.last_metrics == agent.last_metrics is not None
     for each in (agent, twin):
         live(each, 50, seed=1)
     assert [agent.learn() for _ in range(10)] == [twin.learn() for _ in range(10)]
@@ -80,6 +82,9 @@ def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
         for name, array in agent.replay.arrays.items():
             np.testing.assert_array_equal(array, twin.replay.arrays[name])
         assert len(twin.replay) == len(agent.replay)
+        if steps == 0:
+            with pytest.raises(ValueError, match="no episode is going on"):
+                twin.observe(0, 0.0, np.zeros(3), False, False)
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((), "float32"), ((2, 3, 4), "uint8")])
@@ -368,6 +373,13 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(twin.q_values(obs), agent.q_values(obs))
     with pytest.raises(CheckpointError, match=r"layers .*True.* expected .*False"):
         load(tmp_path / "agent.safetensors", build(False))
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    agent = DQN(Box(-1, 1, (3,)), Discrete(2), DQNConfig(hidden=(1,) * 5000))
+    with pytest.raises(CheckpointError, match="characters describe the agent: expected 100000"):
+        save(agent, tmp_path / "agent.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_agent_between_two_episodes(tmp_path: Path) -> None:

@@ -125,6 +125,18 @@ def test_a_history_that_another_episode_has_overtaken() -> None:
     assert history.unfinished[0].reset == resets
 
 
+def test_an_episode_longer_than_the_buffer(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    env = TableEnv([[0, 0]], [[0, 1]], limit=30)
+    agent, history = agent_for(env, buffer_size=10), History()
+    train(agent, env, 25, history=history, progress=False)
+    save(agent, path, history)
+    agent, history = load_run(path)
+    train(agent, env, 35, history=history, progress=False)
+    whole = agent_for(env, buffer_size=10)
+    assert_same((agent, history), (whole, train(whole, env, 60, progress=False)))
+
+
 def test_lanes_of_unequal_length_are_saved_after_every_step(tmp_path: Path) -> None:
     """A stream cut in all lanes at once, one of them in a bridge, is valid too."""
     path = tmp_path / "checkpoint.safetensors"
