@@ -6,8 +6,8 @@ way the environment is reset; but only a terminated episode is worth nothing fro
 there on. So both flags go to the agent as they are.
 
 Every reset has a seed of its own, made from the run's seed, the purpose and the
-reset's number: any episode of a single environment can be played again without
-the others, and tests are not played on the seeds of training.
+reset's number: any episode can be played again without the others, which is how a
+run goes on in the middle of one, and tests are not played on the seeds of training.
 """
 
 import signal
