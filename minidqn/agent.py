@@ -226,6 +226,7 @@ class DQN:
         return actions
 
     def _checked(self, obs: ArrayLike) -> Array:
+        """`obs` in the space's dtype, finite: one observation, or a batch (B, ...)."""
         return checked_obs(obs, self.replay.obs_shape, self.replay.obs.dtype)
 
     def begin(self, obs: ArrayLike) -> None:
@@ -248,7 +249,8 @@ class DQN:
 
         Bare values for a single environment, which then goes on with reset and
         `begin` when its episode has ended; arrays (num_envs, ...) for a vector
-        environment with NEXT_STEP autoreset, which goes on by itself.
+        environment with NEXT_STEP autoreset, which goes on by itself. Raises ValueError or
+        TypeError, which name the step and the value, before anything is stored.
         """
         try:
             self.steps += self.replay.add(action, reward, next_obs, terminated, truncated)

@@ -33,15 +33,7 @@ from minidqn.schedules import ExponentialDecay, LinearDecay
 
 FORMAT = 3
 FIELDS = fields(DQNConfig)
-COUNTERS = (
-    "n_actions",
-    "num_envs",
-    "steps",
-    "updates",
-    "resets",
-    "adam_t",
-    "replay_count",
-)
+COUNTERS = ("n_actions", "num_envs", "steps", "updates", "resets", "adam_t", "replay_count")
 HISTORY = ("history", "metrics", "unfinished", "actions")  # arrays
 LONGEST_TEXT = 100_000  # Python takes several times as much for what the text describes
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay)}

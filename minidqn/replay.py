@@ -239,15 +239,16 @@ class Replay:
         x = checked_obs(obs, self.obs_shape, self.obs.dtype)
         if x.size != self.obs[0].size:
             raise ValueError(self._expected_lanes(x))
-        last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
         bridge = self.over and self.count > 0
         if self.count > 0 and not bridge:
             # An episode is still going on, unless x comes right after a first observation:
             # then the last slot is a bridge, for the one before it ended an episode.
+            last, before = (self.count - 1) % self.slots, (self.count - 2) % self.slots
             bridge = not (self.terminated[before] | self.truncated[before]).all()
             self.truncated[last] |= bridge & ~self.terminated[last]
-        if bridge:
-            self.terminated[self.count % self.slots] = self.truncated[self.count % self.slots] = 0
+        if bridge:  # the head becomes one, and x goes behind it
+            head = self.count % self.slots
+            self.terminated[head] = self.truncated[head] = False
             self.count += 1
         self.obs[self.count % self.slots] = x.reshape(self.obs[0].shape)
         self.begun, self.over = True, False

@@ -86,7 +86,7 @@ def test_an_environment_that_does_not_repeat_itself() -> None:
     train(agent, env, 40, history=history, on_step=in_mid_episode, progress=False)
     steps = agent.steps
     other = chain()
-    other.observation = lambda: np.full(3, 0.5, np.float32)  # type: ignore[method-assign]
+    other.observation = lambda: np.full(3, 0.5, np.float32)  # type: ignore[method-assign]  # the point
     with pytest.warns(RuntimeWarning, match="this run does not go on exactly: after reset"):
         train(agent, other, 20, history=history, progress=False)
     assert agent.steps == steps + 20
