@@ -93,8 +93,8 @@ class History:
 
     def mean_return(self, last: int = 100) -> float:
         """Mean return of the last so many episodes; NaN before the first."""
-        recent = self._rows[-last * len(Episode._fields) :][1 :: len(Episode._fields)]
-        return sum(recent) / len(recent) if recent else float("nan")
+        recent = self["episode_return"][-last:]
+        return float(recent.mean()) if len(recent) else math.nan
 
     def write_csv(self, path: str | Path) -> None:
         with Path(path).open("w", newline="") as file:
