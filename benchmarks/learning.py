@@ -1,103 +1,173 @@
 """How well the examples learn, over many seeds.
 
-Runs examples/cartpole.py once for each seed, as a person would, several at a time,
-and gathers the greedy test of the *last* policy: 100 episodes it was never
-trained on. No seed from 0 up was used for tuning (those were 1000 and up).
+Runs each script in examples/ once for each seed, as a person would, several at a time,
+and gathers the greedy test of the *last* policy: 100 episodes it was never trained on.
+No seed from 0 up was used for tuning (those were 1000 and up).
 
     python benchmarks/learning.py --seeds 20
 
-With --peers, a Python that has Stable-Baselines3 (benchmarks/requirements.txt), its
-DQN is put beside it: rl-baselines3-zoo's tuned settings, its own greedy evaluation.
+It can be stopped, and goes on where it was. With --peers, a Python that has
+Stable-Baselines3 (benchmarks/requirements.txt), SB3's DQN is put beside CartPole:
+rl-baselines3-zoo's tuned settings, its own greedy evaluation.
 """
 
 import argparse
+import csv
 import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from seeds import RESULTS, ROOT, interval, iqm, one_thread, run_all, same_code
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+from minidqn.config import TUNED
+from minidqn.layers import Array
+from minidqn.plotting import BLUE, GREY, RED
+
+SCRIPTS = {
+    "CartPole-v1": "cartpole.py",
+    "Acrobot-v1": "acrobot.py",
+    "MountainCar-v0": "mountaincar.py",
+    "LunarLander-v3": "lunarlander.py",
+}
+Summary = dict[str, Any]
 
 
-def run(seed: int, out: Path) -> dict[str, Any]:
-    command = [sys.executable, str(ROOT / "examples" / "cartpole.py"), "--no-animation"]
-    command += ["--seed", str(seed), "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True)
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return summary
+def run(script: str, seed: int, out: Path) -> None:
+    """One run, from where it was stopped, if it was."""
+    if (out / "summary.json").exists():
+        return
+    command = [sys.executable, str(ROOT / "examples" / script), "--no-animation"]
+    command += ["--seed", str(seed), "--out", str(out), "--checkpoint-every", "50000"]
+    command += ["--resume"] if (out / "agent.safetensors").exists() else []
+    subprocess.run(command, check=True, capture_output=True, env=one_thread())
 
 
 def run_sb3(python: str, seed: int) -> float:
     script = str(ROOT / "benchmarks" / "contenders" / "sb3_cartpole.py")
     command = [python, script, "--test", "--seed", str(seed)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # several run side by side
-    return float(subprocess.check_output(command, env=one_thread, stderr=subprocess.DEVNULL))
+    return float(subprocess.check_output(command, env=one_thread(), stderr=subprocess.DEVNULL))
 
 
-def table(summaries: list[dict[str, Any]], sb3: list[float]) -> str:
+def row(env_id: str, summaries: list[Summary]) -> str:
     means = np.array([summary["eval_mean"] for summary in summaries])
-    steps, updates = summaries[0]["steps"], summaries[0]["updates"]
-    seconds = np.array([summary["train_seconds"] for summary in summaries])
+    seconds = np.median([summary["train_seconds"] for summary in summaries])
+    low, high = interval(means)
+    solved_at = TUNED[env_id].solved_at
+    worst = min(summaries, key=lambda summary: float(summary["eval_mean"]))
+    return (
+        f"| {env_id} | {means.mean():.2f} | {iqm(means):.2f} ({low:.2f} to {high:.2f}) "
+        f"| {means.min():.2f} (seed {worst['seed']}) "
+        f"| {np.sum(means >= solved_at)} of {len(means)} from {solved_at:g} "
+        f"| {summaries[0]['steps']:,} | {summaries[0]['updates']:,} | {seconds:.1f} |"
+    )
+
+
+def table(results: dict[str, list[Summary]], sb3: list[float]) -> str:
     lines = [
-        f"CartPole-v1, {len(means)} seeds, {steps} steps and {updates} updates each; "
-        "greedy return of the last policy over 100 episodes.",
+        "Greedy return of the last policy over 100 episodes: mean over the seeds, interquartile "
+        "mean with its 95 % bootstrap interval, and the worst seed's mean.",
         "",
-        "| seeds at 475 | seeds at 500 | mean | worst seed | worst episode | training, median |",
-        "| --- | --- | --- | --- | --- | --- |",
-        f"| {np.sum(means >= 475)} of {len(means)} | {np.sum(means == 500)} of {len(means)} "
-        f"| {means.mean():.2f} | {means.min():.1f} | {min(s['eval_min'] for s in summaries):.0f} "
-        f"| {np.median(seconds):.1f} s |",
+        "| | mean | IQM | worst seed | solved | steps | updates | seconds, median |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(row(env_id, summaries) for env_id, summaries in results.items()),
         "",
-        "Seeds below 500: "
-        + (
-            ", ".join(f"{s['seed']}: {s['eval_mean']}" for s in summaries if s["eval_mean"] < 500)
-            or "none"
-        ),
+    ]
+    if "CartPole-v1" in results:
+        cartpole = [s["eval_mean"] for s in results["CartPole-v1"]]
+        lines += [
+            f"CartPole-v1: {sum(mean == 500 for mean in cartpole)} of {len(cartpole)} seeds at 500."
+        ]
+    if sb3:
+        lines += [
+            f"Stable-Baselines3 on CartPole-v1, tuned, 50,000 steps, {len(sb3)} seeds: "
+            f"{sum(mean >= 475 for mean in sb3)} at 475, {sum(mean == 500 for mean in sb3)} at "
+            f"500, mean {np.mean(sb3):.1f}, worst seed {min(sb3):.1f}."
+        ]
+    lines += [
         "",
         f"Python {platform.python_version()}, NumPy {version('numpy')}, Numba {version('numba')}, "
         f"Gymnasium {version('gymnasium')}, {os.cpu_count()} cores.",
     ]
-    if sb3:
-        n, at_475 = len(sb3), sum(mean >= 475 for mean in sb3)
-        lines[6:6] = [
-            f"Stable-Baselines3, tuned, 50,000 steps, {n} seeds: {at_475} at 475, "
-            f"{sum(mean == 500 for mean in sb3)} at 500, mean {np.mean(sb3):.1f}, "
-            f"worst seed {min(sb3):.1f}.",
-            "",
-        ]
     return "\n".join(lines) + "\n"
 
 
+def curve(path: Path, steps: Array, window: int = 20) -> Array:
+    """Mean return of the last `window` episodes at each of `steps`; NaN before the first."""
+    with path.open() as file:
+        rows = [(float(r["step"]), float(r["episode_return"])) for r in csv.DictReader(file)]
+    ends, returns = np.array(rows).T
+    total = np.concatenate([[0.0], np.cumsum(returns)])
+    stop = np.searchsorted(ends, steps, side="right")  # episodes finished by then
+    start = np.maximum(stop - window, 0)
+    with np.errstate(invalid="ignore"):
+        means: Array = (total[stop] - total[start]) / (stop - start)
+    return means
+
+
+def draw(work: Path, results: dict[str, list[Summary]]) -> None:
+    figure = Figure(figsize=(10, 6.4), dpi=120, layout="constrained")
+    panels = figure.subplots(2, -(-len(results) // 2), squeeze=False).flat
+    for axes, (env_id, summaries) in zip(panels, results.items(), strict=False):
+        steps = np.linspace(0, summaries[0]["steps"], 200)
+        folders = [work / env_id / str(summary["seed"]) for summary in summaries]
+        curves = np.stack([curve(f / "history.csv", steps) for f in folders], axis=-1)
+        known = np.isfinite(curves).all(axis=-1)
+        steps, curves = steps[known], curves[known]  # (points,), (points, seeds)
+        low, high = interval(curves, 500)
+        axes.plot(steps, curves, color=GREY, lw=0.4, alpha=0.5)
+        axes.fill_between(steps, low, high, color=BLUE, alpha=0.3, lw=0)
+        axes.plot(steps, iqm(curves), color=BLUE, lw=2)
+        axes.axhline(TUNED[env_id].solved_at, color=RED, lw=1, ls="--")
+        axes.set(title=env_id, xlabel="environment steps", ylabel="return in training")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
+        if env_id == "LunarLander-v3":
+            axes.set_ylim(-400, 300)
+    figure.suptitle(
+        f"Mean of the last 20 episodes, with exploration: each of {len(summaries)} seeds, "
+        "their IQM with its 95 % interval, and the line from which it is solved"
+    )
+    figure.savefig(RESULTS / "learning.png")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Learn CartPole-v1 from many seeds.")
+    parser = argparse.ArgumentParser(description="Learn from many seeds.")
+    parser.add_argument("--envs", nargs="+", choices=SCRIPTS, default=list(SCRIPTS))
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "learning", help="their files")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument("--peer-seeds", type=int, default=16, help="SB3 takes a minute for each")
     args = parser.parse_args()
 
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
-        outs = [Path(folder) / str(seed) for seed in range(args.seeds)]
-        summaries = list(tqdm(pool.map(run, range(args.seeds), outs), total=args.seeds))
-        peers = range(args.peer_seeds if args.peers else 0)
+    same_code(args.work)
+    jobs = [(env_id, seed) for env_id in args.envs for seed in range(args.seeds)]
+    folders = {job: args.work / job[0] / str(job[1]) for job in jobs}
+    run_all(lambda job: run(SCRIPTS[job[0]], job[1], folders[job]), jobs, args.jobs)
+    peers = range(args.peer_seeds if args.peers else 0)
+    with ThreadPoolExecutor(args.jobs) as pool:
         sb3 = list(tqdm(pool.map(lambda seed: run_sb3(args.peers, seed), peers), total=len(peers)))
-    RESULTS.mkdir(exist_ok=True)
-    for summary in summaries:
+
+    results: dict[str, list[Summary]] = {env_id: [] for env_id in args.envs}
+    for job in jobs:
+        summary = json.loads((folders[job] / "summary.json").read_text())
         del summary["eval_returns"]
-    results = {"minidqn": summaries, "sb3_eval_means": sb3}
-    (RESULTS / "learning.json").write_text(json.dumps(results, indent=1) + "\n")
-    (RESULTS / "learning.md").write_text(table(summaries, sb3))
-    print(table(summaries, sb3))
+        results[job[0]].append(summary)
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"minidqn": results, "sb3_eval_means": sb3}, indent=1)
+    (RESULTS / "learning.json").write_text(text + "\n")
+    (RESULTS / "learning.md").write_text(table(results, sb3))
+    draw(args.work, results)
+    print(table(results, sb3))
 
 
 if __name__ == "__main__":

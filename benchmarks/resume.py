@@ -38,7 +38,19 @@ from minidqn import (
 
 STEPS, SAVE_EVERY, KILLS = 1500, 25, 3
 ENVIRONMENTS = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
+ALL_PARTS: dict[str, Any] = {
+    "layer_norm": True,
+    "dueling": True,
+    "quantiles": 5,
+    "priority_alpha": 0.6,
+    "priority_beta": LinearDecay(0.4, 1.0, STEPS),
+    "noisy": True,
+    "epsilon_hold": 8,
+}
 OPTIONS: list[dict[str, Any]] = [
+    ALL_PARTS,
+    {"num_envs": 3, **ALL_PARTS},
+    *({name: value} for name, value in ALL_PARTS.items() if name != "priority_beta"),
     {"double": False, "n_step": 1, "tau": 1.0, "target_every": 50},
     {"double": True, "n_step": 3},
     {"n_step": 20, "train_every": 4, "learning_rate": LinearDecay(1e-3, 0.0, STEPS)},
@@ -49,8 +61,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 def work(trial: int, folder: Path) -> None:
     """Train, going on with the checkpoint in `folder` if there is one; then write the result."""
-    env_id = ENVIRONMENTS[trial % len(ENVIRONMENTS)]
-    numbers = dict(OPTIONS[trial // len(ENVIRONMENTS) % len(OPTIONS)])
+    numbers = dict(OPTIONS[trial % len(OPTIONS)])
+    env_id = ENVIRONMENTS[trial // len(OPTIONS) % len(ENVIRONMENTS)]
     num_envs = numbers.pop("num_envs", 1)
     env = gym.make(env_id)
     lanes = SyncVectorEnv(
@@ -84,6 +96,7 @@ def work(trial: int, folder: Path) -> None:
         )
     result = {
         "params": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
+        "target": hashlib.sha256(agent.target.params.tobytes()).hexdigest(),
         "history": hashlib.sha256(history.rows.tobytes()).hexdigest(),
         "returns": evaluate(agent, env, 3, seed=trial).tolist(),
         "steps": agent.steps,

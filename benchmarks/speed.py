@@ -45,6 +45,7 @@ BATCHES = WIDTHS = [
 ]  # of the growth picture: one at 64, the other varied
 
 CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
+    "env": "CartPole-v1",
     "steps": 100_000,
     "updates": 9_001,
     "hidden": [120, 84],
@@ -60,6 +61,7 @@ CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
     "final_epsilon": 0.05,
 }
 RL_ZOO = {  # rl-baselines3-zoo's tuned settings, but for the copies of the target that nobody sees
+    "env": "CartPole-v1",
     "steps": 50_000,
     "updates": 24_704,
     "hidden": [256, 256],
@@ -73,6 +75,23 @@ RL_ZOO = {  # rl-baselines3-zoo's tuned settings, but for the copies of the targ
     "target_every_updates": 128,
     "epsilon_steps": 8_000,
     "final_epsilon": 0.04,
+}
+
+LUNARLANDER = {  # steps, updates, batch and net of examples/lunarlander.py
+    "env": "LunarLander-v3",
+    "steps": 300_000,
+    "updates": 74_751,
+    "hidden": [128, 128],
+    "batch": 128,
+    "learning_rate": 5e-4,
+    "buffer": 100_000,
+    "learning_starts": 1000,
+    "train_every": 4,
+    "gradient_steps": 1,
+    "target_every_steps": 1000,
+    "target_every_updates": 250,
+    "epsilon_steps": 30_000,
+    "final_epsilon": 0.1,
 }
 
 Row = tuple[str, str]  # what is measured, and of whom
@@ -146,13 +165,18 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
 
 
 def measure_runs(contenders: dict[str, Contender], rounds: int) -> Rounds:
-    """Whole training runs on CartPole-v1, in one process; and the environment alone."""
+    """Whole training runs in one process; and the environment alone."""
     times: Rounds = {}
     for name in ("minidqn", "SB3"):  # a short one first: to compile, and to load
         contenders[name].ask("train", CLEANRL | {"steps": 11_000, "updates": 101}, 0)
     for seed in tqdm(range(rounds), desc="runs"):
-        for what, settings in (("CleanRL's settings", CLEANRL), ("rl-zoo's settings", RL_ZOO)):
-            alone = contenders["floor"].ask("environment", settings["steps"], seed)
+        for what, settings in (
+            ("CleanRL's settings", CLEANRL),
+            ("rl-zoo's settings", RL_ZOO),
+            ("LunarLander, 300,000 steps", LUNARLANDER),
+        ):
+            env, steps = settings["env"], settings["steps"]
+            alone = contenders["floor"].ask("environment", env, steps, seed)
             product_time = contenders["floor"].ask("update", settings["hidden"], settings["batch"])
             updates: Any = settings["updates"]
             times.setdefault((what, "floor"), []).append(alone + updates * product_time)

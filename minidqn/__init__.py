@@ -1,7 +1,8 @@
 """minidqn: a Deep Q-Network from scratch, small enough to read in an afternoon."""
 
-from minidqn.agent import DQN, DQNConfig, Metrics
+from minidqn.agent import DQN, Metrics
 from minidqn.checkpoint import CheckpointError, load, load_run, save
+from minidqn.config import DQNConfig
 from minidqn.history import History
 from minidqn.plotting import animate, plot_learning_curve
 from minidqn.schedules import ExponentialDecay, LinearDecay

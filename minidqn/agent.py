@@ -20,7 +20,6 @@ Letters: B batch, A actions.
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,86 +28,15 @@ from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import ArrayLike
 
 from minidqn.adam import Adam, clip_by_global_norm
-from minidqn.layers import Array
+from minidqn.config import DQNConfig
+from minidqn.layers import Array, Cache
 from minidqn.network import Network, mlp
-from minidqn.replay import Replay, checked_obs
-from minidqn.schedules import LinearDecay, Schedule, known_values, value_at
-from minidqn.targets import double_td_targets, huber_loss, mean_max, td_targets
+from minidqn.prioritized import PrioritizedReplay
+from minidqn.replay import Replay, checked_mask, checked_obs
+from minidqn.schedules import value_at
+from minidqn.targets import expected, greedy_actions, mean_max, quantile_huber_loss, td_targets
 
-MOST = 2**31 - 1  # what the compiled loops can count to
 FLOATS = (np.float32, np.float64)  # those that a kernel can be compiled for
-
-
-@dataclass(frozen=True, kw_only=True)
-class DQNConfig:
-    """Every number of a run. Steps are environment steps, updates are calls of `learn`."""
-
-    # the network: fully connected
-    normalize_obs: bool = False  # lay entries that the space bounds onto -1 to 1
-    hidden: tuple[int, ...] = (64, 64)  # widths of the ReLU layers
-    final_gain: float = 0.1  # scale of the last layer's weights: Q-values start near 0
-
-    # the regression
-    gamma: float = 0.99  # discount for each step: rewards count for about 1 / (1 - gamma) steps
-    n_step: int = 3  # rewards summed up before bootstrapping
-    double: bool = True  # Double DQN: the online network picks the bootstrap action
-    huber_delta: float = 1.0  # errors beyond it count linearly; inf for (half) the squared error
-    batch_size: int = 64  # transitions in an update
-    learning_rate: Schedule = 1e-3  # Adam's; a number or a function of the step
-    max_grad_norm: float = 10.0  # longer gradients are shortened to it; inf for never
-
-    # the replay buffer
-    buffer_size: int = 50_000  # steps it holds, before the oldest are overwritten
-    learning_starts: int = 1_000  # steps before the first update
-    train_every: int = 1  # steps from one round of updates to the next
-    gradient_steps: int = 1  # updates in a round
-
-    # the target network: target += tau (online - target), every target_every updates
-    tau: float = 0.01  # 1 for a copy
-    target_every: int = 1
-
-    # exploration
-    epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)  # chance of a random action
-
-    def __post_init__(self) -> None:
-        def check(name: str, valid: bool, expected: str) -> None:
-            if not valid:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: expected {expected}")
-
-        def convert(name: str, to: Callable[[Any], Any], expected: str) -> None:
-            """NumPy's numbers are welcome, but Python's are kept: those can be saved."""
-            try:
-                object.__setattr__(self, name, to(getattr(self, name)))
-            except (TypeError, ValueError):
-                check(name, False, expected)
-
-        convert("hidden", lambda widths: tuple(map(operator.index, widths)), "integers")
-        check("hidden", all(width > 0 for width in self.hidden), "positive widths")
-        for field in fields(self):
-            if field.type is int:
-                expected = f"an integer of 1 or more, up to {MOST}"
-                convert(field.name, operator.index, expected)
-                check(field.name, 1 <= getattr(self, field.name) <= MOST, expected)
-            elif field.type is float:
-                convert(field.name, float, "a number")
-            elif field.type is bool:
-                check(field.name, getattr(self, field.name) in (True, False), "True or False")
-                convert(field.name, bool, "True or False")
-        for name in ("epsilon", "learning_rate"):
-            if not callable(getattr(self, name)):
-                convert(name, float, "a number or a function of the step")
-        check("gamma", 0.0 <= self.gamma <= 1.0, "0 to 1")
-        check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
-        for name in ("final_gain", "huber_delta", "max_grad_norm"):
-            check(name, getattr(self, name) > 0.0, "more than 0")
-        check("final_gain", self.final_gain < math.inf, "a finite number")
-        epsilons, rates = known_values(self.epsilon), known_values(self.learning_rate)
-        check("epsilon", all(0.0 <= e <= 1.0 for e in epsilons), "0 to 1")
-        valid = all(0.0 <= rate < 1.0 for rate in rates) and rates[:1] != [0.0]
-        check("learning_rate", valid, "more than 0 at first, and less than 1")
-        most, least = self.buffer_size, self.batch_size
-        check("batch_size", self.batch_size <= most, f"at most buffer_size, {most}")
-        check("learning_starts", self.learning_starts >= least, f"batch_size, {least}, or more")
 
 
 class Metrics(NamedTuple):
@@ -171,8 +99,9 @@ class DQN:
         self.online = build(observation_space, self.n_actions)
         self.target = build(observation_space, self.n_actions)
         q = self.online.forward(np.zeros((1, *shape), dtype))
-        if q.shape != (1, self.n_actions):  # the compiled loops rely on it
-            raise ValueError(f"the network gives {q.shape[1:]}: expected ({self.n_actions},)")
+        outputs = self.n_actions * c.quantiles
+        if q.shape != (1, outputs):  # the compiled loops rely on it
+            raise ValueError(f"the network gives {q.shape[1:]}: expected ({outputs},)")
         if np.shares_memory(self.online.params, self.target.params):
             raise ValueError("`network` gave the same network twice: expected a new one each time")
         self.rng = np.random.default_rng(self.seed)
@@ -180,59 +109,143 @@ class DQN:
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
 
-        self.replay = Replay(c.buffer_size, shape, dtype, self.n_actions, num_envs)
+        room = c.buffer_size, shape, dtype, self.n_actions, num_envs
+        if c.priority_alpha > 0.0:
+            most = min(c.learning_starts // num_envs, c.buffer_size // num_envs - 1)
+            if c.n_step > most:  # then there might be no transition to draw
+                raise ValueError(
+                    f"n_step {c.n_step} in {num_envs} environments: expected up to {most}, for "
+                    "prioritised replay draws whole transitions only, and has learning_starts "
+                    f"{c.learning_starts} and buffer_size {c.buffer_size} steps for them"
+                )
+            self.replay: Replay = PrioritizedReplay(*room, n_step=c.n_step, alpha=c.priority_alpha)
+        else:
+            self.replay = Replay(*room)
         self.steps = 0  # environment steps observed
         self.updates = 0  # calls of learn
         self.resets = 0  # episodes begun
+        self.held = np.zeros((2, num_envs), np.int64)  # random actions, and steps left to hold them
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
 
         # one cache for each use, so that no forward pass disturbs another's backward
-        self._act_cache = self.online.cache()
+        self._all_allowed = np.ones((1, self.n_actions), np.bool_)
+        self._act_cache = self.online.cache()  # never with noise
+        self._explore_cache = self.online.cache()
         self._learn_cache = self.online.cache()
         self._next_cache = self.online.cache()
         self._target_cache = self.target.cache()
+        self._learning = [  # the passes of an update, each with noise of its own
+            (self.target, self._target_cache),
+            (self.online, self._next_cache),
+            (self.online, self._learn_cache),
+        ]
 
     @property
     def epsilon(self) -> float:
         """The chance of a random action that the schedule asks for at this step."""
-        return value_at(self.config.epsilon, self.steps)
+        return self._now("epsilon")
+
+    def _now(self, name: str) -> float:
+        """What the schedule `name` says at this step, if it is 0 to 1, as all of them are."""
+        value = value_at(getattr(self.config, name), self.steps)
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name} at step {self.steps} is {value}: expected 0 to 1")
+        return value
 
     def q_values(self, obs: ArrayLike) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
         x = self._checked(obs)
-        q = self.online.forward(x.reshape(-1, *self.replay.obs_shape), self._act_cache)  # (B, A)
+        q = self._expected(x.reshape(-1, *self.replay.obs_shape), self._act_cache)  # (B, A)
         return q[0].copy() if x.shape == self.replay.obs_shape else q.copy()
 
-    def act(self, obs: ArrayLike, epsilon: float = 0.0) -> Any:
+    def act(self, obs: ArrayLike, epsilon: float = 0.0, mask: ArrayLike | None = None) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
 
-        Greedy, or random with probability `epsilon`. Among equal Q-values the first
-        is taken. epsilon = 0 draws no random number, so it leaves no trace.
+        Greedy, or random with probability `epsilon`; among those that `mask`, (A,) or
+        (B, A), allows. Among equal Q-values the first is taken. epsilon = 0 draws no
+        random number, so it leaves no trace, and noisy layers are quiet.
         """
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon is {epsilon!r}: expected 0 to 1")
         x = self._checked(obs)
-        if x.shape == self.replay.obs_shape:
-            # One draw decides both: given that u < epsilon, u / epsilon is uniform too.
-            if epsilon > 0.0 and (u := self.rng.random()) < epsilon:
-                return min(int(u / epsilon * self.n_actions), self.n_actions - 1)
-            return int(self.online.forward(x[None], self._act_cache).argmax())
-        actions = self.online.forward(x, self._act_cache).argmax(axis=1)  # (B,)
-        if epsilon > 0.0:
-            u_lanes = self.rng.random(len(actions))
-            explore = u_lanes < epsilon
-            random = (u_lanes[explore] / epsilon * self.n_actions).astype(np.int64)
-            actions[explore] = np.minimum(random, self.n_actions - 1)
+        single = x.shape == self.replay.obs_shape
+        batch = x[None] if single else x  # (B, ...)
+        allowed = self._all_allowed if single else np.ones((len(x), self.n_actions), np.bool_)
+        if mask is not None:
+            allowed = checked_mask(mask, (len(batch), self.n_actions), bare=True)  # (B, A)
+            if not allowed.any(axis=1).all():
+                raise ValueError(f"action_mask {mask!r}: expected one action or more to be allowed")
+        u = self.rng.random(len(batch)).tolist() if epsilon > 0.0 else []
+        actions = self._choose(batch, epsilon, u, allowed, self._act_cache)
+        return int(actions[0]) if single else actions
+
+    def explore(self) -> Array:
+        """An action for each environment where the stream now is, to learn from: (num_envs,).
+
+        With the exploration that the config asks for at this step: epsilon, and noise.
+        """
+        if not self.replay.begun:
+            raise ValueError("no stream is open: reset, then call begin(obs)")
+        epsilon, x, allowed = self.epsilon, self.replay.head, self.replay.head_mask
+        u = self.rng.random(len(x)).tolist() if epsilon > 0.0 else []
+        self.online.draw_noise(self.rng, self._explore_cache)
+        actions = self._choose(x, epsilon, u, allowed, self._explore_cache)
+        if self.config.epsilon_hold > 1:
+            self._hold(actions, [u_lane < epsilon for u_lane in u] or [False] * len(x), allowed)
         return actions
+
+    def _choose(
+        self, x: Array, epsilon: float, u: list[float], allowed: Array, cache: list[Cache]
+    ) -> Array:
+        """Greedy, but random where u, uniform in [0, 1), is below epsilon: to (B,)."""
+        if len(u) == 1 and u[0] < epsilon:  # then there is nothing to be greedy about
+            actions = np.zeros(1, np.int64)
+        else:
+            actions = greedy_actions(self._expected(x, cache), allowed)
+        for i, u_i in enumerate(u):
+            if u_i < epsilon:
+                # One draw decides both: given that u < epsilon, u / epsilon is uniform too.
+                choice = np.flatnonzero(allowed[i])
+                if len(choice):  # else the episode is over there, and no action is taken
+                    actions[i] = choice[min(int(u_i / epsilon * len(choice)), len(choice) - 1)]
+        return actions
+
+    def _hold(self, actions: Array, random: list[bool], allowed: Array) -> None:
+        """Go on with random actions that are being held, and begin to hold new ones.
+
+        By dithering, one gets no farther than the square root of the steps. Held actions
+        reach what takes persistence, as swinging up does (Dabney et al. 2021,
+        "Temporally-extended epsilon-greedy exploration"; there with a zeta distribution).
+        """
+        held, left = self.held  # (num_envs,) each
+        for lane in range(len(actions)):
+            if left[lane] and allowed[lane, held[lane]]:
+                actions[lane] = held[lane]
+                left[lane] -= 1
+            else:
+                left[lane] = 0
+                if random[lane]:
+                    held[lane] = actions[lane]
+                    left[lane] = self.rng.integers(self.config.epsilon_hold)
+
+    def _quantiles(self, network: Network, x: Array, cache: list[Cache]) -> Array:
+        """theta(s, .), (B, A, N); plain DQN has N = 1."""
+        return network.forward(x, cache).reshape(len(x), self.n_actions, -1)
+
+    def _expected(self, x: Array, cache: list[Cache]) -> Array:
+        """Q(s, .), (B, A)."""
+        if self.config.quantiles == 1:
+            return self.online.forward(x, cache)
+        return expected(self._quantiles(self.online, x, cache))
 
     def _checked(self, obs: ArrayLike) -> Array:
         """`obs` in the space's dtype, finite: one observation, or a batch (B, ...)."""
         return checked_obs(obs, self.replay.obs_shape, self.replay.obs.dtype)
 
-    def begin(self, obs: ArrayLike) -> None:
+    def begin(self, obs: ArrayLike, mask: ArrayLike | None = None) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
         try:
-            self.replay.begin(obs)
+            self.replay.begin(obs, mask)
         except (TypeError, ValueError) as error:
             raise type(error)(f"after reset {self.resets}: {error}") from None
         self.resets += 1
@@ -244,16 +257,18 @@ class DQN:
         next_obs: ArrayLike,
         terminated: ArrayLike,
         truncated: ArrayLike,
+        mask: ArrayLike | None = None,
     ) -> None:
         """Store what came of the last action: what the environment's step returned.
 
-        Bare values for a single environment, which then goes on with reset and
+        `mask` says which actions are allowed next, (num_envs, A): its info["action_mask"],
+        if there is one. Bare values for a single environment, which then goes on with reset and
         `begin` when its episode has ended; arrays (num_envs, ...) for a vector
         environment with NEXT_STEP autoreset, which goes on by itself. Raises ValueError or
         TypeError, which name the step and the value, before anything is stored.
         """
         try:
-            self.steps += self.replay.add(action, reward, next_obs, terminated, truncated)
+            self.steps += self.replay.add(action, reward, next_obs, terminated, truncated, mask)
         except (TypeError, ValueError) as error:
             raise type(error)(f"after step {self.steps + 1}: {error}") from None
 
@@ -273,20 +288,23 @@ class DQN:
         FloatingPointError, with the parameters as they were, when the loss diverges.
         """
         c = self.config
-        batch = self.replay.sample(c.batch_size, self.rng, c.n_step, c.gamma)
+        beta = self._now("priority_beta")
+        batch = self.replay.sample(c.batch_size, self.rng, c.n_step, c.gamma, beta)
+        for network, cache in self._learning:
+            network.draw_noise(self.rng, cache)
 
         # what Q(s, a) should have been; a constant, as far as the gradient goes
-        q_next = self.target.forward(batch.next_obs, self._target_cache)  # (B, A)
+        q_next = self._quantiles(self.target, batch.next_obs, self._target_cache)  # (B, A, N)
+        chooser = q_next  # who says what is best there
         if c.double:
-            q_next_online = self.online.forward(batch.next_obs, self._next_cache)  # (B, A)
-            y = double_td_targets(batch.returns, batch.discounts, q_next_online, q_next)  # (B,)
-        else:
-            y = td_targets(batch.returns, batch.discounts, q_next)  # (B,)
+            chooser = self._quantiles(self.online, batch.next_obs, self._next_cache)  # (B, A, N)
+        next_actions = greedy_actions(expected(chooser), batch.next_mask)  # (B,)
+        y = td_targets(batch.returns, batch.discounts, next_actions, q_next)  # (B, N)
 
         # what it is, and how the loss changes with every parameter
-        q = self.online.forward(batch.obs, self._learn_cache)  # (B, A)
-        loss, dq = huber_loss(q, batch.actions, y, c.huber_delta)  # dq (B, A)
-        self.online.backward(dq, self._learn_cache)
+        q = self._quantiles(self.online, batch.obs, self._learn_cache)  # (B, A, N)
+        loss, dq, errors = quantile_huber_loss(q, batch.actions, y, batch.weights, c.huber_delta)
+        self.online.backward(dq.reshape(len(dq), -1), self._learn_cache)
 
         # one step downhill, unless there is none to be taken
         grad_norm = clip_by_global_norm(self.online.grads, c.max_grad_norm)
@@ -295,14 +313,12 @@ class DQN:
                 f"update {self.updates + 1} diverged: loss {loss}, gradient norm {grad_norm}; "
                 f"the one before it: {self.last_metrics}"
             )
-        rate = value_at(c.learning_rate, self.steps)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"learning rate at step {self.steps} is {rate}: expected 0 to 1")
-        self.adam.step(self.online.grads, rate)
+        self.adam.step(self.online.grads, self._now("learning_rate"))
+        self.replay.learned(batch.starts, errors)
         self.updates += 1
         if self.updates % c.target_every == 0:
             self._update_target()
-        self.last_metrics = Metrics(loss, mean_max(q), grad_norm)
+        self.last_metrics = Metrics(loss, mean_max(expected(q)), grad_norm)
         return self.last_metrics
 
     def _update_target(self) -> None:
@@ -314,4 +330,14 @@ class DQN:
 
 def _mlp(config: DQNConfig, space: Box, n_actions: int) -> Network:
     bounds = (space.low, space.high) if config.normalize_obs else None
-    return mlp(space.shape, config.hidden, n_actions, config.final_gain, bounds)
+    return mlp(
+        space.shape,
+        config.hidden,
+        n_actions,
+        config.final_gain,
+        bounds,
+        quantiles=config.quantiles,
+        dueling=config.dueling,
+        layer_norm=config.layer_norm,
+        noisy=config.noisy,
+    )

@@ -24,14 +24,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 import minidqn
-from minidqn.agent import DQN, DQNConfig, Metrics
+from minidqn.agent import DQN, Metrics
+from minidqn.config import DQNConfig
 from minidqn.history import Episode, History, Unfinished
 from minidqn.layers import Array
 from minidqn.network import Network
+from minidqn.prioritized import PrioritizedReplay
 from minidqn.replay import all_finite
 from minidqn.schedules import ExponentialDecay, LinearDecay
 
-FORMAT = 3
+FORMAT = 4
 FIELDS = fields(DQNConfig)
 COUNTERS = ("n_actions", "num_envs", "steps", "updates", "resets", "adam_t", "replay_count")
 HISTORY = ("history", "metrics", "unfinished", "actions")  # arrays
@@ -157,13 +159,17 @@ def _read(file: Any, network: Any) -> tuple[DQN, History]:
     names = file.keys()
     sizes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     slots = config.buffer_size // max(lanes, 1) + 1
+    n_actions = about["n_actions"]
     _expect(sizes["replay_obs"] == (slots, lanes, *space.shape), "the replay buffer", "its size")
+    _expect(sizes["replay_mask"] == (slots, lanes, n_actions), "the action masks", "their size")
     if network is None:
-        widths = [math.prod(space.shape), *config.hidden, about["n_actions"]]
-        size = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+        outputs = (n_actions + config.dueling) * config.quantiles
+        widths = [math.prod(space.shape), *config.hidden, outputs]
+        size = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths)) * (1 + config.noisy)
+        size += 2 * sum(config.hidden) * config.layer_norm
         _expect(sizes["params"] == (size,), f"{sizes['params']} parameters", f"{size}")
 
-    agent = DQN(space, Discrete(about["n_actions"]), config, seed, lanes, network)
+    agent = DQN(space, Discrete(n_actions), config, seed, lanes, network)
     _expect(about["layers"] == _layout(agent), f"layers {about['layers']}", f"{_layout(agent)}")
     _expect(about["rng"]["state"]["inc"] % 2 == 1, "a generator that stands still", "an odd inc")
     agent.rng.bit_generator.state = about["rng"]
@@ -203,6 +209,13 @@ def _check_replay(agent: DQN) -> None:
     unwritten = replay.terminated[replay.count :] | replay.truncated[replay.count :]
     _expect(not unwritten.any(), "ends of steps that were never made", "none")
     _expect((agent.adam.v >= 0).all(), "adam_v with negative numbers", "squares")
+    held, left = agent.held
+    valid = (
+        (held >= 0) & (held < agent.n_actions) & (left >= 0) & (left < agent.config.epsilon_hold)
+    )
+    _expect(valid.all(), f"held actions {agent.held.tolist()}", "those in range")
+    if isinstance(replay, PrioritizedReplay):
+        _expect(replay.is_sound(), "priorities", "a tree of sums, 0 where nothing can be drawn")
 
 
 def _history(agent: DQN, rows: Array, updates: Array, unfinished: Array, actions: Array) -> History:
@@ -253,6 +266,7 @@ def _state(agent: DQN) -> dict[str, Array]:
         "target_params": agent.target.params,
         "adam_m": agent.adam.m,
         "adam_v": agent.adam.v,
+        "held": agent.held,
         **{f"replay_{name}": array for name, array in agent.replay.arrays.items()},
     }
 

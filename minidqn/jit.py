@@ -7,7 +7,7 @@ equation it is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -20,7 +20,20 @@ def kernel(function: F) -> F:
     error_model="numpy" lets x / 0 be inf instead of an exception: the check
     would stop every loop that divides from being vectorised.
     """
+    return _compiled(function, fastmath=False)
+
+
+def kernel_of_sums(function: F) -> F:
+    """The same, where long sums may be taken in any order, and so several terms at a time.
+
+    The last bits are then a matter of the processor, as they are in a matrix product.
+    """
+    return _compiled(function, fastmath={"reassoc"})
+
+
+def _compiled(function: F, fastmath: bool | set[str]) -> F:
+    options: dict[str, Any] = {"error_model": "numpy", "fastmath": fastmath}
     try:
-        return cast(F, njit(error_model="numpy", cache=True)(function))
+        return cast(F, njit(cache=True, **options)(function))
     except RuntimeError:  # nowhere to write the cache: a read-only package and no home
-        return cast(F, njit(error_model="numpy")(function))
+        return cast(F, njit(**options)(function))

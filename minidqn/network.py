@@ -20,7 +20,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minidqn.layers import Array, Cache, Flatten, Linear, Normalize
+from minidqn.layers import (
+    Array,
+    Cache,
+    Dueling,
+    Flatten,
+    LayerNorm,
+    Linear,
+    NoisyLinear,
+    Normalize,
+)
 
 
 class Layer(Protocol):
@@ -51,12 +60,18 @@ class Network:
             stretch = slice(start, start + layer.size)
             layer.bind(self.params[stretch], self.grads[stretch])
             start += layer.size
+        self.noisy = [(i, la) for i, la in enumerate(self.layers) if isinstance(la, NoisyLinear)]
         # below the first layer with parameters nobody needs a gradient
         self.first = next((i for i, layer in enumerate(self.layers) if layer.size), 0)
 
     def initialize(self, rng: np.random.Generator) -> None:
         for layer in self.layers:
             layer.initialize(rng)
+
+    def draw_noise(self, rng: np.random.Generator, cache: list[Cache]) -> None:
+        """New noise for the passes that use `cache`, if a layer is noisy; see NoisyLinear."""
+        for i, layer in self.noisy:
+            layer.draw_noise(rng, cache[i])
 
     def cache(self) -> list[Cache]:
         """A fresh cache: one for each use whose forward passes must not meet."""
@@ -91,13 +106,20 @@ def mlp(
     final_gain: float = math.sqrt(2.0),
     bounds: tuple[Array, Array] | None = None,
     dtype: DTypeLike = np.float32,
+    *,
+    quantiles: int = 1,
+    dueling: bool = False,
+    layer_norm: bool = False,
+    noisy: bool = False,
 ) -> Network:
     """The usual Q-network: a ReLU after each hidden layer, one Q-value for each action.
 
     A small `final_gain` starts every Q-value near 0, so that the first targets are
     the rewards themselves and not the noise of the initial weights. With `bounds`,
-    the low and high of each entry, observations are normalised first.
+    the low and high of each entry, observations are normalised first. With more
+    `quantiles` than 1 each action has so many outputs side by side, (B, A N).
     """
+    linear = NoisyLinear if noisy else Linear
     layers: list[Layer] = []
     if len(obs_shape) != 1:
         layers.append(Flatten())
@@ -105,7 +127,11 @@ def mlp(
         layers.append(Normalize(*bounds))
     width = math.prod(obs_shape)
     for n_out in hidden:
-        layers.append(Linear(width, n_out, relu=True))
+        layers.append(linear(width, n_out, relu=not layer_norm))
+        if layer_norm:
+            layers.append(LayerNorm(n_out, relu=True))
         width = n_out
-    layers.append(Linear(width, n_actions, gain=final_gain))
+    layers.append(linear(width, (n_actions + dueling) * quantiles, gain=final_gain))
+    if dueling:
+        layers.append(Dueling(n_actions, quantiles))
     return Network(layers, dtype)

@@ -1,4 +1,4 @@
-"""Pictures of a run: its learning curve, and the agent before and after.
+"""Pictures of a run: its learning curve, what it learned, and the agent before and after.
 
 Matplotlib and Pillow are imported when something is drawn, so that a run that
 draws nothing does not wait for them.
@@ -6,7 +6,7 @@ draws nothing does not wait for them.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, GREEN, RED, GREY = "#1f5fa8", "#2a8c55", "#c8473a", "#7d828a"
+PALETTE = [BLUE, "#e2b33c", RED, GREEN, "#7a5ba6", GREY]  # of actions, in their order
 
 
 def rolling_mean(x: ArrayLike, window: int = 100) -> Array:
@@ -70,6 +71,57 @@ def plot_learning_curve(
     figure.legend(
         lines + more_lines, labels + more_labels, loc="outside lower center", ncols=3, frameon=False
     )
+    figure.savefig(path)
+    return figure
+
+
+class Axis(NamedTuple):
+    """One entry of the observation, as an axis of a picture."""
+
+    entry: int
+    low: float
+    high: float
+    label: str
+
+
+def plot_value_function(
+    agent: DQN,
+    path: str | Path,
+    x: Axis,
+    y: Axis,
+    *,
+    actions: Sequence[str] = (),
+    obs: ArrayLike = 0.0,
+    title: str = "",
+    points: int = 200,
+) -> "Figure":
+    """Draw max_a Q(s, a) and the greedy action over two entries of the observation.
+
+    The other entries are those of `obs`; `actions` are the actions' names.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    xs, ys = np.linspace(x.low, x.high, points), np.linspace(y.low, y.high, points)
+    states = np.zeros((points, points, *agent.replay.obs_shape), agent.replay.obs.dtype)
+    states[:] = obs
+    states[:, :, x.entry], states[:, :, y.entry] = xs, ys[:, None]
+    q = agent.q_values(states.reshape(points * points, -1)).reshape(points, points, -1)
+
+    figure = Figure(figsize=(10, 4.4), dpi=120, layout="constrained")
+    figure.suptitle(title)
+    values, choices = figure.subplots(1, 2, sharey=True)
+    surface = values.pcolormesh(xs, ys, q.max(axis=2), cmap="viridis", rasterized=True)
+    figure.colorbar(surface, ax=values)
+    values.set(title="value: Q of the best action", xlabel=x.label, ylabel=y.label)
+    names = list(actions) or [str(action) for action in range(agent.n_actions)]
+    colors, limit = ListedColormap(PALETTE[: len(names)]), len(names) - 0.5
+    greedy = choices.pcolormesh(
+        xs, ys, q.argmax(axis=2), cmap=colors, vmin=-0.5, vmax=limit, rasterized=True
+    )
+    bar = figure.colorbar(greedy, ax=choices, ticks=range(len(names)))
+    bar.ax.set_yticklabels(names)
+    choices.set(title="the best action", xlabel=x.label)
     figure.savefig(path)
     return figure
 
@@ -129,11 +181,12 @@ def _film(
 
     font = ImageFont.load_default(width / 18)
     pictures = []
-    obs, _ = env.reset(seed=seed)
+    obs, info = env.reset(seed=seed)
     over = False
     for step in range(max_steps + 1):
         if step:
-            obs, _, terminated, truncated, _ = env.step(agent.act(obs))
+            action = agent.act(obs, mask=info.get("action_mask"))
+            obs, _, terminated, truncated, info = env.step(action)
             over = terminated or truncated
         if over or step % every == 0:
             pixels = Image.fromarray(np.asarray(env.render()))

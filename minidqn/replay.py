@@ -52,6 +52,9 @@ class Batch(NamedTuple):
     returns: Array  # (B,) R, the discounted sum of up to n rewards
     discounts: Array  # (B,) gamma^k, or 0 where the episode terminated
     next_obs: Array  # (B, ...) where to bootstrap from
+    next_mask: Array  # (B, A) which actions are allowed there
+    starts: Array  # (B,) where each was drawn from: slot * lanes + lane
+    weights: Array  # (B,) factors of each one's loss, 1 where all are equally likely
 
 
 @kernel
@@ -84,53 +87,79 @@ def checked_obs(obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     return x
 
 
+def checked_mask(mask: ArrayLike, shape: tuple[int, int], bare: bool) -> Array:
+    """`mask` as booleans, (B, A), if it is of 0s and 1s and this shape, or (A,) with `bare`."""
+    given = np.asarray(mask)
+    if given.shape != shape and not (bare and given.shape == shape[1:]):
+        raise ValueError(f"action_mask {mask!r}: expected shape {shape}, 0 or 1 for each action")
+    allowed = np.empty(shape, np.bool_)
+    allowed[:] = given
+    if (allowed != given).any():
+        raise ValueError(f"action_mask {mask!r}: expected 0 or 1 for each action")
+    return allowed
+
+
 @kernel
-def draw_transitions(
+def draw_starts(
     uniforms: Array,  # random numbers in [0, 1)
-    found: int,  # rows of the batch that are filled already
+    found: int,  # starts that are filled already
     count: int,  # slots completed since the start
     lanes: int,
-    n: int,
-    gamma: float,
-    obs: Array,  # the ring, flat: (slots * lanes, D), and (slots * lanes,) the others
-    action: Array,
-    reward: Array,
-    terminated: Array,
+    terminated: Array,  # the ring, flat: (slots * lanes,)
     truncated: Array,
-    obs_out: Array,  # the batch: (B, D), and (B,) the others
-    actions: Array,
-    returns: Array,
-    discounts: Array,
-    next_obs: Array,
+    starts: Array,  # (B,)
 ) -> int:
-    """Fill a row of the batch for each number that hits a transition; return the rows so far."""
-    slots = len(action) // lanes
+    """Fill in a start for each number that hits a transition; return how many there are so far."""
+    slots = len(terminated) // lanes
     stored = min(count, slots - 1) * lanes
     oldest = max(count - slots + 1, 0) % slots * lanes
     unfair = 2**32 % stored
     for uniform in uniforms:
-        if found == len(actions):
+        if found == len(starts):
             break
 
         # The number times `stored`, rounded down, is an age; 0 is the oldest. Rounding
         # makes some ages likelier by 2^-32, unless their first few hits are passed over
         # (Lemire 2019, "Fast random integer generation in an interval").
         product = np.int64(uniform * 2.0**32) * stored
-        age = product >> 32
         if product & (2**32 - 1) < unfair:
             continue
-        start = oldest + age
-        if start >= len(action):
-            start -= len(action)
+        start = oldest + (product >> 32)
+        if start >= len(terminated):
+            start -= len(terminated)
 
         # A slot is a bridge if the one before it, in its lane, ended. The slot before the
         # oldest is the head, whose flags still are those of the step that it has yet to
         # overwrite: exactly the ones asked for. (-1 wraps around, as in any array.)
         before = start - lanes
-        if terminated[before] or truncated[before]:
-            continue
+        if not terminated[before] and not truncated[before]:
+            starts[found] = start
+            found += 1
+    return found
 
-        # walk forward
+
+@kernel
+def gather(
+    starts: Array,  # (B,)
+    head: int,  # the first entry that holds no transition yet
+    lanes: int,
+    n: int,
+    gamma: float,
+    obs: Array,  # the ring, flat: (slots * lanes, D), mask (slots * lanes, A), (slots * lanes,)
+    action: Array,
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    mask: Array,
+    obs_out: Array,  # the batch: (B, D), next_mask (B, A), and (B,) the others
+    actions: Array,
+    returns: Array,
+    discounts: Array,
+    next_obs: Array,
+    next_mask: Array,
+) -> None:
+    """Fill the batch with the transitions that begin at `starts`."""
+    for row, start in enumerate(starts):
         total, discount, i = 0.0, 1.0, start
         for _ in range(n):
             total += discount * reward[i]
@@ -138,19 +167,18 @@ def draw_transitions(
             if terminated[i]:
                 discount = 0.0
             over = terminated[i] or truncated[i]
-            age += lanes
             i += lanes
             if i >= len(action):
                 i -= len(action)
-            if over or age >= stored:  # the end of the episode, or the head
+            if over or head <= i < head + lanes:  # the end of the episode, or the head
                 break
 
-        actions[found], returns[found], discounts[found] = action[start], total, discount
+        actions[row], returns[row], discounts[row] = action[start], total, discount
         for d in range(obs.shape[1]):
-            obs_out[found, d] = obs[start, d]
-            next_obs[found, d] = obs[i, d]
-        found += 1
-    return found
+            obs_out[row, d] = obs[start, d]
+            next_obs[row, d] = obs[i, d]
+        for a in range(mask.shape[1]):
+            next_mask[row, a] = mask[i, a]
 
 
 class Replay:
@@ -175,19 +203,21 @@ class Replay:
             raise ValueError(
                 f"capacity {capacity} over {lanes} lanes: expected 3 steps or more for each lane"
             )
-        self.obs_shape, self.valid_actions, self.lanes = obs_shape, range(n_actions), lanes
+        self.obs_shape, self.n_actions, self.lanes = obs_shape, n_actions, lanes
         self.slots = slots = capacity // lanes + 1  # one more, for the head
         self.obs: Array = np.zeros((slots, lanes, *obs_shape), obs_dtype)
         self.action = np.zeros((slots, lanes), np.int32)
         self.reward = np.zeros((slots, lanes), np.float32)
         self.terminated = np.zeros((slots, lanes), np.bool_)
         self.truncated = np.zeros((slots, lanes), np.bool_)
-        self.flat: tuple[Array, Array, Array, Array, Array] = (  # views
+        self.mask = np.zeros((slots, lanes, n_actions), np.bool_)  # allowed in obs
+        self.flat: tuple[Array, Array, Array, Array, Array, Array] = (  # views
             self.obs.reshape(slots * lanes, -1),
             self.action.reshape(-1),
             self.reward.reshape(-1),
             self.terminated.reshape(-1),
             self.truncated.reshape(-1),
+            self.mask.reshape(slots * lanes, -1),
         )
         self.count = 0  # slots completed since the start; the head is slot count % slots
         self.begun = False
@@ -198,8 +228,8 @@ class Replay:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """The ring itself: its five arrays, by name."""
-        names = ("obs", "action", "reward", "terminated", "truncated")
+        """The ring itself: its six arrays, by name."""
+        names = ("obs", "action", "reward", "terminated", "truncated", "mask")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -218,6 +248,12 @@ class Replay:
         return head
 
     @property
+    def head_mask(self) -> Array:
+        """Which actions are allowed in it, (lanes, A): a view."""
+        mask: Array = self.mask[self.count % self.slots]
+        return mask
+
+    @property
     def ended(self) -> Array:
         """Whether each lane's last step ended its episode, (lanes,)."""
         last = (self.count - 1) % self.slots
@@ -230,15 +266,16 @@ class Replay:
         rewards: Array = self.reward[np.arange(self.count - k, self.count) % self.slots, lane]
         return rewards
 
-    def begin(self, obs: ArrayLike) -> None:
+    def begin(self, obs: ArrayLike, mask: ArrayLike | None = None) -> None:
         """Open the stream of every lane at `obs`, what the environment's reset returned.
 
-        An episode that was still going on counts as truncated: its last observation
-        stays, as a bridge.
+        `mask` says which actions are allowed there, (lanes, A); None for all. An episode
+        that was still going on counts as truncated: its last observation stays, as a bridge.
         """
         x = checked_obs(obs, self.obs_shape, self.obs.dtype)
         if x.size != self.obs[0].size:
             raise ValueError(self._expected_lanes(x))
+        allowed = self._checked_mask(mask, False)
         bridge = self.over and self.count > 0
         if self.count > 0 and not bridge:
             # An episode is still going on, unless x comes right after a first observation:
@@ -251,6 +288,7 @@ class Replay:
             self.terminated[head] = self.truncated[head] = False
             self.count += 1
         self.obs[self.count % self.slots] = x.reshape(self.obs[0].shape)
+        self.mask[self.count % self.slots] = allowed
         self.begun, self.over = True, False
 
     def add(
@@ -260,10 +298,12 @@ class Replay:
         next_obs: ArrayLike,
         terminated: ArrayLike,
         truncated: ArrayLike,
+        mask: ArrayLike | None = None,
     ) -> int:
         """Store what came of the action in each lane; return how many lanes really stepped.
 
-        Arguments have shape (lanes, ...), or are bare for a single environment.
+        Arguments have shape (lanes, ...), or are bare for a single environment. `mask`
+        says which actions are allowed in next_obs, (lanes, A); None for all.
         After the end of an episode a single environment is reset and goes on with
         `begin`. A vector environment spends its next step on the reset: the action
         is ignored, the slot is that lane's bridge, and no lane ends in it.
@@ -280,6 +320,8 @@ class Replay:
             lane, stepped = slice(None), self._check_steps(x, action, reward, terminated, truncated)
             over = self.lanes == 1 and np.logical_or(terminated, truncated)[0]
 
+        allowed = self._checked_mask(mask, terminated)
+
         # complete the head, and open the next slot with the observation that followed
         slot = self.count % self.slots
         self.action[slot, lane] = action
@@ -287,49 +329,84 @@ class Replay:
         self.terminated[slot, lane] = terminated
         self.truncated[slot, lane] = truncated
         self.count += 1
-        self.obs[self.count % self.slots, lane] = x
+        head = self.count % self.slots
+        self.obs[head, lane] = x
+        self.mask[head] = allowed
         self.over = over
         return stepped
 
-    def sample(self, batch_size: int, rng: np.random.Generator, n_step: int, gamma: float) -> Batch:
+    def sample(
+        self,
+        batch_size: int,
+        rng: np.random.Generator,
+        n_step: int,
+        gamma: float,
+        beta: float = 1.0,
+    ) -> Batch:
         """Draw transitions, each stored one equally likely, with replacement.
 
-        Ages are drawn over all slots, and those that hit a bridge are drawn again.
+        (`beta` is for PrioritizedReplay, in which they are not equally likely.)
         """
         if not 0 < batch_size <= len(self):
             raise ValueError(f"batch_size {batch_size}: expected 1 to the {len(self)} steps stored")
+        starts, weights = self._draw(batch_size, rng, beta)
         batch = Batch(
             np.empty((batch_size, *self.obs_shape), self.obs.dtype),
             np.empty(batch_size, np.int32),
             np.empty(batch_size, np.float32),
             np.empty(batch_size, np.float32),
             np.empty((batch_size, *self.obs_shape), self.obs.dtype),
+            np.empty((batch_size, self.n_actions), np.bool_),
+            starts,
+            weights,
         )
-        flat = [array.reshape(batch_size, -1) for array in (batch.obs, batch.next_obs)]
-        found = 0
+        gather(
+            starts,
+            self.count % self.slots * self.lanes,
+            self.lanes,
+            n_step,
+            gamma,
+            *self.flat,
+            batch.obs.reshape(batch_size, -1),
+            batch.actions,
+            batch.returns,
+            batch.discounts,
+            batch.next_obs.reshape(batch_size, -1),
+            batch.next_mask,
+        )
+        return batch
+
+    def _draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
+        """Where the transitions of a batch begin, and the weights of their losses: (B,) each.
+
+        Ages are drawn over all slots, and those that hit a bridge are drawn again.
+        """
+        starts, found = np.empty(batch_size, np.int64), 0
+        _, _, _, terminated, truncated, _ = self.flat
         while found < batch_size:
             uniforms = rng.random(2 * (batch_size - found))  # some will hit a bridge
-            found = draw_transitions(
-                uniforms,
-                found,
-                self.count,
-                self.lanes,
-                n_step,
-                gamma,
-                *self.flat,
-                flat[0],
-                batch.actions,
-                batch.returns,
-                batch.discounts,
-                flat[1],
+            found = draw_starts(
+                uniforms, found, self.count, self.lanes, terminated, truncated, starts
             )
-        return batch
+        return starts, np.ones(batch_size, np.float32)
+
+    def learned(self, starts: Array, errors: Array) -> None:
+        """Hear of the errors that an update found. All the same here; see PrioritizedReplay."""
+
+    def _checked_mask(self, mask: ArrayLike | None, terminated: ArrayLike) -> Any:
+        """`mask` as booleans, (lanes, A), or True for None; where an episode goes on, one is."""
+        if mask is None:
+            return True
+        allowed = checked_mask(mask, (self.lanes, self.n_actions), self.lanes == 1)
+        if not np.logical_or(allowed.any(axis=1), terminated).all():
+            raise ValueError(f"action_mask {mask!r}: expected one action or more to be allowed")
+        return allowed
 
     def _check_step(self, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
         """Raise ValueError unless this is what one environment's step may give."""
         try:
-            if index(action) not in self.valid_actions:
-                wrong = f"action {action}: expected 0 to {self.valid_actions[-1]}"
+            if not 0 <= index(action) < self.n_actions:
+                wrong = f"action {action}: expected 0 to {self.n_actions - 1}"
             elif not -MAX_REWARD <= reward <= MAX_REWARD or isnan(reward):
                 wrong = f"reward {reward}: expected a finite number, as a float32"
             elif type(terminated) not in FLAGS or type(truncated) not in FLAGS:

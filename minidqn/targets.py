@@ -5,17 +5,38 @@ gamma times the best Q* of the next state. DQN reads the right-hand side off the
 target network, a copy that follows late, and regresses the left-hand side on it:
 
     y = R + discount * max_a Q_target(s', a)
-    L = mean over the batch of huber(Q(s, a) - y)
+    L = mean over the batch of huber(y - Q(s, a))
 
 R sums up to n rewards and s' is where they end; discount is gamma^k after k
 rewards, or 0 when the episode *terminated* there, for then no future is left to
 value (replay.py works out all three). y is a constant: no gradient flows
 through it, although the network behind it is a copy of the one that learns.
 
-Letters: B batch, A actions.
+*Double DQN.* The maximum of noisy estimates is too high on average, for it picks the
+noise as well. So let the online network pick the action and the target network value
+it: two networks seldom share their noise. In the code the one array becomes two.
+
+    y = R + discount * Q_target(s', argmax_a Q_online(s', a))
+
+*Quantile regression (QR-DQN).* A return is random, and its mean is all that Q tells.
+Give each action N values instead, theta_1 to theta_N, which are to be the return's
+quantiles at t_k = (k - 1/2) / N; their mean is Q. Each has a target from every
+quantile of what follows, y_j = R + discount * theta_target_j(s', a*), and each pair
+an error u = y_j - theta_k. Count an error above theta_k with weight t_k and one below
+with weight 1 - t_k, and theta_k comes to rest where a share t_k of the targets lies
+below it: that is what a quantile is.
+
+    L = mean over batch, k and j of  2 |t_k - [u < 0]| huber(u)
+
+With N = 1 the weight is 2 |1/2 - ...| = 1, and this is the loss of DQN above. So there is
+one rule here for both: DQN is the case of one quantile. (Dabney sums over k, and
+halves; those are constant factors.)
+
+Letters: B batch, A actions, N quantiles.
 Sources: Mnih et al. 2015, "Human-level control through deep reinforcement
 learning", Algorithm 1; van Hasselt et al. 2016, "Deep reinforcement learning
-with Double Q-learning", for the Double targets.
+with Double Q-learning"; Dabney et al. 2018, "Distributional reinforcement learning
+with quantile regression", equations 8 to 10 and Algorithm 1.
 """
 
 import numpy as np
@@ -24,61 +45,74 @@ from minidqn.jit import kernel
 from minidqn.layers import Array
 
 
-@kernel
-def greedy(q: Array, i: int) -> int:
-    """The first of the best actions in row i of q, (B, A)."""
-    best = 0
-    for a in range(1, q.shape[1]):
-        if q[i, a] > q[i, best]:
-            best = a
-    return best
+def expected(q: Array) -> Array:
+    """Q(s, .), the mean of each action's quantiles: (B, A, N) to (B, A)."""
+    means: Array = q[:, :, 0] if q.shape[2] == 1 else q.mean(axis=2)
+    return means
 
 
 @kernel
-def td_targets(returns: Array, discounts: Array, q_next: Array) -> Array:
-    """y = R + discount * max_a q_next: (B,), (B,), (B, A) to (B,)."""
-    y = np.empty_like(returns)
+def greedy_actions(q: Array, mask: Array) -> Array:
+    """The first of the best allowed actions in each row, 0 if none is: (B, A), (B, A) to (B,)."""
+    actions = np.zeros(len(q), np.int64)
+    for i in range(len(q)):
+        best = -1
+        for a in range(q.shape[1]):
+            if mask[i, a] and (best < 0 or q[i, a] > q[i, best]):
+                best = a
+        actions[i] = max(best, 0)
+    return actions
+
+
+@kernel
+def td_targets(returns: Array, discounts: Array, next_actions: Array, q_next: Array) -> Array:
+    """y_j = R + discount * theta_j(s', a*): (B,), (B,), (B,), (B, A, N) to (B, N).
+
+    Plain DQN has a* from q_next, the target network's values; Double DQN from the online
+    network's.
+    """
+    y = np.empty((len(returns), q_next.shape[2]), returns.dtype)
     for i in range(len(y)):
-        y[i] = returns[i] + discounts[i] * q_next[i, greedy(q_next, i)]
+        for j in range(y.shape[1]):
+            y[i, j] = returns[i] + discounts[i] * q_next[i, next_actions[i], j]
     return y
 
 
 @kernel
-def double_td_targets(
-    returns: Array, discounts: Array, q_next_online: Array, q_next_target: Array
-) -> Array:
-    """Double DQN: the online network picks the action, the target network values it.
+def quantile_huber_loss(
+    q: Array, actions: Array, targets: Array, weights: Array, delta: float
+) -> tuple[float, Array, Array]:
+    """The loss of theta(s, a) against its targets, the gradient, and each row's mean error.
 
-    The maximum of noisy estimates is too high on average, for it picks the noise
-    as well. Two networks seldom share their noise. (B,), (B,), (B, A), (B, A) to (B,).
+    (B, A, N), (B,), (B, N), (B,) and delta to the loss, dq (B, A, N) and errors (B,), the
+    mean target less Q(s, a). `weights` are factors of each row's loss (prioritized.py).
+
+    Huber's loss is u^2 / 2 up to |u| = delta and goes on as a straight line,
+    delta (|u| - delta / 2): one wild target cannot throw the network far. With c for u
+    clipped to [-delta, delta] both are c (u - c / 2), and the derivative is c.
+    delta = inf is half the squared error. The actions not taken have no target, and so
+    no gradient.
     """
-    y = np.empty_like(returns)
-    for i in range(len(y)):
-        y[i] = returns[i] + discounts[i] * q_next_target[i, greedy(q_next_online, i)]
-    return y
-
-
-@kernel
-def huber_loss(q: Array, actions: Array, targets: Array, delta: float) -> tuple[float, Array]:
-    """The mean loss of Q(s, a) against its target, and dq: (B, A), (B,), (B,) to (B, A).
-
-    With the error e = Q(s, a) - y, Huber's loss is e^2 / 2 up to |e| = delta and
-    goes on as a straight line, delta (|e| - delta / 2): one wild target cannot
-    throw the network far. Its derivative is e, clipped to [-delta, delta].
-    delta = inf is half the mean squared error. The actions not taken have no
-    target, and so no gradient.
-    """
-    batch = len(q)
+    batch, n = len(q), q.shape[2]
+    pairs = batch * n * n
     dq = np.zeros_like(q)
-    loss = 0.0
+    errors = np.zeros(batch)
+    shares = (np.arange(n) + 0.5) / n  # t
+    pull, losses = np.zeros(n), np.zeros(n)  # sums over j; the loss over the batch too
     for i in range(batch):
-        e = q[i, actions[i]] - targets[i]
-        if abs(e) <= delta:
-            loss += 0.5 * e * e
-        else:
-            loss += delta * (abs(e) - 0.5 * delta)
-        dq[i, actions[i]] = min(max(e, -delta), delta) / batch
-    return loss / batch, dq
+        theta = q[i, actions[i]]  # (N,)
+        pull[:] = 0.0
+        for j in range(n):
+            for k in range(n):
+                u = targets[i, j] - theta[k]
+                c = min(max(u, -delta), delta)
+                weight = weights[i] * 2.0 * (1.0 - shares[k] if u < 0.0 else shares[k])
+                losses[k] += weight * c * (u - 0.5 * c)
+                pull[k] += weight * c
+        for k in range(n):
+            dq[i, actions[i], k] = -pull[k] / pairs  # for du/dtheta = -1
+            errors[i] += (targets[i, k] - theta[k]) / n
+    return losses.sum() / pairs, dq, errors
 
 
 @kernel
@@ -86,5 +120,8 @@ def mean_max(q: Array) -> float:
     """The mean over the batch of max_a Q(s, a), the usual sign of values running away."""
     total = 0.0
     for i in range(len(q)):
-        total += q[i, greedy(q, i)]
+        best = q[i, 0]
+        for a in range(1, q.shape[1]):
+            best = max(best, q[i, a])
+        total += best
     return total / len(q)

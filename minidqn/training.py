@@ -12,7 +12,7 @@ run goes on in the middle of one, and tests are not played on the seeds of train
 
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeGuard
 
@@ -125,18 +125,19 @@ def _live_in_one(agent: DQN, env: gym.Env[Any, Any], history: History) -> Iterat
     going_on = _play_again(agent, [env], history)
     while True:
         if going_on:
-            ((obs, episode_return),) = going_on
+            ((_, episode_return),) = going_on
             going_on = None
         else:
-            obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
-            agent.begin(obs)
+            obs, info = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
+            agent.begin(obs, info.get("action_mask"))
             history.unfinished = [Unfinished(agent.resets - 1)]
             episode_return = 0.0
         actions, over = history.unfinished[0].actions, False
         while not over:
-            action = agent.act(obs, agent.epsilon)
-            obs, reward, terminated, truncated, _ = env.step(action)
-            agent.observe(action, float(reward), obs, terminated, truncated)
+            action = int(agent.explore()[0])
+            obs, reward, terminated, truncated, info = env.step(action)
+            mask = info.get("action_mask")
+            agent.observe(action, float(reward), obs, terminated, truncated, mask)
             actions.append(action)
             episode_return += float(reward)
             over = terminated or truncated
@@ -150,31 +151,37 @@ def _live_in_several(
     going_on = _play_again(agent, envs, history)
     if not going_on:
         numbers = range(agent.resets, agent.resets + len(envs))
-        first = [
-            env.reset(seed=episode_seed(agent.seed, TRAIN, number))[0]
+        started = [
+            env.reset(seed=episode_seed(agent.seed, TRAIN, number))
             for env, number in zip(envs, numbers, strict=True)
         ]
-        agent.begin(np.stack(first))
+        first = [obs for obs, _ in started]
+        agent.begin(np.stack(first), _stacked_masks([info for _, info in started]))
         agent.resets += len(envs) - 1  # begin has counted one
         history.unfinished = [Unfinished(number) for number in numbers]
         going_on = [(obs, 0.0) for obs in first]
-    obs = [obs for obs, _ in going_on]
+    obs: list[Any] = [obs for obs, _ in going_on]
+    infos: list[dict[str, Any]] = [{}] * len(envs)
     returns = [episode_return for _, episode_return in going_on]
     over = agent.replay.ended.tolist()
     while True:
         # While all lanes are reset nothing is decided, and so no random number drawn.
-        actions = [0] * len(envs) if all(over) else agent.act(np.stack(obs), agent.epsilon).tolist()
+        actions = [0] * len(envs) if all(over) else agent.explore().tolist()
         rewards = [0.0] * len(envs)
         terminated, truncated = [False] * len(envs), [False] * len(envs)
         resets = agent.resets
         for lane, env in enumerate(envs):
             if over[lane]:
-                obs[lane], _ = env.reset(seed=episode_seed(agent.seed, TRAIN, resets))
+                seed = episode_seed(agent.seed, TRAIN, resets)
+                obs[lane], infos[lane] = env.reset(seed=seed)
                 resets += 1
             else:
-                obs[lane], reward, terminated[lane], truncated[lane], _ = env.step(actions[lane])
+                obs[lane], reward, terminated[lane], truncated[lane], infos[lane] = env.step(
+                    actions[lane]
+                )
                 rewards[lane] = float(reward)
-        agent.observe(actions, rewards, np.stack(obs), terminated, truncated)
+        masks = _stacked_masks(infos)
+        agent.observe(actions, rewards, np.stack(obs), terminated, truncated, masks)
         for lane in range(len(envs)):
             if over[lane]:
                 history.unfinished[lane] = Unfinished(agent.resets)
@@ -202,20 +209,37 @@ def _live_in_vector(
             RuntimeWarning,
             stacklevel=4,
         )
-    obs, _ = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
-    agent.begin(obs)
+    obs, info = env.reset(seed=episode_seed(agent.seed, TRAIN, agent.resets))
+    agent.begin(obs, _vector_mask(info))
     history.unfinished = [Unfinished(agent.resets - 1) for _ in range(env.num_envs)]
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, int)
     over = np.zeros(env.num_envs, bool)
     while True:
-        action = np.zeros(env.num_envs, int) if over.all() else agent.act(obs, agent.epsilon)
-        obs, reward, terminated, truncated, _ = env.step(action)
-        agent.observe(action, reward, obs, terminated, truncated)
+        action = np.zeros(env.num_envs, int) if over.all() else agent.explore()
+        obs, reward, terminated, truncated, info = env.step(action)
+        agent.observe(action, reward, obs, terminated, truncated, _vector_mask(info))
         returns += reward  # 0 from a lane that was reset
         lengths += ~over
         over = terminated | truncated
         yield [(float(returns[i]), int(lengths[i])) for i in np.flatnonzero(over)]
         returns[over], lengths[over] = 0.0, 0
+
+
+def _stacked_masks(infos: Sequence[dict[str, Any]]) -> Array | None:
+    """The action masks of several environments, (lanes, A); None if they give none."""
+    masks = [info.get("action_mask") for info in infos]
+    shape = next((np.shape(mask) for mask in masks if mask is not None), None)
+    if shape is None:
+        return None
+    return np.stack([np.ones(shape, bool) if mask is None else np.asarray(mask) for mask in masks])
+
+
+def _vector_mask(info: dict[str, Any]) -> Array | None:
+    """The same of a vector environment, which says in "_action_mask" which of them gave one."""
+    if "action_mask" not in info:
+        return None
+    mask: Array = np.where(info["_action_mask"][:, None], info["action_mask"], 1)
+    return mask
 
 
 def _play_again(
@@ -265,10 +289,11 @@ def evaluate(agent: DQN, env: gym.Env[Any, Any], episodes: int = 100, seed: int 
     _check_spaces(agent, env.observation_space, env.action_space)
     returns = np.zeros(episodes)
     for episode in range(episodes):
-        obs, _ = env.reset(seed=episode_seed(seed, TEST, episode))
+        obs, info = env.reset(seed=episode_seed(seed, TEST, episode))
         over = False
         while not over:
-            obs, reward, terminated, truncated, _ = env.step(agent.act(obs))
+            action = agent.act(obs, mask=info.get("action_mask"))
+            obs, reward, terminated, truncated, info = env.step(action)
             returns[episode] += float(reward)
             over = terminated or truncated
     return returns

@@ -80,6 +80,38 @@ def test_epsilon_is_the_chance_of_a_uniform_action(epsilon: float, batched: bool
     assert (abs(counts - n * p) < 4 * np.sqrt(n * p * (1 - p))).all()
 
 
+def test_a_random_action_is_held() -> None:
+    hold, n = 5, 20_000
+    agent = small_agent(n_actions=3, epsilon=0.1, epsilon_hold=hold, buffer_size=10)
+    force_q(agent, [0.0, 5.0, 0.0])
+    agent.begin(np.zeros(3))
+    actions = []
+    for _ in range(n):
+        actions.append(int(agent.explore()[0]))
+        agent.observe(actions[-1], 0.0, np.zeros(3), False, False)
+    changes = np.flatnonzero(np.diff(actions)) + 1
+    lengths = np.diff(changes)[np.array(actions)[changes[:-1]] != 1]  # of runs that are not greedy
+    # 1 to 5 steps, alike, but for runs that another random action joins on to
+    single = lengths[lengths <= hold]
+    assert len(single) > 0.9 * len(lengths)
+    counts = np.bincount(single, minlength=hold + 1)[1:]
+    assert (abs(counts / len(single) - 1 / hold) < 0.05).all()
+    # of the steps, those that hold make up: epsilon * mean length, to 1 - epsilon
+    share = np.mean(np.array(actions) != 1)
+    mean = (1 + hold) / 2
+    assert share == pytest.approx(2 / 3 * 0.1 * mean / (0.1 * mean + 0.9), rel=0.1)
+
+
+def test_a_held_action_that_is_not_allowed_any_more_is_dropped() -> None:
+    agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
+    force_q(agent, [0.0, 5.0, 0.0])
+    agent.held[:] = [[2], [4]]
+    agent.begin(np.zeros(3))
+    assert agent.explore().tolist() == [2]
+    agent.observe(2, 0.0, np.zeros(3), False, False, mask=[1, 1, 0])
+    assert agent.explore().tolist() == [1]
+
+
 def test_one_observation_and_a_batch_of_one_draw_alike() -> None:
     one, many = small_agent(n_actions=3), small_agent(n_actions=3)
     obs = np.random.default_rng(0).uniform(-1, 1, (200, 3))
@@ -207,7 +239,7 @@ def test_divergence_stops_before_the_parameters_are_lost() -> None:
 
     agent = small_agent(learning_rate=lambda step: math.nan)
     live(agent, 10)
-    with pytest.raises(ValueError, match="learning rate at step 10 is nan: expected 0 to 1"):
+    with pytest.raises(ValueError, match="learning_rate at step 10 is nan: expected 0 to 1"):
         agent.learn()
     assert np.isfinite(agent.online.params).all()
 

@@ -5,6 +5,7 @@ but lose half the digits to subtraction. The complex step, Im L(p + ih) / h, has
 no subtraction, and is exact to the last digits (Squire & Trapp 1998).
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -13,126 +14,231 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidqn.layers import Array, Cache, Flatten, Linear
+from minidqn.layers import Array, Cache, Dueling, Flatten, LayerNorm, Linear, NoisyLinear
 from minidqn.network import Layer, Network, mlp
-from minidqn.targets import huber_loss
+from minidqn.targets import quantile_huber_loss
+
+from .test_targets import textbook_losses
 
 
-def loss_of(q: Array, actions: Array, y: Array, delta: float) -> Any:
-    """Huber's loss as in the textbook, for complex numbers too: the real part decides."""
-    e = q[np.arange(len(q)), actions] - y
-    size = np.where(e.real < 0, -e, e)
-    with np.errstate(invalid="ignore"):  # inf - inf in the branch not taken
-        line = delta * (size - 0.5 * delta)
-    return np.where(size.real <= delta, 0.5 * e * e, line).mean()
+def random_stack(draw: st.DrawFn, n_actions: int, quantiles: int) -> tuple[int, Any]:
+    """How many inputs the stack takes, and a function that builds it in a dtype."""
+    depth = draw(st.integers(1, 4))
+    dueling = draw(st.booleans())
+    widths = draw(st.lists(st.integers(1, 32), min_size=depth, max_size=depth))
+    widths.append((n_actions + dueling) * quantiles)
+    rectified = draw(st.lists(st.booleans(), min_size=depth, max_size=depth))
+    noisy = draw(st.lists(st.booleans(), min_size=depth, max_size=depth))
+    # After each layer a LayerNorm without ReLU, one with, or none. A row of two signals is
+    # u = -1, 1 whatever they are: nothing is left to check.
+    norms = draw(
+        st.lists(st.sampled_from([None, None, False, True]), min_size=depth, max_size=depth)
+    )
+
+    def build(dtype: Any) -> Network:
+        layers: list[Layer] = [Flatten()]
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+            linear = NoisyLinear if noisy[i] else Linear
+            layers.append(linear(n_in, n_out, relu=rectified[i]))
+            norm = norms[i]
+            if norm is not None and n_out > 2:
+                layers.append(LayerNorm(n_out, relu=norm))
+        if dueling:
+            layers.append(Dueling(n_actions, quantiles))
+        return Network(layers, dtype)
+
+    return widths[0], build
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> dict[str, Any]:
     """A random stack of layers, a batch for it, and the loss to take gradients of."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    depth = draw(st.integers(1, 4))
-    widths = draw(st.lists(st.integers(1, 32), min_size=depth + 1, max_size=depth + 1))
-    rectified = draw(st.lists(st.booleans(), min_size=depth, max_size=depth))
+    n_actions, quantiles = draw(st.sampled_from([(1, 1), (3, 1), (20, 1), (1, 4), (2, 3), (5, 4)]))
+    n_in, build = random_stack(draw, n_actions, quantiles)
     batch = draw(st.integers(1, 64))
-
-    def build(dtype: Any) -> Network:
-        layers: list[Layer] = [Flatten()]
-        for n_in, n_out, relu in zip(widths, widths[1:], rectified, strict=False):
-            layers.append(Linear(n_in, n_out, relu=relu))
-        return Network(layers, dtype)
-
     net = build(np.float64)
     # Biases too: at 0 they would put the units behind a silent layer onto the kink.
     net.params[:] = rng.normal(0.0, 0.6, net.params.size)
     return {
         "build": build,
         "net": net,
-        "x": rng.normal(size=(batch, 1, widths[0])),
-        "actions": rng.integers(widths[-1], size=batch),
-        "y": rng.normal(size=batch),
+        "noise": draw(st.sampled_from([None, 0, 1])),
+        "x": rng.normal(size=(batch, 1, n_in)),
+        "actions": rng.integers(n_actions, size=batch),
+        "targets": rng.normal(size=(batch, quantiles)),
+        "weights": rng.uniform(0.1, 1.0, batch),
         "delta": draw(st.sampled_from([0.1, 1.0, math.inf])),
         "coordinates": rng.permutation(net.params.size)[:40],
     }
 
 
+def cache_of(p: dict[str, Any], net: Network) -> list[Cache]:
+    """A cache with the problem's noise in it: the same for each of its networks."""
+    cache = net.cache()
+    if p["noise"] is not None:
+        net.draw_noise(np.random.default_rng(p["noise"]), cache)
+    return cache
+
+
+def values(p: dict[str, Any], net: Network, cache: list[Cache]) -> Array:
+    batch, quantiles = p["targets"].shape
+    return net.forward(p["x"], cache).reshape(batch, -1, quantiles)  # (B, A, N)
+
+
+def loss_of(p: dict[str, Any], net: Network, cache: list[Cache]) -> Any:
+    q = values(p, net, cache)
+    return textbook_losses(q, p["actions"], p["targets"], p["weights"], p["delta"]).mean()
+
+
 def backprop(p: dict[str, Any]) -> Array:
     net = p["net"]
-    cache = net.cache()
-    q = net.forward(p["x"], cache)
-    _, dq = huber_loss(q, p["actions"], p["y"], p["delta"])
-    net.backward(dq, cache)
+    cache = cache_of(p, net)
+    q = values(p, net, cache)
+    dq = quantile_huber_loss(q, p["actions"], p["targets"], p["weights"], p["delta"])[1]
+    net.grads[:] = math.nan
+    net.backward(dq.reshape(len(q), -1), cache)
     grads: Array = net.grads.copy()
     return grads
+
+
+def complex_step(p: dict[str, Any], twin: Network, coordinates: Any) -> Array:
+    """The derivatives by those parameters of `twin`, a complex copy of the problem's network."""
+    cache, h = cache_of(p, twin), 1e-30
+    twin.params[:] = p["net"].params
+    numeric = []
+    for i in coordinates:
+        twin.params[i] += h * 1j
+        numeric.append(loss_of(p, twin, cache).imag / h)
+        twin.params[i] = p["net"].params[i]
+    return np.array(numeric)
 
 
 @given(problems())
 @settings(max_examples=150)
 def test_gradients_by_complex_step(p: dict[str, Any]) -> None:
     grads = backprop(p)
-    twin = p["build"](np.complex128)
-    twin.params[:] = p["net"].params
-    h = 1e-30
-    for i in p["coordinates"]:
-        twin.params[i] += h * 1j
-        numeric = loss_of(twin.forward(p["x"]), p["actions"], p["y"], p["delta"]).imag / h
-        twin.params[i] = p["net"].params[i]
-        # A sum of terms that cancel is only as exact as the terms: hence the largest one's scale.
-        assert numeric == pytest.approx(grads[i], rel=1e-12, abs=1e-12 * abs(grads).max())
+    numeric = complex_step(p, p["build"](np.complex128), p["coordinates"])
+    # A sum of terms that cancel is only as exact as the terms: hence the largest one's scale.
+    atol = 1e-12 * abs(grads).max()
+    np.testing.assert_allclose(grads[p["coordinates"]], numeric, rtol=1e-12, atol=atol)
 
 
-def kinks(p: dict[str, Any]) -> tuple[Any, ...]:
-    """On which side of every kink the forward pass lies: of each ReLU, and of Huber's two."""
-    net, cache = p["net"], p["net"].cache()
-    q = net.forward(p["x"], cache)
-    e = q[np.arange(len(q)), p["actions"]] - p["y"]
-    layers = zip(net.layers, cache, strict=True)
-    relus = [c["y"] > 0 for layer, c in layers if isinstance(layer, Linear) and layer.relu]
-    return tuple(side.tobytes() for side in [*relus, e > p["delta"], e < -p["delta"]])
+def kinks(p: dict[str, Any], cache: list[Cache]) -> tuple[Any, ...]:
+    """On which side of every kink the forward pass lies: of each ReLU, and of the loss's three."""
+    q = values(p, p["net"], cache)
+    theta = q[np.arange(len(q)), p["actions"]]  # (B, N)
+    u = p["targets"][:, None, :] - theta[:, :, None]  # (B, N, N)
+    relus = [
+        c["y"] > 0 for c, layer in zip(cache, p["net"].layers, strict=True) if rectifies(layer)
+    ]
+    return tuple(side.tobytes() for side in [*relus, u > p["delta"], u < -p["delta"], u < 0])
+
+
+def rectifies(layer: Layer) -> bool:
+    return isinstance(layer, Linear | LayerNorm) and layer.relu
 
 
 @given(problems())
 @settings(max_examples=150)
 def test_gradients_by_central_differences(p: dict[str, Any]) -> None:
     grads = backprop(p)
-    net, here = p["net"], kinks(p)
-    # Between kinks the loss is a parabola in each parameter, for which a central
-    # difference is exact: h need only be large against rounding.
-    h = 1e-4
+    net, cache = p["net"], cache_of(p, p["net"])
+    here = kinks(p, cache)
+    # Between kinks the loss is a parabola in each parameter, for which a central difference is
+    # exact: h need only be large against rounding. A LayerNorm bends it, so it errs by h^2.
+    bent = any(isinstance(layer, LayerNorm) for layer in net.layers)
+    h, exact = (1e-5, 1e-5) if bent else (1e-4, 1e-6)
     checked = 0
     for i in p["coordinates"]:
         value, losses = net.params[i], []
         for sign in (1, -1):
             net.params[i] = value + sign * h
-            losses.append(loss_of(net.forward(p["x"]), p["actions"], p["y"], p["delta"]))
-            if kinks(p) != here:
+            losses.append(loss_of(p, net, cache))
+            if kinks(p, cache) != here:
                 break
         else:
             numeric = (losses[0] - losses[1]) / (2 * h)
-            assert numeric == pytest.approx(grads[i], rel=1e-6, abs=1e-6 * abs(grads).max())
+            assert numeric == pytest.approx(grads[i], rel=exact, abs=exact * abs(grads).max())
             checked += 1
         net.params[i] = value
     assert checked >= len(p["coordinates"]) // 4
 
 
-def test_every_parameter_of_a_q_network() -> None:
-    rng = np.random.default_rng(0)
-    net, twin = (
-        mlp((4,), (24, 24), 2, dtype=np.float64),
-        mlp((4,), (24, 24), 2, dtype=np.complex128),
-    )
+PARTS = [
+    {"quantiles": n, "dueling": dueling, "layer_norm": norm, "noisy": noisy}
+    for n, dueling, norm, noisy in itertools.product((1, 3), *[(False, True)] * 3)
+]
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_every_parameter_of_a_q_network(parts: dict[str, Any]) -> None:
+    rng, n = np.random.default_rng(0), parts["quantiles"]
+    net, twin = (mlp((4,), (24, 24), 2, dtype=t, **parts) for t in (np.float64, np.complex128))
     net.initialize(rng)
     net.params += rng.normal(0.0, 0.1, net.params.size)
-    x, actions, y = rng.normal(size=(32, 4)), rng.integers(2, size=32), rng.normal(size=32)
-    p = {"net": net, "x": x, "actions": actions, "y": y, "delta": 1.0}
+    p = {
+        "net": net,
+        "noise": 0,
+        "x": rng.normal(0.0, 2.0, (64, 4)),
+        "actions": rng.integers(2, size=64),
+        "targets": rng.normal(size=(64, n)),
+        "weights": rng.uniform(0.1, 1.0, 64),
+        "delta": 1.0,
+    }
     grads = backprop(p)
-    numeric = np.zeros_like(grads)
-    for i in range(net.params.size):
-        twin.params[:] = net.params
-        twin.params[i] += 1e-30j
-        numeric[i] = loss_of(twin.forward(x), actions, y, 1.0).imag / 1e-30
+    numeric = complex_step(p, twin, range(net.params.size))
     assert np.count_nonzero(grads) > 0.9 * grads.size  # all but those of a silent unit or two
     np.testing.assert_allclose(grads, numeric, rtol=1e-12, atol=1e-12 * abs(grads).max())
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_mlp_puts_its_parts_in_order(parts: dict[str, Any]) -> None:
+    n, dueling, norm, noisy = (
+        parts[name] for name in ("quantiles", "dueling", "layer_norm", "noisy")
+    )
+    net = mlp((4,), (8, 6), 2, final_gain=0.1, **parts)
+    linear = NoisyLinear if noisy else Linear
+    head = (2 + dueling) * n
+    hidden = [linear, LayerNorm] if norm else [linear]
+    kinds = [*hidden, *hidden, linear, *([Dueling] if dueling else [])]
+    assert [type(layer) for layer in net.layers] == kinds
+    weights = (4 * 8 + 8) + (8 * 6 + 6) + (6 * head + head)
+    assert net.params.size == weights * (1 + noisy) + norm * 2 * (8 + 6)
+    # Each hidden layer ends in a ReLU, after its normalisation, and the outputs do not.
+    relus = [layer.relu for layer in net.layers if isinstance(layer, Linear | LayerNorm)]
+    assert relus == ([False, True] * 2 if norm else [True] * 2) + [False]
+    net.initialize(np.random.default_rng(0))
+    assert net.forward(np.ones((5, 4), np.float32)).shape == (5, 2 * n)
+    if dueling:  # one action's quantiles lie side by side
+        x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+        cache = net.cache()
+        q = net.forward(x, cache).reshape(5, 2, n)
+        v = cache[-2]["y"][:, :n]
+        np.testing.assert_allclose(q.mean(axis=1), v, atol=1e-6)
+
+
+def test_noise_of_every_layer_and_cache_is_its_own() -> None:
+    net = mlp((4,), (4, 4), 4, noisy=True)
+    net.initialize(np.random.default_rng(0))
+    rng, first, other = np.random.default_rng(0), net.cache(), net.cache()
+    net.draw_noise(rng, first)
+    net.draw_noise(rng, other)
+    drawn = np.concatenate([c[name] for c in first + other for name in ("f_in", "f_out")])
+    assert drawn.size == 2 * 3 * 8
+    assert np.unique(drawn).size == drawn.size
+    x = np.ones((2, 4), np.float32)
+    noisy, quiet = net.forward(x, first), net.forward(x)
+    assert abs(noisy - quiet).min() > 0.0
+    assert abs(noisy - net.forward(x, other)).min() > 0.0
+
+
+def test_noise_is_drawn_for_noisy_layers_alone() -> None:
+    net, rng = mlp((4,), (4,), 2, layer_norm=True, dueling=True), np.random.default_rng(0)
+    cache = net.cache()
+    net.draw_noise(rng, cache)
+    assert cache == net.cache()
+    assert rng.random() == np.random.default_rng(0).random()
 
 
 def test_layers_are_views_of_the_flat_vectors() -> None:

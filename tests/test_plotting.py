@@ -43,11 +43,11 @@ def test_animation_goes_on_for_the_one_that_stays_up(tmp_path: Path) -> None:
     env = gym.make("CartPole-v1", render_mode="rgb_array")
 
     class Lean(DQN):
-        def act(self, obs: object, epsilon: float = 0.0) -> int:
+        def act(self, obs: object, epsilon: float = 0.0, mask: object = None) -> int:
             return 0
 
     class Balance(DQN):
-        def act(self, obs: object, epsilon: float = 0.0) -> int:
+        def act(self, obs: object, epsilon: float = 0.0, mask: object = None) -> int:
             _, _, angle, turning = np.asarray(obs)
             return int(angle + 0.3 * turning > 0)
 

@@ -1,6 +1,7 @@
 """The ring against a plain list, and exact accounts of what it may draw."""
 
 import copy
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from minidqn.layers import Array
-from minidqn.replay import Batch, Replay, draw_transitions
+from minidqn.replay import Batch, Replay, draw_starts, gather
 
 from .conftest import plain
 
@@ -42,6 +43,7 @@ class Step(NamedTuple):
     action: int
     reward: float
     next_obs: float
+    next_mask: list[bool]
     terminated: bool
     truncated: bool
     episode: int
@@ -58,22 +60,35 @@ class ReplayMachine(RuleBasedStateMachine):
         self.lanes, self.vector = lanes, vector or lanes > 1
         self.per_lane = per_lane
         spare = data.draw(st.integers(0, lanes - 1))  # a capacity that lanes may not divide
-        self.replay = Replay(lanes * per_lane + spare, (2,), np.float64, 4, lanes)
+        self.replay = self.build(lanes * per_lane + spare, data)
         self.stream: list[list[Step]] = [[] for _ in range(lanes)]
         self.numbers = iter(range(1, 10**6))
         self.episode = [0] * lanes
         self.now = [0.0] * lanes
         self.over = [False] * lanes
         self.fresh = True  # the present observations are first ones, and no action was taken yet
-        self.do_begin()
+        self.do_begin(data)
 
-    def new_obs(self) -> Array:
+    def build(self, capacity: int, data: st.DataObject) -> Replay:
+        return Replay(capacity, (2,), np.float64, 4, self.lanes)
+
+    def new_obs(self, data: st.DataObject, terminated: Any) -> tuple[Array, Array | None]:
+        """Observations and the masks that come with them; where it goes on, one is allowed."""
         self.next = [float(next(self.numbers)) for _ in range(self.lanes)]
         obs = np.array([[number, -number] for number in self.next])
-        return obs if self.vector else obs[0]
+        obs = obs if self.vector else obs[0]
+        self.next_mask = [[True] * 4 for _ in range(self.lanes)]
+        dtype = data.draw(st.sampled_from([None, np.bool_, np.int8, np.float64]))
+        if dtype is None:
+            return obs, None
+        bits = [data.draw(st.integers(0 if end else 1, 15)) for end in terminated]
+        self.next_mask = [[bool(b >> action & 1) for action in range(4)] for b in bits]
+        mask = np.array(self.next_mask, dtype)
+        return obs, mask if self.lanes > 1 or data.draw(st.booleans()) else mask[0]
 
-    def do_begin(self) -> None:
-        self.replay.begin(self.new_obs())
+    def do_begin(self, data: st.DataObject) -> None:
+        obs, mask = self.new_obs(data, [False] * self.lanes)
+        self.replay.begin(obs, mask)
         if not self.fresh:
             for lane, steps in enumerate(self.stream):
                 if not (steps[-1].terminated or steps[-1].truncated or steps[-1].bridge):
@@ -84,11 +99,12 @@ class ReplayMachine(RuleBasedStateMachine):
         self.fresh = True
 
     def bridge(self, lane: int) -> Step:
-        return Step(self.now[lane], 0, 0.0, np.nan, False, False, self.episode[lane], True)
+        now, episode = self.now[lane], self.episode[lane]
+        return Step(now, 0, 0.0, np.nan, [], False, False, episode, True)
 
-    @rule()
-    def begin(self) -> None:
-        self.do_begin()
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        self.do_begin(data)
 
     @precondition(lambda self: self.vector or not self.over[0])
     @rule(data=st.data())
@@ -99,16 +115,18 @@ class ReplayMachine(RuleBasedStateMachine):
         actions = [data.draw(st.integers(0, 3)) for _ in range(self.lanes)]
         rewards = [float(data.draw(st.integers(-4, 4))) for _ in range(self.lanes)]
         ends = [(False, False) if over else data.draw(endings) for over in self.over]
-        next_obs = self.new_obs()
         terminated, truncated = (np.array(flags) for flags in zip(*ends, strict=True))
+        next_obs, mask = self.new_obs(data, terminated)
         if self.vector:
             stepped = self.replay.add(
-                np.array(actions), np.array(rewards), next_obs, terminated, truncated
+                np.array(actions), np.array(rewards), next_obs, terminated, truncated, mask
             )
         else:
-            stepped = self.replay.add(actions[0], rewards[0], next_obs, *ends[0])
+            stepped = self.replay.add(actions[0], rewards[0], next_obs, *ends[0], mask)
         assert stepped == self.over.count(False)
-        next_obs[:] = np.nan  # the environment may do as it likes with its array
+        next_obs[:] = np.nan  # the environment may do as it likes with its arrays
+        if mask is not None:
+            mask[:] = 1 - mask
 
         for lane in range(self.lanes):
             if self.over[lane]:
@@ -121,6 +139,7 @@ class ReplayMachine(RuleBasedStateMachine):
                         actions[lane],
                         rewards[lane],
                         self.next[lane],
+                        self.next_mask[lane],
                         *ends[lane],
                         self.episode[lane],
                     )
@@ -133,40 +152,59 @@ class ReplayMachine(RuleBasedStateMachine):
         stored = min(len(self.stream[0]), self.per_lane)
         assert len(self.replay) == stored * self.lanes
 
+    @invariant()
+    def head(self) -> None:
+        assert self.replay.head[:, 0].tolist() == self.now
+        assert self.replay.head_mask.tolist() == self.next_mask
+
+    def stored(self) -> list[tuple[int, int]]:
+        """Where the transitions are that the ring still has, oldest first: step, lane."""
+        count = len(self.stream[0])
+        places = product(range(max(count - self.per_lane, 0), count), range(self.lanes))
+        return [(t, lane) for t, lane in places if not self.stream[lane][t].bridge]
+
+    def walk(self, t: int, lane: int, n_step: int) -> list[Step]:
+        """The steps from there on, up to n of them, of the same episode."""
+        episode = self.stream[lane][t].episode
+        future = self.stream[lane][t : t + n_step]
+        return [s for s in future if s.episode == episode and not s.bridge]
+
+    def expected(self, t: int, lane: int, n_step: int, gamma: float) -> tuple[Any, ...]:
+        """What is to be drawn there, as `rows` gives it."""
+        walk = self.walk(t, lane, n_step)
+        total = sum(gamma**k * s.reward for k, s in enumerate(walk))
+        discount = 0.0 if walk[-1].terminated else gamma ** len(walk)
+        first, last = walk[0], walk[-1]
+        return first.obs, first.action, total, discount, last.next_obs, last.next_mask
+
+    def rows(self, batch: Batch) -> list[tuple[Any, ...]]:
+        np.testing.assert_array_equal(batch.obs[:, 1], -batch.obs[:, 0])
+        np.testing.assert_array_equal(batch.next_obs[:, 1], -batch.next_obs[:, 0])
+        parts = (
+            batch.obs[:, 0],
+            batch.actions,
+            batch.returns,
+            batch.discounts,
+            batch.next_obs[:, 0],
+            batch.next_mask,
+        )
+        return list(zip(*(part.tolist() for part in parts), strict=True))
+
+    def leaf(self, t: int, lane: int) -> int:
+        return t % (self.per_lane + 1) * self.lanes + lane
+
     @rule(n_step=st.integers(1, 6))
     def draw(self, n_step: int) -> None:
-        gamma = 0.5
-        expected = []
-        stored = len(self.replay) // self.lanes
-        for age in range(stored):
-            for steps in self.stream:
-                window = steps[len(steps) - stored :]
-                first = window[age]
-                if first.bridge:
-                    continue
-                future = [s for s in window[age:] if s.episode == first.episode and not s.bridge]
-                walk = future[:n_step]
-                total = sum(gamma**k * s.reward for k, s in enumerate(walk))
-                discount = 0.0 if walk[-1].terminated else gamma ** len(walk)
-                expected.append((first.obs, first.action, total, discount, walk[-1].next_obs))
-        if not expected:
+        places = self.stored()
+        if not places:
             return
-        batch = draw_all(self.replay, len(expected), n_step, gamma)
-        got = list(
-            zip(
-                batch.obs[:, 0].tolist(),
-                batch.actions.tolist(),
-                batch.returns.tolist(),
-                batch.discounts.tolist(),
-                batch.next_obs[:, 0].tolist(),
-                strict=True,
-            )
-        )
-        assert got == expected
-        np.testing.assert_array_equal(batch.obs[:, 1], -batch.obs[:, 0])
+        batch = draw_all(self.replay, len(places), n_step, gamma=0.5)
+        assert self.rows(batch) == [self.expected(*place, n_step, 0.5) for place in places]
+        assert batch.starts.tolist() == [self.leaf(*place) for place in places]
+        assert set(batch.weights.tolist()) == {1.0}
 
 
-ReplayMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+ReplayMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestReplay = ReplayMachine.TestCase
 
 
@@ -226,31 +264,35 @@ def test_an_interrupted_episode_is_a_truncated_one() -> None:
     np.testing.assert_array_equal(batch.discounts, [0.5, 0.5])
 
 
-def test_the_kernel_agrees_with_its_plain_python() -> None:
+def test_the_kernels_agree_with_their_plain_python() -> None:
     replay = filled(30, capacity=12, end_every=4)
     uniforms = np.random.default_rng(0).random(40)
-    batches = []
-    for function in (draw_transitions, plain(draw_transitions)):
-        batch = [np.zeros((30, 1), np.float32), np.zeros(30, np.int32)]
-        batch += [np.zeros(30, np.float32), np.zeros(30, np.float32), np.zeros((30, 1), np.float32)]
-        rows = function(uniforms, 2, replay.count, 1, 3, 0.9, *replay.flat, *batch)
-        assert rows == 2 + 28
-        batches.append(batch)
+    _, _, _, terminated, truncated, _ = replay.flat
+    head, batches = replay.count % replay.slots, []
+    for draw, collect in ((draw_starts, gather), (plain(draw_starts), plain(gather))):
+        starts = np.full(30, -1)
+        assert draw(uniforms, 2, replay.count, 1, terminated, truncated, starts) == 2 + 28
+        assert (starts[:2] == -1).all()
+        batch: list[Array] = [np.zeros((30, 1), np.float32), np.zeros(30, np.int32)]
+        batch += [np.zeros(30, np.float32), np.zeros(30, np.float32)]
+        batch += [np.zeros((30, 1), np.float32), np.zeros((30, 2), np.bool_)]
+        collect(starts[2:], head, 1, 3, 0.9, *replay.flat, *(part[2:] for part in batch))
+        batches.append([starts, *batch])
     for compiled, python in zip(*batches, strict=True):
         np.testing.assert_allclose(compiled, python, rtol=1e-6)
         assert (compiled[2:] != 0).any()
-        assert (compiled[:2] == 0).all()
 
 
 def test_all_ages_are_hit_by_equally_many_of_the_32_bit_numbers() -> None:
     replay = filled(3, capacity=3)  # 2^32 is no multiple of 3
-    batch = draw_all(replay, 1)
+    _, _, _, terminated, truncated, _ = replay.flat
+    starts = np.zeros(1, np.int64)
 
-    def age_of(number: int) -> float | None:
+    def age_of(number: int) -> int | None:
         """The age that a draw of number / 2^32 gives, None if it is passed over."""
         uniforms = np.array([number / 2**32])
-        hit = draw_transitions(uniforms, 0, replay.count, 1, 1, 0.5, *replay.flat, *batch)
-        return batch.obs[0, 0] if hit else None
+        hit = draw_starts(uniforms, 0, replay.count, 1, terminated, truncated, starts)
+        return int(starts[0]) if hit else None
 
     counts = []
     for age in range(3):
@@ -264,10 +306,10 @@ def test_all_ages_are_hit_by_equally_many_of_the_32_bit_numbers() -> None:
 
 def test_memory() -> None:
     cartpole = Replay(50_000, (4,), np.float32, 2)
-    assert cartpole.nbytes == 50_001 * (4 * 4 + 4 + 4 + 1 + 1)
+    assert cartpole.nbytes == 50_001 * (4 * 4 + 4 + 4 + 1 + 1 + 2)
     ram = Replay(1000, (128,), np.uint8, 4, lanes=4)
     assert ram.obs.dtype == np.uint8
-    assert ram.nbytes == 251 * 4 * (128 + 4 + 4 + 1 + 1)
+    assert ram.nbytes == 251 * 4 * (128 + 4 + 4 + 1 + 1 + 4)
 
 
 GOOD: dict[str, Any] = {
@@ -305,6 +347,19 @@ GOOD: dict[str, Any] = {
         ({"terminated": np.array([True])}, r"terminated \[ True\], truncated False: expected"),
         ({"truncated": np.nan}, "truncated nan: expected True or False"),
         ({"truncated": 1}, "truncated 1: expected True or False"),
+        ({"mask": [True]}, r"action_mask \[True\]: expected shape \(1, 2\), 0 or 1 for each"),
+        ({"mask": [1, 1, 1]}, r"action_mask \[1, 1, 1\]: expected shape \(1, 2\)"),
+        ({"mask": True}, r"action_mask True: expected shape \(1, 2\)"),
+        ({"mask": [[1, 1], [1, 1]]}, r"expected shape \(1, 2\)"),
+        ({"mask": [0, 2]}, r"action_mask \[0, 2\]: expected 0 or 1 for each action"),
+        ({"mask": [1, -1]}, r"action_mask \[1, -1\]: expected 0 or 1 for each action"),
+        ({"mask": [1.0, 0.5]}, "expected 0 or 1 for each action"),
+        ({"mask": [1.0, np.nan]}, "expected 0 or 1 for each action"),
+        ({"mask": [0, 0]}, r"action_mask \[0, 0\]: expected one action or more"),
+        (
+            {"mask": [0, 0], "truncated": True},
+            "expected one action or more",
+        ),  # its value still counts
     ],
 )
 def test_bad_data_is_refused_and_nothing_changes(bad: dict[str, Any], message: str) -> None:
@@ -331,6 +386,41 @@ def test_numpy_scalars_and_integer_rewards_are_fine() -> None:
     replay.add(np.int64(1), np.array(3), np.ones(2), np.bool_(False), np.bool_(True))
     assert replay.reward[0, 0] == 3.0
     assert replay.truncated[0, 0]
+
+
+def test_a_bad_mask_at_the_start_changes_nothing() -> None:
+    replay = Replay(10, (2,), np.float32, 2)
+    for mask in ([0, 0], [0, 2], [1], [[1, 1], [1, 1]]):
+        with pytest.raises(ValueError, match="action_mask"):
+            replay.begin([1.0, 2.0], mask)
+    assert not replay.begun
+    replay.begin([1.0, 2.0], [0, 1])
+    replay.add(**(GOOD | {"mask": [1, 0]}))
+    before = {name: array.copy() for name, array in replay.arrays.items()}
+    with pytest.raises(ValueError, match="expected one action or more"):
+        replay.begin([3.0, 4.0], [0, 0])
+    for name, array in replay.arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+    assert (replay.count, replay.over) == (1, False)
+
+
+def test_where_the_episode_terminated_no_action_need_be_allowed() -> None:
+    replay = Replay(12, (1,), np.float32, 2, lanes=2)
+    zeros, flags = np.zeros((2, 1)), np.zeros(2, bool)
+    replay.begin(zeros)
+    mask = [[0, 0], [1, 0]]
+    with pytest.raises(ValueError, match="expected one action or more"):
+        replay.add([0, 1], [0.0, 0.0], zeros, [False, True], flags, mask)
+    replay.add([0, 1], [0.0, 0.0], zeros, [True, False], flags, mask)
+    assert replay.head_mask.tolist() == [[False, False], [True, False]]
+    with pytest.raises(
+        ValueError, match="expected one action or more"
+    ):  # for the next episode has begun
+        replay.add([0, 1], [0.0, 0.0], zeros, flags, flags, mask)
+    with pytest.raises(ValueError, match=r"expected shape \(2, 2\)"):
+        replay.add([0, 1], [0.0, 0.0], zeros, flags, flags, [1, 1])
+    replay.add([0, 1], [0.0, 0.0], zeros, flags, flags)
+    assert replay.head_mask.all()
 
 
 def test_misuse_is_refused() -> None:

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidqn import DQN, History, load_run, save, train
+from minidqn.prioritized import PrioritizedReplay
 
 from .conftest import TableEnv
+from .test_masks import MaskedEnv
+from .test_parts import ALL, PARTS
 from .test_training import agent_for, chain
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "resume.py"
 STEPS = 60
 
 
-def environments(lanes: int) -> Any:
+def environments(lanes: int, build: Callable[[], Any] = chain) -> Any:
     if lanes == 1:
-        return chain()
-    return SyncVectorEnv([chain] * lanes, autoreset_mode=AutoresetMode.DISABLED)
+        return build()
+    return SyncVectorEnv([build] * lanes, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
@@ -37,6 +41,7 @@ def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
         np.testing.assert_array_equal(array, twin.replay.arrays[name])
     np.testing.assert_array_equal(agent.online.params, twin.online.params)
     np.testing.assert_array_equal(agent.target.params, twin.target.params)
+    np.testing.assert_array_equal(agent.held, twin.held)
     assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
     assert (agent.steps, agent.updates, agent.resets) == (twin.steps, twin.updates, twin.resets)
     np.testing.assert_array_equal(history.rows, twin_history.rows)
@@ -45,26 +50,72 @@ def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
 
 @given(
     lanes=st.sampled_from([1, 3]),
-    stops=st.lists(st.integers(8, STEPS - 1), min_size=1, max_size=4, unique=True).map(sorted),
+    part=st.sampled_from(sorted(PARTS)),
+    build=st.sampled_from([chain, MaskedEnv]),
+    stops=st.lists(st.integers(9, STEPS - 1), min_size=1, max_size=4, unique=True).map(sorted),
     data=st.data(),
 )
-@settings(max_examples=40)
+@settings(max_examples=80)
 def test_stopped_anywhere_and_resumed(
-    lanes: int, stops: list[int], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    lanes: int,
+    part: str,
+    build: Callable[[], Any],
+    stops: list[int],
+    data: st.DataObject,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
-    agent = agent_for(environments(lanes), lanes)
-    history = train(agent, environments(lanes), STEPS, progress=False)
+    def new() -> Any:
+        return environments(lanes, build)
 
-    env = environments(lanes)
-    twin, twin_history = agent_for(env, lanes), History()
+    numbers = {"learning_starts": 9, "buffer_size": 40} | PARTS[part]
+    path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
+    agent = agent_for(new(), lanes, **numbers)
+    history = train(agent, new(), STEPS, progress=False)
+
+    env = new()
+    twin, twin_history = agent_for(env, lanes, **numbers), History()
     for stop in [*stops, agent.steps]:
         if twin.steps < stop:
             train(twin, env, stop - twin.steps, history=twin_history, progress=False)
         if data.draw(st.booleans(), label="a new process"):
             save(twin, path, twin_history)
-            (twin, twin_history), env = load_run(path), environments(lanes)
+            (twin, twin_history), env = load_run(path), new()
     assert_same((agent, history), (twin, twin_history))
+
+
+@pytest.mark.parametrize("build", [chain, MaskedEnv])
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_saved_and_loaded_over_and_over(
+    part: str, lanes: int, build: Callable[[], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    numbers = {"learning_starts": 9, "buffer_size": 40} | PARTS[part]
+    agent = agent_for(environments(lanes, build), lanes, **numbers)
+    history = train(agent, environments(lanes, build), 120, progress=False)
+
+    twin, twin_history = agent_for(environments(lanes, build), lanes, **numbers), History()
+    for stop in (20, 21, 50, 83, agent.steps):
+        steps, env = stop - twin.steps, environments(lanes, build)
+        if steps > 0:  # three lanes may go beyond a stop
+            train(twin, env, steps, history=twin_history, progress=False)
+        save(twin, path, twin_history)
+        before, (twin, twin_history) = twin, load_run(path)
+        assert type(twin.replay) is type(before.replay)
+        assert twin.config == before.config
+    assert_same((agent, history), (twin, twin_history))
+
+
+def test_all_that_the_parts_remember_is_more_than_nothing() -> None:
+    """What the tests above compare: held actions, priorities, masks."""
+    agent = agent_for(environments(3, MaskedEnv), 3, learning_starts=9, **ALL)
+    train(agent, environments(3, MaskedEnv), 120, progress=False)
+    assert agent.held.any()
+    assert not agent.replay.mask[: agent.replay.count].all()
+    assert isinstance(agent.replay, PrioritizedReplay)
+    assert len(np.unique(agent.replay.tree)) > 20
+    assert agent.replay.largest != 1.0
+    assert "largest" in agent.replay.arrays
 
 
 def test_killed_at_random_moments() -> None:

@@ -39,9 +39,9 @@ def update(hidden: list[int], batch: int) -> Call:
     return products
 
 
-def environment_seconds(steps: int, seed: int) -> float:
-    """The time that CartPole-v1 takes for its steps and resets, pushed left and right in turn."""
-    env = gym.make("CartPole-v1")
+def environment_seconds(env_id: str, steps: int, seed: int) -> float:
+    """The time that an environment takes for its steps and resets, with two actions in turn."""
+    env = gym.make(env_id)
     env.reset(seed=seed)
     start = time.perf_counter()
     for step in range(steps):

@@ -68,7 +68,7 @@ def bytes_per_transition(shape: list[int], dtype: str) -> float:
 def train_seconds(settings: dict[str, Any], seed: int) -> float:
     """The time of one training run; see speed.py for the settings."""
     s = settings
-    env = gym.make("CartPole-v1")
+    env = gym.make(s["env"])
     config = DQNConfig(
         hidden=tuple(s["hidden"]),
         gamma=0.99,

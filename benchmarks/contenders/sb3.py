@@ -65,7 +65,7 @@ def train_seconds(settings: dict[str, Any], seed: int) -> float:
     s = settings
     model = DQN(
         "MlpPolicy",
-        gym.make("CartPole-v1"),
+        gym.make(s["env"]),
         gamma=0.99,
         batch_size=s["batch"],
         learning_rate=s["learning_rate"],

@@ -1,4 +1,4 @@
-"""The front door: the example as a person runs it."""
+"""The front door: the examples as a person runs them."""
 
 import json
 import os
@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidqn import load
+from minidqn import DQNConfig, load
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "cartpole.py"
-COMMAND = [sys.executable, str(SCRIPT)]
-FILES = {"learning_curve.png", "agent.safetensors", "history.csv", "summary.json"}
+EXAMPLES = Path(__file__).parent.parent / "examples"
+COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
+ALWAYS = {"learning_curve.png", "agent.safetensors", "history.csv", "summary.json"}
+FILES = ALWAYS | {"value_function.png"}
 
 
 def run(*arguments: object, **environment: str) -> None:
@@ -49,6 +50,21 @@ def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> Non
     assert summary["eval_mean"] == pytest.approx(np.mean(summary["eval_returns"]))
     assert summary["eval_min"] == min(summary["eval_returns"])
     assert load(tmp_path / "c" / "agent.safetensors").updates == summary["updates"] > 0
+
+
+@pytest.mark.parametrize("name", ["acrobot", "mountaincar", "lunarlander"])
+def test_the_other_environments(name: str, tmp_path: Path) -> None:
+    if name == "lunarlander":
+        pytest.importorskip("Box2D", reason="its physics have no wheel for the newest Python")
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--steps", "1100", "--out", "."]
+    output = subprocess.check_output(command, cwd=tmp_path, stderr=subprocess.DEVNULL, text=True)
+    assert "1100 steps" in output
+    expected = (FILES if name == "mountaincar" else ALWAYS) | {"before_after.gif"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["env_id"].lower().startswith(name)
+    config = load(tmp_path / "agent.safetensors").config
+    assert config == DQNConfig.for_env(summary["env_id"], 1100)
 
 
 def test_killed_and_resumed(tmp_path: Path) -> None:

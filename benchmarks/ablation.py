@@ -1,0 +1,168 @@
+"""What each part of DQN buys: plain, plain plus each one, all, and all less each one.
+
+Everything else stays as tuned (minidqn/config.py), with shorter runs on Acrobot and
+LunarLander, for where every variant has time to become good there is nothing to see.
+The tuned numbers were found for *some* of the parts, so a part can lose here for want of
+tuning: read it as what happens when one switches it on.
+
+    python benchmarks/ablation.py --seeds 10
+
+It can be stopped, and goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from matplotlib.figure import Figure
+from seeds import RESULTS, ROOT, interval, iqm, one_thread, run_all, same_code
+
+from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
+from minidqn.config import TUNED
+from minidqn.plotting import BLUE, GREEN, GREY, RED
+
+STEPS = {"CartPole-v1": 20_000, "Acrobot-v1": 30_000, "LunarLander-v3": 100_000}
+PARTS = ("Double", "dueling", "n-step", "prioritised", "noisy", "quantiles", "LayerNorm")
+PLAIN: dict[str, Any] = {
+    "double": False,
+    "dueling": False,
+    "n_step": 1,
+    "priority_alpha": 0.0,
+    "noisy": False,
+    "quantiles": 1,
+    "layer_norm": False,
+}
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "plain DQN": (),
+    **{f"+ {part}": (part,) for part in PARTS},
+    "all": PARTS,
+    **{f"all - {part}": tuple(p for p in PARTS if p != part) for part in PARTS},
+}
+
+
+def settings_of(part: str, env_id: str) -> dict[str, Any]:
+    """What it takes to switch a part on."""
+    return {
+        "Double": {"double": True},
+        "dueling": {"dueling": True},
+        "n-step": {"n_step": TUNED[env_id].settings["n_step"]},
+        "prioritised": {
+            "priority_alpha": 0.6,
+            "priority_beta": LinearDecay(0.4, 1.0, STEPS[env_id]),
+        },
+        "noisy": {"noisy": True, "epsilon": 0.0},
+        "quantiles": {"quantiles": 25},
+        "LayerNorm": {"layer_norm": True},
+    }[part]
+
+
+def learn(env_id: str, variant: str, seed: int) -> float:
+    """Mean greedy return of the last policy over 100 test episodes."""
+    settings = dict(PLAIN)
+    for part in VARIANTS[variant]:
+        settings |= settings_of(part, env_id)
+    env = gym.make(env_id)
+    config = DQNConfig.for_env(env_id, STEPS[env_id], **settings)
+    agent = DQN(env.observation_space, env.action_space, config, seed)
+    train(agent, env, STEPS[env_id], progress=False)
+    return float(evaluate(agent, env, 100, seed).mean())
+
+
+def run(work: Path, env_id: str, variant: str, seed: int) -> None:
+    """The same in a process of its own, if it was not done before."""
+    out = result_file(work, env_id, variant, seed)
+    if not out.exists():
+        command = [sys.executable, __file__, "--one", env_id, variant, str(seed)]
+        mean = subprocess.run(command, check=True, capture_output=True, env=one_thread()).stdout
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(mean)
+
+
+def result_file(work: Path, env_id: str, variant: str, seed: int) -> Path:
+    return work / env_id / variant / f"{seed}.txt"
+
+
+def table(results: dict[str, dict[str, list[float]]]) -> str:
+    seeds = len(next(iter(next(iter(results.values())).values())))
+    lines = [
+        f"Greedy return of the last policy over 100 episodes: IQM over {seeds} seeds, and its "
+        "95 % bootstrap interval.",
+        "",
+        "| | " + " | ".join(f"{env_id}, {STEPS[env_id]:,} steps" for env_id in results) + " |",
+        "| --- " * (1 + len(results)) + "|",
+    ]
+    for variant in VARIANTS:
+        cells = []
+        for by_variant in results.values():
+            low, high = interval(by_variant[variant])
+            cells.append(f"{iqm(by_variant[variant]):.1f} ({low:.1f} to {high:.1f})")
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium"))
+    lines += ["", f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."]
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: dict[str, dict[str, list[float]]]) -> None:
+    figure = Figure(figsize=(11, 5.4), dpi=120, layout="constrained")
+    panels = figure.subplots(1, len(results), sharey=True, squeeze=False).flat
+    names = list(VARIANTS)
+    for axes, (env_id, by_variant) in zip(panels, results.items(), strict=True):
+        for y, variant in enumerate(names):
+            color = {0: GREY, len(PARTS) + 1: GREEN}.get(y, BLUE if y <= len(PARTS) else RED)
+            means = by_variant[variant]
+            low, high = interval(means)
+            axes.plot(means, [y] * len(means), ".", color=color, alpha=0.25, ms=6, mew=0)
+            axes.plot([low, high], [y, y], color=color, lw=5, alpha=0.45, solid_capstyle="butt")
+            axes.plot(iqm(means), y, "|", color=color, ms=13, mew=2.5)
+        for reference, color in ((0, GREY), (len(PARTS) + 1, GREEN)):
+            axes.axvline(float(iqm(by_variant[names[reference]])), color=color, lw=0.8, ls=":")
+        axes.set(title=f"{env_id}, {STEPS[env_id]:,} steps", xlabel="greedy return")
+        axes.set_yticks(range(len(names)), names)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    figure.suptitle("What each part buys: every seed, their IQM and its 95 % interval")
+    figure.savefig(RESULTS / "ablation.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Switch the parts of DQN on and off.")
+    parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to N - 1")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="results")
+    parser.add_argument("--one", nargs=3, metavar=("ENV", "VARIANT", "SEED"), help="a single run")
+    args = parser.parse_args()
+    if args.one:
+        env_id, variant, seed = args.one
+        print(learn(env_id, variant, int(seed)))
+        return
+
+    same_code(args.work)
+    jobs = [(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]
+    run_all(lambda job: run(args.work, *job), jobs, args.jobs)
+    results: dict[str, dict[str, list[float]]] = {
+        env_id: {
+            variant: [
+                float(result_file(args.work, env_id, variant, seed).read_text())
+                for seed in range(args.seeds)
+            ]
+            for variant in VARIANTS
+        }
+        for env_id in args.envs
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "ablation.json").write_text(json.dumps(results, indent=1) + "\n")
+    (RESULTS / "ablation.md").write_text(table(results))
+    draw(results)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

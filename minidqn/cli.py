@@ -1,0 +1,125 @@
+"""The path that the scripts in examples/ share: learn, test, show, from the command line."""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium as gym
+
+from minidqn.agent import DQN
+from minidqn.checkpoint import load_run, save
+from minidqn.config import TUNED, DQNConfig
+from minidqn.history import History
+from minidqn.plotting import Axis, animate, plot_learning_curve, plot_value_function
+from minidqn.training import TEST, episode_seed, evaluate, stop_on_interrupt, train
+
+TEST_EPISODES = 100
+
+
+def main(
+    env_id: str,
+    *,
+    state_axes: tuple[Axis, Axis] | None = None,
+    actions: Sequence[str] = (),
+    film_steps: int = 200,
+) -> None:
+    """Learn `env_id`, one of TUNED, test the last policy, and leave files and pictures.
+
+    `state_axes`, two of the observation's entries, give a picture of the value function,
+    with the names of the `actions`; an episode of the animation is shown for up to
+    `film_steps`.
+    """
+    name = env_id.split("-")[0].lower()
+    tuned = TUNED[env_id]
+    parser = argparse.ArgumentParser(description=f"Learn {env_id} with minidqn.")
+    parser.add_argument("--seed", type=int, default=0, help="0 by default")
+    parser.add_argument("--steps", type=int, default=tuned.steps, help="to learn from")
+    parser.add_argument("--out", type=Path, default=Path("runs") / name, help="where files go")
+    parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
+    parser.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save as it learns")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    args = parser.parse_args()
+    if args.seed < 0 or args.steps < 1000:
+        parser.error(f"--seed {args.seed} --steps {args.steps}: expected 0 up, and 1000 up")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        parser.error(f"--checkpoint-every {args.checkpoint_every}: expected 1 up")
+    checkpoint = args.out / "agent.safetensors"
+    if args.resume and not checkpoint.exists():
+        parser.error(f"--resume: there is no {checkpoint}")
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    env = gym.make(env_id)
+    config = DQNConfig.for_env(env_id, args.steps)
+    agent = DQN(env.observation_space, env.action_space, config, seed=args.seed)
+    untrained = DQN(env.observation_space, env.action_space, config, seed=args.seed)
+
+    history = History()
+    if args.resume:
+        agent, history = load_run(checkpoint)
+        if (agent.config, agent.seed) != (config, args.seed):
+            parser.error(f"--resume: {checkpoint} is of a run with another --seed or --steps")
+
+    # Learn. Ctrl-C ends it early; what there is by then is kept, and can be resumed.
+    start = time.perf_counter()
+    with stop_on_interrupt() as interrupted:
+
+        def after_each_step(agent: DQN, history: History) -> object:
+            if args.checkpoint_every and agent.steps % args.checkpoint_every == 0:
+                save(agent, checkpoint, history)
+            return interrupted(agent, history)
+
+        if agent.steps < args.steps:
+            train(agent, env, args.steps - agent.steps, history=history, on_step=after_each_step)
+    train_seconds = time.perf_counter() - start
+    save(agent, checkpoint, history)
+    history.write_csv(args.out / "history.csv")
+
+    # Test: greedy, on episodes that it has never been trained on.
+    returns = evaluate(agent, env, TEST_EPISODES, args.seed)
+    verdict = "solved" if returns.mean() >= tuned.solved_at else "not solved"
+    print(
+        f"{agent.steps} steps and {agent.updates} updates in {train_seconds:.1f} s. Greedy return "
+        f"in {TEST_EPISODES} new episodes: {returns.mean():.1f} ± {returns.std():.1f}, "
+        f"minimum {returns.min():.0f}: {verdict} (from {tuned.solved_at:.0f})"
+    )
+    summary = {
+        "env_id": env_id,
+        "seed": args.seed,
+        "steps": agent.steps,
+        "updates": agent.updates,
+        "train_seconds": train_seconds,
+        "eval_episodes": TEST_EPISODES,
+        "eval_mean": returns.mean(),
+        "eval_std": returns.std(),
+        "eval_min": returns.min(),
+        "eval_returns": returns.tolist(),
+        "params_sha256": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
+    }
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+    # Show.
+    plot_learning_curve(
+        history,
+        args.out / "learning_curve.png",
+        test_returns=returns,
+        solved_at=tuned.solved_at,
+        title=f"DQN on {env_id}, seed {args.seed}",
+    )
+    if state_axes:
+        plot_value_function(
+            agent,
+            args.out / "value_function.png",
+            *state_axes,
+            actions=actions,
+            title=f"What DQN learned of {env_id}, seed {args.seed}",
+        )
+    if not args.no_animation:
+        seeds = [episode_seed(args.seed, TEST, number) for number in range(3)]
+        with gym.make(env_id, render_mode="rgb_array") as stage:
+            agents = {"before": untrained, "after": agent}
+            film = args.out / "before_after.gif"
+            animate(agents, stage, film, seeds, max_steps=film_steps)
+    print(f"The agent, its history and pictures are in {args.out}")

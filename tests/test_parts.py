@@ -1,0 +1,326 @@
+"""The parts that may be added to DQN, each alone and all together, in an agent that lives."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidqn import DQN, DQNConfig, LinearDecay, train
+from minidqn.layers import Array, NoisyLinear
+from minidqn.prioritized import PrioritizedReplay
+from minidqn.replay import Batch
+from minidqn.targets import quantile_huber_loss
+
+from .test_agent import live, small_agent
+from .test_training import agent_for, chain
+
+ALL: dict[str, Any] = {
+    "layer_norm": True,
+    "dueling": True,
+    "quantiles": 5,
+    "priority_alpha": 0.6,
+    "noisy": True,
+    "epsilon_hold": 4,
+}
+PARTS: dict[str, dict[str, Any]] = {
+    "none": {},
+    **{name: {name: value} for name, value in ALL.items()},
+    "all": ALL,
+}
+BATCH: dict[str, Any] = {"batch_size": 20, "learning_starts": 20, "max_grad_norm": math.inf}
+
+each_part = pytest.mark.parametrize("part", PARTS)
+
+
+class Seen:
+    """What the next updates draw, and what goes into their loss."""
+
+    def __init__(self, agent: DQN, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sample = agent.replay.sample
+        self.batch: Batch
+        self.change: dict[str, Array] = {}  # parts of the batch to be put in place of its own
+        monkeypatch.setattr(agent.replay, "sample", self.draw)
+        monkeypatch.setattr("minidqn.agent.quantile_huber_loss", self.loss)
+
+    def draw(self, *arguments: Any) -> Batch:
+        self.batch = self.sample(*arguments)._replace(**self.change)
+        return self.batch
+
+    def loss(self, q: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
+        self.q, self.y, self.weights = q.copy(), y, weights
+        return quantile_huber_loss(q, actions, y, weights, delta)
+
+
+@each_part
+def test_an_update_lowers_the_loss_of_its_own_batch(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = small_agent(**BATCH | {"double": True, "n_step": 3} | PARTS[part])
+    live(agent, 60)
+    for _ in range(20):
+        agent.learn()
+    seen = Seen(agent, monkeypatch)
+    before = agent.online.params.copy()
+    metrics = agent.learn()
+    # again with the noise of that update, which is still in the cache
+    q = agent.online.forward(seen.batch.obs, agent._learn_cache).reshape(seen.q.shape)
+    loss, _, _ = quantile_huber_loss(q, seen.batch.actions, seen.y, seen.weights, 1.0)
+    assert loss < metrics.loss
+    assert (agent.online.params != before).mean() > 0.5
+    assert np.isfinite(agent.online.params).all()
+    assert np.isfinite(metrics).all()
+
+
+@each_part
+def test_it_learns(part: str) -> None:
+    """On `chain`: the values of going on, and so the return, whatever parts there are."""
+    numbers = {"epsilon": 0.3, "learning_rate": 1e-2, "gamma": 0.5, "target_every": 1, "tau": 0.1}
+    env = chain(limit=8)
+    agent = agent_for(env, **numbers | PARTS[part])
+    train(agent, env, 400, progress=False)
+    q = agent.q_values(np.eye(3))
+    assert q.argmax(axis=1).tolist() == [1, 1, 1]
+    assert abs(q[:, 1] - [0.25, 0.5, 1.0]).max() < 0.2
+
+
+@each_part
+def test_the_seed_settles_a_run_to_the_last_bit(part: str) -> None:
+    def params(seed: int) -> bytes:
+        env = chain()
+        config = DQNConfig(batch_size=8, learning_starts=8, hidden=(8,), **PARTS[part])
+        agent = DQN(env.observation_space, env.action_space, config, seed)
+        train(agent, env, 300 if part == "all" else 100, progress=False)
+        return agent.online.params.tobytes()
+
+    assert params(0) == params(0)
+    assert params(0) != params(1)
+
+
+def noisy_agent(**numbers: Any) -> DQN:
+    agent = small_agent(n_actions=4, noisy=True, epsilon=0.0, **numbers)
+    agent.begin(np.array([0.5, -0.5, 0.2]))
+    return agent
+
+
+def test_noise_explores_where_epsilon_is_0_and_act_is_quiet() -> None:
+    agent = noisy_agent()
+    explored = [int(agent.explore()[0]) for _ in range(100)]
+    assert set(explored) == {0, 1, 2, 3}
+    state = agent.rng.bit_generator.state
+    obs = agent.replay.head[0]
+    q = agent.q_values(obs)
+    assert {agent.act(obs) for _ in range(20)} == {int(q.argmax())}
+    np.testing.assert_array_equal(agent.q_values(obs), q)
+    np.testing.assert_array_equal(q, agent.online.forward(obs[None])[0])
+    assert agent.rng.bit_generator.state == state
+
+
+def test_the_quiet_policy_knows_nothing_of_the_scales() -> None:
+    agent = noisy_agent()
+    obs = agent.replay.head[0]
+    q = agent.q_values(obs)
+    for layer in noisy_layers(agent):
+        layer.S[:], layer.s[:] = 7.0, 7.0
+    np.testing.assert_array_equal(agent.q_values(obs), q)
+    for layer in noisy_layers(agent):
+        layer.S[:], layer.s[:] = 0.0, 0.0
+    assert {int(agent.explore()[0]) for _ in range(50)} == {int(q.argmax())}
+
+
+def test_without_noisy_layers_exploring_greedily_draws_nothing() -> None:
+    agent = small_agent(epsilon=0.0)
+    agent.begin(np.zeros(3))
+    state = agent.rng.bit_generator.state
+    agent.explore()
+    assert agent.rng.bit_generator.state == state
+
+
+def noisy_layers(agent: DQN) -> list[NoisyLinear]:
+    return [layer for layer in agent.online.layers if isinstance(layer, NoisyLinear)]
+
+
+def test_the_scales_of_the_noise_learn() -> None:
+    agent = small_agent(**BATCH, noisy=True)
+    live(agent, 60)
+    layers = noisy_layers(agent)
+    assert len(layers) == 2
+    before = [(layer.S.copy(), layer.s.copy()) for layer in layers]
+    agent.learn()
+    for layer, (S, s) in zip(layers, before, strict=True):
+        assert (layer.dS != 0.0).mean() > 0.4
+        assert (layer.S != S).mean() > 0.4
+        assert (layer.s != s).mean() > 0.4
+
+
+def test_each_pass_of_an_update_has_noise_of_its_own() -> None:
+    agent = small_agent(**BATCH, noisy=True, double=True)
+    live(agent, 60)
+    draws = []
+    for _ in range(3):
+        agent.learn()
+        for cache in (agent._target_cache, agent._next_cache, agent._learn_cache):
+            draws.append(tuple(np.concatenate([layer["f_in"] for layer in cache]).tolist()))
+    assert len(set(draws)) == 9
+    assert all("f_in" not in layer for layer in agent._act_cache)
+
+
+@pytest.mark.parametrize("quantiles", [1, 3])
+def test_weights_are_factors_of_each_rows_gradient(
+    quantiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grads(weights: Array) -> Array:
+        agent = small_agent(**BATCH, quantiles=quantiles, priority_alpha=0.6)
+        live(agent, 60)
+        with monkeypatch.context() as patch:
+            Seen(agent, patch).change = {"weights": weights.astype(np.float32)}
+            agent.learn()
+        return agent.online.grads.copy()
+
+    rng = np.random.default_rng(0)
+    weights = rng.random(20)
+    by_row = sum(weight * grads(row) for weight, row in zip(weights, np.eye(20), strict=True))
+    np.testing.assert_allclose(grads(weights), by_row, rtol=1e-4, atol=1e-7)
+    assert abs(grads(weights) - grads(np.ones(20))).max() > 1e-3
+
+
+@pytest.mark.parametrize("quantiles", [1, 3])
+def test_an_update_gives_each_transition_its_error_for_priority(
+    quantiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = small_agent(**BATCH, quantiles=quantiles, priority_alpha=0.7, priority_beta=0.5)
+    replay = agent.replay
+    assert isinstance(replay, PrioritizedReplay)
+    live(agent, 60)
+    seen = Seen(agent, monkeypatch)
+    for update in range(3):
+        leaves = replay.tree[len(replay.tree) // 2 :].copy()
+        agent.learn()
+        p = leaves[seen.batch.starts]
+        np.testing.assert_allclose(seen.weights, (p.min() / p) ** 0.5, rtol=1e-5)
+        assert (update == 0) == (set(seen.weights.tolist()) == {1.0})
+
+        chosen = seen.q[np.arange(20), seen.batch.actions]  # (B, N)
+        errors = seen.y.mean(axis=1) - chosen.mean(axis=1)
+        for start, error in zip(seen.batch.starts, errors, strict=True):  # the last one counts
+            leaves[start] = (abs(error) + 0.01) ** 0.7
+        after = replay.tree[len(replay.tree) // 2 :]
+        np.testing.assert_allclose(after, leaves, rtol=1e-4)
+        assert len(set(after[seen.batch.starts])) > 5
+
+
+def test_prioritised_replay_draws_whole_transitions_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = small_agent(**BATCH, priority_alpha=0.7, n_step=3, gamma=0.5)
+    agent.begin(np.zeros(3))
+    for _ in range(20):
+        agent.observe(0, 1.0, np.zeros(3), False, False)
+    seen = Seen(agent, monkeypatch)
+    for _ in range(5):
+        agent.learn()
+        assert set(seen.batch.discounts.tolist()) == {0.125}
+        assert 14 < seen.batch.starts.max() <= 17
+
+
+def test_beta_follows_its_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = small_agent(**BATCH, priority_alpha=0.7, priority_beta=LinearDecay(0.0, 1.0, 100))
+    live(agent, 60)
+    agent.learn()
+    asked = []
+    sample = agent.replay.sample
+    monkeypatch.setattr(agent.replay, "sample", lambda *a: asked.append(a[-1]) or sample(*a))  # type: ignore[func-returns-value]  # it is None
+    agent.learn()
+    live(agent, 20)
+    agent.learn()
+    assert asked == pytest.approx([0.6, 0.8])
+
+
+def test_a_diverging_update_leaves_the_priorities_as_they_were() -> None:
+    agent = small_agent(priority_alpha=0.5, n_step=5, learning_starts=10, gamma=1.0)
+    agent.begin(np.zeros(3))
+    for _ in range(10):
+        agent.observe(0, 3e38, np.zeros(3), False, False)
+    before = {name: array.copy() for name, array in agent.replay.arrays.items()}
+    with (
+        pytest.raises(FloatingPointError, match="update 1 diverged"),
+        np.errstate(all="ignore"),  # uncompiled, the kernels warn
+    ):
+        agent.learn()
+    for name, array in agent.replay.arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_random_action_is_held() -> None:
+    agent = small_agent(n_actions=8, epsilon=1.0, epsilon_hold=4)
+    agent.begin(np.zeros(3))
+    actions = []
+    for _ in range(4000):
+        actions.append(int(agent.explore()[0]))
+        agent.observe(actions[-1], 0.0, np.zeros(3), False, False)
+    changes = np.flatnonzero(np.diff(actions))
+    # held for 1 to 4 steps, 2.5 in the mean, and one in eight draws repeats the last action
+    assert len(changes) == pytest.approx(4000 / 2.5 * 7 / 8, rel=0.05)
+    runs = np.bincount(np.diff(changes))
+    assert runs[1:5].min() > 200
+
+
+def test_greedy_actions_are_not_held() -> None:
+    agent = small_agent(n_actions=2, epsilon=0.0, epsilon_hold=10)
+    agent.online.params[:] = 0.0
+    agent.begin(np.zeros(3))
+    for action in (0, 1, 0, 1, 1):
+        agent.online.params[-2:] = [1.0 - action, float(action)]
+        assert agent.explore()[0] == action
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"quantiles": 0}, "quantiles is 0: expected an integer of 1 or more"),
+        ({"quantiles": 1.5}, "quantiles is 1.5: expected an integer of 1 or more"),
+        ({"priority_alpha": 1.5}, "priority_alpha is 1.5: expected 0 to 1"),
+        ({"priority_alpha": -0.1}, "priority_alpha is -0.1: expected 0 to 1"),
+        ({"priority_alpha": math.nan}, "priority_alpha is nan: expected 0 to 1"),
+        ({"priority_alpha": "x"}, "priority_alpha is 'x': expected a number"),
+        ({"priority_beta": -0.1}, "priority_beta is -0.1: expected 0 to 1"),
+        ({"priority_beta": LinearDecay(0.4, 1.1, 9)}, "priority_beta is Lin.*: expected 0 to 1"),
+        ({"priority_beta": LinearDecay(-1, 1, 9)}, "priority_beta is Lin.*: expected 0 to 1"),
+        ({"priority_beta": None}, "priority_beta is None: expected a number or a function"),
+        ({"noisy": 2}, "noisy is 2: expected True or False"),
+        ({"dueling": "yes"}, "dueling is 'yes': expected True or False"),
+        ({"layer_norm": None}, "layer_norm is None: expected True or False"),
+        ({"epsilon_hold": 0}, "epsilon_hold is 0: expected an integer of 1 or more"),
+        ({"priority_alpha": 0.5, "n_step": 5}, "n_step 5 in 1 env.*learning_starts 4"),
+    ],
+)
+def test_numbers_out_of_range(numbers: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_agent(**numbers)
+    assert small_agent(priority_alpha=0.5, n_step=4)
+
+
+def test_a_schedule_of_your_own_is_watched() -> None:
+    agent = small_agent(priority_alpha=0.5, priority_beta=lambda step: 0.1 * step)
+    live(agent, 10)
+    agent.learn()
+    live(agent, 1)
+    with pytest.raises(ValueError, match=r"priority_beta at step 11 is 1.1.*: expected 0 to 1"):
+        agent.learn()
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(lanes: int) -> None:
+    """A bridge takes a slot: in a ring of n slots there might be no transition of n steps."""
+    env = chain()
+    numbers = {"priority_alpha": 0.5, "n_step": 4, "batch_size": 2, "learning_starts": 8}
+    with pytest.raises(ValueError, match=r"n_step 4.*buffer_size"):
+        agent_for(env, lanes, buffer_size=4 * lanes, **numbers)
+    agent = agent_for(env, lanes, buffer_size=5 * lanes, **numbers)
+    flags = np.zeros(lanes, np.bool_)
+    agent.begin(np.zeros((lanes, 3)))
+    for t in range(60):
+        ends = flags if t % 7 else ~flags
+        agent.observe([0] * lanes, [0.0] * lanes, np.zeros((lanes, 3)), flags, ends)
+        if t > 4:
+            agent.learn()
+        if t % 7 == 0:  # with NEXT_STEP autoreset, the bridge
+            agent.observe([0] * lanes, [0.0] * lanes, np.zeros((lanes, 3)), flags, flags)

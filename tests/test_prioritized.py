@@ -1,0 +1,321 @@
+"""The sum tree against sums, and what may be drawn, and how often, against a plain list."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule
+
+from minidqn.layers import Array
+from minidqn.prioritized import (
+    SMALLEST,
+    PrioritizedReplay,
+    admit,
+    draw_leaves,
+    find_leaf,
+    set_leaf,
+    set_priorities,
+)
+from minidqn.replay import Replay
+
+from .conftest import plain
+from .test_replay import ReplayMachine
+
+depths = st.integers(0, 5)
+whole_numbers = st.integers(0, 8).map(float)  # whose sums are exact
+priorities = st.just(0.0) | st.floats(1e-9, 1e9)
+
+
+def tree_of(values: Any) -> Array:
+    """A tree with these leaves, and as many of 0 as it takes to fill it."""
+    leaves = 1 << (len(values) - 1).bit_length()
+    tree = np.zeros(2 * leaves)
+    for leaf, value in enumerate(values):
+        set_leaf(tree, leaf, value)
+    return tree
+
+
+@pytest.mark.parametrize("function", [set_leaf, plain(set_leaf)])
+def test_every_node_is_the_sum_of_its_children(function: Any) -> None:
+    @given(depth=depths, data=st.data())
+    def check(depth: int, data: st.DataObject) -> None:
+        leaves = 1 << depth
+        tree, values = np.zeros(2 * leaves), np.zeros(leaves)
+        places = st.tuples(st.integers(0, leaves - 1), priorities)
+        for leaf, value in data.draw(st.lists(places, max_size=20)):
+            function(tree, leaf, value)
+            values[leaf] = value
+        np.testing.assert_array_equal(tree[leaves:], values)
+        for node in range(1, leaves):
+            assert tree[node] == tree[2 * node] + tree[2 * node + 1]
+        assert tree[0] == 0.0
+
+    check()
+
+
+@pytest.mark.parametrize("function", [find_leaf, plain(find_leaf)])
+def test_a_leaf_is_found_as_by_walking_along_all(function: Any) -> None:
+    @given(values=st.lists(whole_numbers, min_size=1, max_size=40))
+    def check(values: list[float]) -> None:
+        tree = tree_of(values)
+        found = [function(tree, k + offset) for k in range(int(sum(values))) for offset in (0, 0.5)]
+        assert found == [leaf for leaf, value in enumerate(values) for _ in range(int(2 * value))]
+
+    check()
+
+
+@pytest.mark.parametrize("function", [find_leaf, plain(find_leaf)])
+def test_no_leaf_of_priority_0_is_ever_found(function: Any) -> None:
+    @given(values=st.lists(priorities, min_size=1, max_size=40).filter(any), data=st.data())
+    def check(values: list[float], data: st.DataObject) -> None:
+        tree = tree_of(values)
+        total = tree[1]
+        edges = [partial for partial in np.cumsum(values) if partial <= total]
+        edges += [tree[node] for node in range(1, len(tree)) if tree[node] <= total]
+        for edge in [0.0, total, data.draw(st.floats(0.0, 1.0)) * total, *edges]:
+            for target in (np.nextafter(edge, 0.0), edge, np.nextafter(edge, np.inf)):
+                leaf = function(tree, target)
+                assert leaf < len(values)
+                assert values[leaf] > 0.0
+
+    check()
+
+
+class Highest(np.random.Generator):
+    """The largest number below 1, each time."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def random(self, size: Any = None) -> Any:  # type: ignore[override]  # fewer arguments
+        return np.full(size, np.nextafter(1.0, 0.0))
+
+
+def test_the_highest_random_number_is_not_beyond_the_last_leaf() -> None:
+    replay = filled(40)
+    batch = replay.sample(32, Highest(), 1, 0.9)
+    assert batch.starts[-1] == 39
+    assert (replay.tree[len(replay.tree) // 2 + batch.starts] > 0.0).all()
+
+
+class PrioritizedMachine(ReplayMachine):
+    """The same small ring; beside the list, what each transition's priority should be."""
+
+    def build(self, capacity: int, data: st.DataObject) -> Replay:
+        self.n_step = data.draw(st.integers(1, 5))
+        self.alpha = data.draw(st.sampled_from([0.5, 1.0]))
+        self.largest = 1.0
+        self.priorities: dict[tuple[int, int], float] = {}
+        self.prioritized = PrioritizedReplay(
+            capacity, (2,), np.float64, 4, self.lanes, n_step=self.n_step, alpha=self.alpha
+        )
+        return self.prioritized
+
+    def is_complete(self, t: int, lane: int) -> bool:
+        walk = self.walk(t, lane, self.n_step)
+        return len(walk) == self.n_step or walk[-1].terminated or walk[-1].truncated
+
+    @invariant()
+    def complete_transitions_alone_can_be_drawn(self) -> None:
+        self.complete = [place for place in self.stored() if self.is_complete(*place)]
+        for place in self.complete:
+            self.priorities.setdefault(place, self.largest)
+        tree = self.prioritized.tree
+        leaves = np.zeros(len(tree) // 2)
+        for place in self.complete:
+            leaves[self.leaf(*place)] = self.priorities[place]
+        np.testing.assert_allclose(tree[len(tree) // 2 :], leaves, rtol=1e-12)
+        np.testing.assert_array_equal(tree[1 : len(leaves)], tree[2::2] + tree[3::2])
+        assert self.prioritized.largest[0] == pytest.approx(self.largest, rel=1e-12)
+        assert self.prioritized.is_sound()
+
+    @precondition(lambda self: self.complete)
+    @rule(
+        n_step=st.just(0),  # that of the buffer
+        beta=st.sampled_from([0.0, 0.4, 1.0]),
+        errors=st.lists(st.floats(-5.0, 5.0), min_size=1, max_size=8),
+        seed=st.integers(0, 2**32),
+    )
+    def draw(self, n_step: int, beta: float, errors: list[float], seed: int) -> None:
+        size = min(len(errors), len(self.replay))
+        rng = np.random.default_rng(seed)
+        batch = self.replay.sample(size, rng, self.n_step, 0.5, beta)
+        at = {self.leaf(*place): place for place in self.complete}
+        places = [at[start] for start in batch.starts.tolist()]
+        assert self.rows(batch) == [self.expected(*place, self.n_step, 0.5) for place in places]
+        p = np.array([self.priorities[place] for place in places])
+        np.testing.assert_allclose(batch.weights, (p.min() / p) ** beta, rtol=1e-5)
+
+        self.replay.learned(batch.starts, np.array(errors[:size]))
+        for place, error in zip(places, errors[:size], strict=True):
+            self.priorities[place] = (abs(error) + 0.01) ** self.alpha
+            self.largest = max(self.largest, self.priorities[place])
+
+
+PrioritizedMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+TestPrioritizedReplay = PrioritizedMachine.TestCase
+
+
+def filled(steps: int, capacity: int = 100, alpha: float = 1.0) -> PrioritizedReplay:
+    """One long episode whose observations count up; every step is complete at once."""
+    replay = PrioritizedReplay(capacity, (1,), np.float32, 2, n_step=1, alpha=alpha)
+    replay.begin([0.0])
+    for t in range(1, steps + 1):
+        replay.add(0, float(t), [float(t)], False, False)
+    return replay
+
+
+def errors_for(priorities: Array, alpha: float = 1.0) -> Array:
+    return np.asarray(priorities ** (1 / alpha) - SMALLEST)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_the_chance_is_proportional_to_the_error_to_the_power_of_alpha(alpha: float) -> None:
+    replay = filled(30, alpha=alpha)
+    rng = np.random.default_rng(0)
+    errors = rng.exponential(size=30) * rng.choice([-1.0, 1.0], 30)
+    errors[:3] = 0.0
+    replay.learned(np.arange(30), errors)
+    p = (abs(errors) + 0.01) ** alpha
+    p /= p.sum()
+    batches, size = 5000, 20
+    counts = np.zeros(30)
+    for _ in range(batches):
+        batch = replay.sample(size, rng, 1, 0.9)
+        once = np.bincount(batch.starts, minlength=30)
+        assert (abs(once - size * p) < 2.0).all()  # for each batch covers the range evenly
+        np.testing.assert_array_equal(batch.obs[:, 0], batch.starts)
+        counts += once
+    n = batches * size
+    assert (abs(counts - n * p) < 4 * np.sqrt(n * p * (1 - p))).all()
+    assert counts.sum() == n
+
+
+def test_weights_with_beta_1_make_up_for_the_uneven_draw() -> None:
+    replay = filled(30)
+    rng = np.random.default_rng(0)
+    p = rng.choice([0.1, 0.5, 2.0], 30)
+    replay.learned(np.arange(30), errors_for(p))
+    totals, squares = np.zeros(30), np.zeros(30)
+    batches, size = 5000, 30
+    for _ in range(batches):
+        batch = replay.sample(size, rng, 1, 0.9, 1.0)
+        p_min = p[batch.starts].min()
+        np.testing.assert_allclose(batch.weights, p_min / p[batch.starts], rtol=1e-5)
+        assert batch.weights.max() == 1.0
+        np.add.at(totals, batch.starts, batch.weights / p_min)
+        np.add.at(squares, batch.starts, (batch.weights / p_min) ** 2)
+    expected = batches * size / p.sum()
+    assert (abs(totals - expected) < 4 * np.sqrt(squares)).all()
+    assert len(set(p)) == 3
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_beta_tempers_the_weights(beta: float) -> None:
+    replay = filled(10)
+    p = np.arange(1.0, 11.0)
+    replay.learned(np.arange(10), errors_for(p))
+    batch = replay.sample(10, np.random.default_rng(0), 1, 0.9, beta)
+    p = p[batch.starts]
+    np.testing.assert_allclose(batch.weights, (p.min() / p) ** beta, rtol=1e-6)
+
+
+def test_what_is_new_comes_with_the_largest_priority_so_far() -> None:
+    replay = filled(4)
+    leaves = replay.tree[len(replay.tree) // 2 :]
+    assert leaves[:5].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
+    replay.learned(np.array([1, 2]), np.array([-3.0, 0.0]))
+    replay.learned(np.array([1]), np.array([0.5]))  # the largest stays, though nobody has it
+    replay.add(0, 0.0, [9.0], False, False)
+    np.testing.assert_allclose(leaves[:6], [1.0, 0.51, 0.01, 1.0, 3.01, 0.0])
+
+
+def test_of_equal_starts_the_last_error_counts() -> None:
+    replay = filled(4)
+    replay.learned(np.array([2, 2, 2]), np.array([5.0, 7.0, 0.09]))
+    assert replay.tree[len(replay.tree) // 2 + 2] == pytest.approx(0.1)
+    assert replay.largest[0] == pytest.approx(7.01)
+
+
+def test_nothing_can_be_drawn_before_n_steps_or_an_end() -> None:
+    rng = np.random.default_rng(0)
+    replay = PrioritizedReplay(10, (1,), np.float32, 2, n_step=3, alpha=1.0)
+    replay.begin([0.0])
+    for t in (1.0, 2.0):
+        replay.add(0, t, [t], False, False)
+    with pytest.raises(ValueError, match="no transition of 3 steps is complete yet"):
+        replay.sample(1, rng, 3, 0.9)
+    replay.add(0, 3.0, [3.0], False, False)
+    assert set(replay.sample(3, rng, 3, 0.9).starts) == {0}
+    replay.begin([5.0])  # cuts the episode
+    assert set(replay.sample(3, rng, 3, 0.9).starts) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("per_lane", [3, 4, 5])
+def test_what_is_drawn_once_can_always_be_drawn(per_lane: int) -> None:
+    """Also when the ring goes round, whatever n_step it has room for."""
+    replay = PrioritizedReplay(2 * per_lane, (1,), np.float32, 2, 2, n_step=per_lane - 1, alpha=1.0)
+    rng = np.random.default_rng(0)
+    replay.begin([[0.0], [0.0]])
+    over = np.zeros(2, np.bool_)
+    for t in range(500):
+        if rng.random() < 0.1:
+            replay.begin([[0.0], [0.0]])
+            over[:] = False
+        over = (rng.random(2) < 0.2) & ~over
+        replay.add([0, 0], [0.0, 0.0], [[0.0], [0.0]], over, [False, False])
+        assert t < per_lane or replay.tree[1] > 0.0
+
+
+def test_the_kernels_agree_with_their_plain_python() -> None:
+    trees = []
+    rng = np.random.default_rng(0)
+    uniforms, errors = rng.random(16), rng.normal(size=16)
+    terminated, truncated = rng.random((20, 2)) < 0.1, rng.random((20, 2)) < 0.1
+    for wrap in (lambda compiled: compiled, plain):
+        tree = np.zeros(128)
+        for last in range(60):
+            for lane in range(2):
+                wrap(set_leaf)(tree, (last + 1) % 20 * 2 + lane, 0.0)
+            wrap(admit)(tree, last, min(last + 1, 19), 3, terminated, truncated, 1.5)
+        starts, weights = np.zeros(16, np.int64), np.zeros(16, np.float32)
+        wrap(draw_leaves)(tree, uniforms, 0.7, starts, weights)
+        largest = wrap(set_priorities)(tree, starts, errors, 0.6)
+        assert largest == pytest.approx((abs(errors).max() + 0.01) ** 0.6)
+        wrap(draw_leaves)(tree, uniforms, 0.7, starts, weights)
+        trees.append([tree, starts, weights])
+        assert len(set(weights.tolist())) > 5
+    for compiled, python in zip(*trees, strict=True):
+        np.testing.assert_allclose(compiled, python, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [7, 25])
+def test_a_tree_that_the_draw_cannot_rely_on(steps: int) -> None:
+    replay = filled(steps, capacity=10)
+    replay.begin([0.0])  # a bridge
+    replay.add(0, 0.0, [1.0], False, False)
+    leaves = len(replay.tree) // 2
+    bridge, head = (replay.count - 2) % replay.slots, replay.count % replay.slots
+    first = (bridge - 1) % replay.slots
+    before = replay.tree.copy()
+    for leaf, priority in ((first, -1.0), (bridge, 1.0), (head, 1.0), (11, 1.0), (first, 2.0)):
+        assert replay.is_sound()
+        set_leaf(replay.tree, leaf, priority)
+        assert not replay.is_sound(), (leaf, priority)
+        replay.tree[:] = before
+    for node in range(1, leaves):
+        replay.tree[node] += 1.0
+        assert not replay.is_sound()
+        replay.tree[:] = before
+
+
+@pytest.mark.parametrize(("capacity", "leaves"), [(1000, 1024), (1023, 1024), (1024, 2048)])
+def test_memory_and_arrays(capacity: int, leaves: int) -> None:
+    replay = PrioritizedReplay(capacity, (4,), np.float32, 2, n_step=1, alpha=0.6)
+    uniform = Replay(capacity, (4,), np.float32, 2)
+    assert replay.arrays.keys() - uniform.arrays.keys() == {"tree", "largest"}
+    assert replay.nbytes == uniform.nbytes + 8 * (2 * leaves + 1)
+    assert replay.arrays["tree"] is replay.tree
+    assert replay.arrays["largest"] is replay.largest
