@@ -58,7 +58,7 @@ def settings_of(part: str, env_id: str) -> dict[str, Any]:
             "priority_beta": LinearDecay(0.4, 1.0, STEPS[env_id]),
         },
         "noisy": {"noisy": True, "epsilon": 0.0},
-        "quantiles": {"quantiles": 25},
+        "quantiles": {"quantiles": 25, "huber_delta": 1.0},
         "LayerNorm": {"layer_norm": True},
     }[part]
 
@@ -80,9 +80,10 @@ def run(work: Path, env_id: str, variant: str, seed: int) -> None:
     out = result_file(work, env_id, variant, seed)
     if not out.exists():
         command = [sys.executable, __file__, "--one", env_id, variant, str(seed)]
-        mean = subprocess.run(command, check=True, capture_output=True, env=one_thread()).stdout
+        mean = subprocess.check_output(command, env=one_thread())
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(mean)
+        out.with_suffix(".part").write_bytes(mean)
+        out.with_suffix(".part").replace(out)
 
 
 def result_file(work: Path, env_id: str, variant: str, seed: int) -> Path:
@@ -144,9 +145,10 @@ def main() -> None:
         print(learn(env_id, variant, int(seed)))
         return
 
-    same_code(args.work)
+    same_code(args.work, __file__)
     jobs = [(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]
     run_all(lambda job: run(args.work, *job), jobs, args.jobs)
+    same_code(args.work, __file__)
     results: dict[str, dict[str, list[float]]] = {
         env_id: {
             variant: [

@@ -39,16 +39,25 @@ SCRIPTS = {
     "LunarLander-v3": "lunarlander.py",
 }
 Summary = dict[str, Any]
+QUIET = {"TQDM_DISABLE": "1"}
 
 
 def run(script: str, seed: int, out: Path) -> None:
     """One run, from where it was stopped, if it was."""
-    if (out / "summary.json").exists():
+    if finished(out):
         return
     command = [sys.executable, str(ROOT / "examples" / script), "--no-animation"]
     command += ["--seed", str(seed), "--out", str(out), "--checkpoint-every", "50000"]
     command += ["--resume"] if (out / "agent.safetensors").exists() else []
-    subprocess.run(command, check=True, capture_output=True, env=one_thread())
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=one_thread() | QUIET)
+
+
+def finished(out: Path) -> Summary | None:
+    """The summary of a run, unless Ctrl-C, which reaches the script too, has cut it short."""
+    path = out / "summary.json"
+    summary: Summary = json.loads(path.read_text()) if path.exists() else {"steps": 0}
+    whole = summary["steps"] > 0 and summary["steps"] >= TUNED[summary["env_id"]].steps
+    return summary if whole else None
 
 
 def run_sb3(python: str, seed: int) -> float:
@@ -59,7 +68,8 @@ def run_sb3(python: str, seed: int) -> float:
 
 def row(env_id: str, summaries: list[Summary]) -> str:
     means = np.array([summary["eval_mean"] for summary in summaries])
-    seconds = np.median([summary["train_seconds"] for summary in summaries])
+    # None of a run that was resumed
+    seconds = np.median([s["train_seconds"] for s in summaries if s["train_seconds"]])
     low, high = interval(means)
     solved_at = TUNED[env_id].solved_at
     worst = min(summaries, key=lambda summary: float(summary["eval_mean"]))
@@ -113,7 +123,7 @@ def curve(path: Path, steps: Array, window: int = 20) -> Array:
     return means
 
 
-def draw(work: Path, results: dict[str, list[Summary]]) -> None:
+def draw(work: Path, results: dict[str, list[Summary]], path: Path) -> None:
     figure = Figure(figsize=(10, 6.4), dpi=120, layout="constrained")
     panels = figure.subplots(2, -(-len(results) // 2), squeeze=False).flat
     for axes, (env_id, summaries) in zip(panels, results.items(), strict=False):
@@ -136,7 +146,7 @@ def draw(work: Path, results: dict[str, list[Summary]]) -> None:
         f"Mean of the last 20 episodes, with exploration: each of {len(summaries)} seeds, "
         "their IQM with its 95 % interval, and the line from which it is solved"
     )
-    figure.savefig(RESULTS / "learning.png")
+    figure.savefig(path)
 
 
 def main() -> None:
@@ -145,28 +155,36 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "learning", help="their files")
+    parser.add_argument("--name", default="learning", help="of the files in results/")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument("--peer-seeds", type=int, default=16, help="SB3 takes a minute for each")
     args = parser.parse_args()
 
-    same_code(args.work)
+    if args.envs != list(SCRIPTS) and args.name == "learning":
+        parser.error(f"--envs {args.envs}: expected a --name for the results of only some")
+    same_code(args.work, __file__)
     jobs = [(env_id, seed) for env_id in args.envs for seed in range(args.seeds)]
     folders = {job: args.work / job[0] / str(job[1]) for job in jobs}
     run_all(lambda job: run(SCRIPTS[job[0]], job[1], folders[job]), jobs, args.jobs)
+    same_code(args.work, __file__)
     peers = range(args.peer_seeds if args.peers else 0)
     with ThreadPoolExecutor(args.jobs) as pool:
         sb3 = list(tqdm(pool.map(lambda seed: run_sb3(args.peers, seed), peers), total=len(peers)))
+    RESULTS.mkdir(exist_ok=True)
+    numbers = RESULTS / f"{args.name}.json"
+    if not args.peers and numbers.exists():  # SB3 has not changed since
+        sb3 = json.loads(numbers.read_text())["sb3_eval_means"]
 
     results: dict[str, list[Summary]] = {env_id: [] for env_id in args.envs}
     for job in jobs:
-        summary = json.loads((folders[job] / "summary.json").read_text())
+        summary = finished(folders[job])
+        assert summary is not None
         del summary["eval_returns"]
         results[job[0]].append(summary)
-    RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"minidqn": results, "sb3_eval_means": sb3}, indent=1)
-    (RESULTS / "learning.json").write_text(text + "\n")
-    (RESULTS / "learning.md").write_text(table(results, sb3))
-    draw(args.work, results)
+    numbers.write_text(text + "\n")
+    (RESULTS / f"{args.name}.md").write_text(table(results, sb3))
+    draw(args.work, results, RESULTS / f"{args.name}.png")
     print(table(results, sb3))
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,21 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def digest() -> str:
-    """A fingerprint of the code that learns: the package and the examples."""
+def same_code(work: Path, script: str) -> None:
+    """Exit unless what `work` holds so far was made by the same code and packages.
+
+    To be called before the runs and after them, for they read the code as it then is.
+    """
     files = sorted([*(ROOT / "minidqn").glob("*.py"), *(ROOT / "examples").glob("*.py")])
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def same_code(work: Path) -> None:
-    """Exit unless what `work` holds so far was made by this code."""
+    sources = [file.read_bytes() for file in [*files, Path(script)]]
+    packages = [f"{name} {version(name)}".encode() for name in ("numpy", "numba", "gymnasium")]
+    digest = hashlib.sha256(b"".join(sources + packages)).hexdigest()
     work.mkdir(parents=True, exist_ok=True)
     mark = work / "digest.txt"
-    if mark.exists() and mark.read_text() != digest():
+    if not mark.exists() and not any(work.iterdir()):
+        mark.write_text(digest)
+    if not mark.exists() or mark.read_text() != digest:
         sys.exit(f"{work} is of other code: remove it, or give another --work")
-    mark.write_text(digest())
 
 
 def run_all(run: Callable[[Any], object], jobs: Iterable[Any], at_a_time: int) -> None:

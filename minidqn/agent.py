@@ -5,7 +5,7 @@ state s and acting well from there on. An agent that knew it would only ever tak
 the action with the largest. DQN learns a network for it by regression on what
 it has seen (Mnih et al. 2015, Algorithm 1); each step of its life is
 
-    act       the greedy action, or with probability epsilon a random one
+    explore   the greedy action, or with probability epsilon a random one
     observe   store what came of it in the replay buffer
     learn     draw old transitions at random, and move Q(s, a) towards
               R + discount * max Q(s', .)    (targets.py)
@@ -42,8 +42,8 @@ FLOATS = (np.float32, np.float64)  # those that a kernel can be compiled for
 class Metrics(NamedTuple):
     """What one update saw."""
 
-    loss: float  # mean Huber loss of the batch
-    q: float  # mean over the batch of max_a Q(s, a)
+    loss: float  # mean over the batch (and its quantiles), weighted if replay is prioritised
+    q: float  # mean over the batch of max_a Q(s, a), of all actions
     grad_norm: float  # length of the gradient, before clipping
 
 
@@ -218,6 +218,7 @@ class DQN:
         "Temporally-extended epsilon-greedy exploration"; there with a zeta distribution).
         """
         held, left = self.held  # (num_envs,) each
+        left[self.replay.ended] = 0
         for lane in range(len(actions)):
             if left[lane] and allowed[lane, held[lane]]:
                 actions[lane] = held[lane]
@@ -249,6 +250,7 @@ class DQN:
         except (TypeError, ValueError) as error:
             raise type(error)(f"after reset {self.resets}: {error}") from None
         self.resets += 1
+        self.held[1] = 0  # a new episode begins
 
     def observe(
         self,

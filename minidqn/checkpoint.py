@@ -162,6 +162,9 @@ def _read(file: Any, network: Any) -> tuple[DQN, History]:
     n_actions = about["n_actions"]
     _expect(sizes["replay_obs"] == (slots, lanes, *space.shape), "the replay buffer", "its size")
     _expect(sizes["replay_mask"] == (slots, lanes, n_actions), "the action masks", "their size")
+    if config.priority_alpha > 0.0:
+        leaves = 1 << (slots * lanes - 1).bit_length()
+        _expect(sizes["replay_tree"] == (2 * leaves,), "the priorities", "their size")
     if network is None:
         outputs = (n_actions + config.dueling) * config.quantiles
         widths = [math.prod(space.shape), *config.hidden, outputs]
@@ -206,6 +209,9 @@ def _check_replay(agent: DQN) -> None:
     ended = (replay.terminated | replay.truncated)[order]  # (stored, lanes), oldest first
     # two in a row there are: a bridge counts as truncated when its stream is cut there
     _expect(not (ended[2:] & ended[1:-1] & ended[:-2]).any(), "three ends in a row", "bridges")
+    no_future = np.roll(replay.terminated, 1, axis=0)[order]  # of the slot before
+    some = (replay.mask[order].any(axis=2) | no_future).all()
+    _expect(some, "a state without an action", "one allowed or more")
     unwritten = replay.terminated[replay.count :] | replay.truncated[replay.count :]
     _expect(not unwritten.any(), "ends of steps that were never made", "none")
     _expect((agent.adam.v >= 0).all(), "adam_v with negative numbers", "squares")

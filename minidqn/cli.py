@@ -73,15 +73,16 @@ def main(
 
         if agent.steps < args.steps:
             train(agent, env, args.steps - agent.steps, history=history, on_step=after_each_step)
-    train_seconds = time.perf_counter() - start
+    train_seconds = None if args.resume else time.perf_counter() - start
     save(agent, checkpoint, history)
     history.write_csv(args.out / "history.csv")
 
     # Test: greedy, on episodes that it has never been trained on.
     returns = evaluate(agent, env, TEST_EPISODES, args.seed)
     verdict = "solved" if returns.mean() >= tuned.solved_at else "not solved"
+    took = f" in {train_seconds:.1f} s" if train_seconds else ", resumed"
     print(
-        f"{agent.steps} steps and {agent.updates} updates in {train_seconds:.1f} s. Greedy return "
+        f"{agent.steps} steps and {agent.updates} updates{took}. Greedy return "
         f"in {TEST_EPISODES} new episodes: {returns.mean():.1f} ± {returns.std():.1f}, "
         f"minimum {returns.min():.0f}: {verdict} (from {tuned.solved_at:.0f})"
     )

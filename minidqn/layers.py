@@ -344,13 +344,14 @@ class NoisyLinear(Linear):
 
         W_io = M_io + S_io f(e_i) f(e_o)        b_o = m_o + s_o f(e_o)
 
-    with e normal and f(e) = sign(e) sqrt(|e|). One draw makes one policy, which errs in the
-    same way in the same state: it explores by persisting, where epsilon dithers. The
-    scales S and s are learned as the means are, so where the answer is known the noise
-    dies away. I + O random numbers serve for I O weights ("factorised").
+    with e normal and f(e) = sign(e) sqrt(|e|). Drawn anew for each action, the noise
+    explores, but not everywhere alike, as epsilon does: the scales S and s are learned as
+    the means are, so in states where the answer is known it dies away. I + O random
+    numbers serve for I O weights ("factorised"). The means start as in Linear.
 
-    The noise lies in the cache, where `draw_noise` puts it: each use has its own, and a
-    cache without noise gives the means, as in evaluation.
+    The noise lies in the cache, where `draw_noise` puts it: each use has its own, drawn
+    before a forward pass and kept until its backward has run. A cache without noise gives
+    the means, as in evaluation.
 
     Source: Fortunato et al. 2018, "Noisy networks for exploration", section 3.
     """

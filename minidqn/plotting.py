@@ -99,9 +99,13 @@ def plot_value_function(
 
     The other entries are those of `obs`; `actions` are the actions' names.
     """
+    from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
+    names = list(actions) or [str(action) for action in range(agent.n_actions)]
+    if len(names) != agent.n_actions:
+        raise ValueError(f"actions is {actions}: expected {agent.n_actions} names")
     xs, ys = np.linspace(x.low, x.high, points), np.linspace(y.low, y.high, points)
     states = np.zeros((points, points, *agent.replay.obs_shape), agent.replay.obs.dtype)
     states[:] = obs
@@ -114,8 +118,9 @@ def plot_value_function(
     surface = values.pcolormesh(xs, ys, q.max(axis=2), cmap="viridis", rasterized=True)
     figure.colorbar(surface, ax=values)
     values.set(title="value: Q of the best action", xlabel=x.label, ylabel=y.label)
-    names = list(actions) or [str(action) for action in range(agent.n_actions)]
-    colors, limit = ListedColormap(PALETTE[: len(names)]), len(names) - 0.5
+    few = len(names) <= len(PALETTE)
+    colors = ListedColormap(PALETTE[: len(names)]) if few else colormaps["hsv"]
+    limit = len(names) - 0.5
     greedy = choices.pcolormesh(
         xs, ys, q.argmax(axis=2), cmap=colors, vmin=-0.5, vmax=limit, rasterized=True
     )

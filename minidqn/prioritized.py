@@ -6,13 +6,15 @@ grow with the TD error delta_i that it showed when it was last learned from:
     P(i) = p_i / sum of all p        p_i = (|delta_i| + 0.01)^alpha
 
 alpha = 0 would draw all alike. A transition that was never learned from gets the
-largest p so far, and so comes soon. Drawing unevenly bends the expectation that the
+largest p so far, and so comes soon. (Schaul clips delta to [-1, 1]; here it is as it
+is.) Drawing unevenly bends the expectation that the
 update estimates; each row's loss is weighted to unbend it, fully so with beta = 1:
 
     w_i = (min over the batch of P / P(i))^beta
 
 Slots where no transition begins have p = 0: the head and the bridges (replay.py), and
-a start whose n rewards have not all come, while its episode goes on.
+a start whose n rewards have not all come, while its episode goes on: it would be learned
+from at the highest priority, with a shorter return than was asked for.
 
 The draw must be proportional among a million numbers that change all the time. A *sum
 tree* does it in 20 steps: a binary tree whose leaves are the p_i, and every other node
@@ -193,5 +195,5 @@ class PrioritizedReplay(Replay):
             (leaves >= 0.0).all()
             and (leaves[nothing] == 0.0).all()
             and (tree[1 : len(sums) + 1] == sums).all()
-            and self.largest[0] >= leaves.max()
+            and max(leaves.max(), 1e-9) <= self.largest[0] < 1e100
         )

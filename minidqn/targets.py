@@ -22,15 +22,17 @@ it: two networks seldom share their noise. In the code the one array becomes two
 Give each action N values instead, theta_1 to theta_N, which are to be the return's
 quantiles at t_k = (k - 1/2) / N; their mean is Q. Each has a target from every
 quantile of what follows, y_j = R + discount * theta_target_j(s', a*), and each pair
-an error u = y_j - theta_k. Count an error above theta_k with weight t_k and one below
-with weight 1 - t_k, and theta_k comes to rest where a share t_k of the targets lies
-below it: that is what a quantile is.
+an error u = y_j - theta_k. Count the size of an error above theta_k with weight t_k and
+of one below with weight 1 - t_k, and theta_k comes to rest where a share t_k of the
+targets lies below it: that is what a quantile is. (Huber's loss is the size but for a
+parabola up to delta, which draws the quantiles towards the mean, if delta is not small
+against their spread.)
 
     L = mean over batch, k and j of  2 |t_k - [u < 0]| huber(u)
 
 With N = 1 the weight is 2 |1/2 - ...| = 1, and this is the loss of DQN above. So there is
-one rule here for both: DQN is the case of one quantile. (Dabney sums over k, and
-halves; those are constant factors.)
+one rule here for both: DQN is the case of one quantile. (Dabney sums over k, has no
+factor 2 and divides by delta; those are constants.)
 
 Letters: B batch, A actions, N quantiles.
 Sources: Mnih et al. 2015, "Human-level control through deep reinforcement

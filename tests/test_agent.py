@@ -105,11 +105,28 @@ def test_a_random_action_is_held() -> None:
 def test_a_held_action_that_is_not_allowed_any_more_is_dropped() -> None:
     agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
     force_q(agent, [0.0, 5.0, 0.0])
-    agent.held[:] = [[2], [4]]
     agent.begin(np.zeros(3))
+    agent.held[:] = [[2], [4]]
     assert agent.explore().tolist() == [2]
     agent.observe(2, 0.0, np.zeros(3), False, False, mask=[1, 1, 0])
     assert agent.explore().tolist() == [1]
+    agent.observe(1, 0.0, np.zeros(3), False, False)
+    assert agent.explore().tolist() == [1]
+
+
+def test_an_action_is_not_held_beyond_its_episode() -> None:
+    agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
+    force_q(agent, [0.0, 5.0, 0.0])
+    agent.begin(np.zeros(3))
+    agent.held[:] = [[2], [4]]
+    agent.begin(np.zeros(3))
+    assert agent.explore().tolist() == [1]
+    lanes = DQN(SPACE, Discrete(3), DQNConfig(epsilon=0.0, epsilon_hold=9), 0, num_envs=2)
+    lanes.begin(np.zeros((2, 3)))
+    lanes.held[:] = [[2, 2], [4, 4]]
+    lanes.observe([2, 2], [0.0, 0.0], np.zeros((2, 3)), [True, False], [False, False])
+    lanes.explore()
+    assert lanes.held[1].tolist() == [0, 3]
 
 
 def test_one_observation_and_a_batch_of_one_draw_alike() -> None:
