@@ -39,7 +39,6 @@ SCRIPTS = {
     "LunarLander-v3": "lunarlander.py",
 }
 Summary = dict[str, Any]
-QUIET = {"TQDM_DISABLE": "1"}
 
 
 def run(script: str, seed: int, out: Path) -> None:
@@ -49,7 +48,9 @@ def run(script: str, seed: int, out: Path) -> None:
     command = [sys.executable, str(ROOT / "examples" / script), "--no-animation"]
     command += ["--seed", str(seed), "--out", str(out), "--checkpoint-every", "50000"]
     command += ["--resume"] if (out / "agent.safetensors").exists() else []
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=one_thread() | QUIET)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=one_thread())
+    if ended.returncode:
+        raise RuntimeError(f"{command} ended with {ended.returncode}: {ended.stderr[-2000:]}")
 
 
 def finished(out: Path) -> Summary | None:

@@ -127,8 +127,9 @@ class DQN:
         self.held = np.zeros((2, num_envs), np.int64)  # random actions, and steps left to hold them
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
 
-        # one cache for each use, so that no forward pass disturbs another's backward
         self._all_allowed = np.ones((1, self.n_actions), np.bool_)
+
+        # one cache for each use, so that no forward pass disturbs another's backward
         self._act_cache = self.online.cache()  # never with noise
         self._explore_cache = self.online.cache()
         self._learn_cache = self.online.cache()

@@ -199,7 +199,8 @@ def _film(
             if over:
                 picture = Image.blend(picture, Image.new("RGB", picture.size, GREY), 0.4)
             ended = ", ended" if over else ""
-            ImageDraw.Draw(picture).text((8, 6), f"{caption}, step {step}{ended}", "black", font)
+            ink = "black" if np.asarray(picture)[:30].mean() > 100 else "white"
+            ImageDraw.Draw(picture).text((8, 6), f"{caption}, step {step}{ended}", ink, font)
             pictures.append(picture)
         if over:
             break

@@ -28,7 +28,7 @@ Source: Schaul et al. 2016, "Prioritized experience replay", section 3 and appen
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 from minidqn.jit import kernel
 from minidqn.layers import Array
@@ -136,25 +136,7 @@ class PrioritizedReplay(Replay):
     def arrays(self) -> dict[str, Array]:
         return super().arrays | {"tree": self.tree, "largest": self.largest}
 
-    def begin(self, obs: ArrayLike, mask: ArrayLike | None = None) -> None:
-        last = self.count - 1
-        super().begin(obs, mask)
-        self._move_on(last)
-
-    def add(
-        self,
-        action: ArrayLike,
-        reward: ArrayLike,
-        next_obs: ArrayLike,
-        terminated: ArrayLike,
-        truncated: ArrayLike,
-        mask: ArrayLike | None = None,
-    ) -> int:
-        stepped = super().add(action, reward, next_obs, terminated, truncated, mask)
-        self._move_on(self.count - 1)
-        return stepped
-
-    def _move_on(self, last: int) -> None:
+    def _moved_on(self, last: int) -> None:
         """The head holds no transition now; those that slot `last` completed can be drawn."""
         head = self.count % self.slots * self.lanes
         for leaf in range(head, head + self.lanes):

@@ -276,6 +276,7 @@ class Replay:
         if x.size != self.obs[0].size:
             raise ValueError(self._expected_lanes(x))
         allowed = self._checked_mask(mask, False)
+        newest = self.count - 1
         bridge = self.over and self.count > 0
         if self.count > 0 and not bridge:
             # An episode is still going on, unless x comes right after a first observation:
@@ -290,6 +291,7 @@ class Replay:
         self.obs[self.count % self.slots] = x.reshape(self.obs[0].shape)
         self.mask[self.count % self.slots] = allowed
         self.begun, self.over = True, False
+        self._moved_on(newest)
 
     def add(
         self,
@@ -333,6 +335,7 @@ class Replay:
         self.obs[head, lane] = x
         self.mask[head] = allowed
         self.over = over
+        self._moved_on(self.count - 1)
         return stepped
 
     def sample(
@@ -390,8 +393,11 @@ class Replay:
             )
         return starts, np.ones(batch_size, np.float32)
 
+    def _moved_on(self, last: int) -> None:
+        """Hear that the head has moved on, and slot `last` is complete; see PrioritizedReplay."""
+
     def learned(self, starts: Array, errors: Array) -> None:
-        """Hear of the errors that an update found. All the same here; see PrioritizedReplay."""
+        """Hear of the TD errors that an update found; see PrioritizedReplay."""
 
     def _checked_mask(self, mask: ArrayLike | None, terminated: ArrayLike) -> Any:
         """`mask` as booleans, (lanes, A), or True for None; where an episode goes on, one is."""
