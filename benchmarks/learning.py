@@ -142,10 +142,10 @@ def draw(work: Path, results: dict[str, list[Summary]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
         if env_id == "LunarLander-v3":
-            axes.set_ylim(-400, 300)
+            axes.set_ylim(-300, 310)
     figure.suptitle(
-        f"Mean of the last 20 episodes, with exploration: each of {len(summaries)} seeds, "
-        "their IQM with its 95 % interval, and the line from which it is solved"
+        f"Return in training, mean of the last 20 episodes: {len(summaries)} seeds, their "
+        "interquartile\nmean with its 95 % interval, and the line from which it is solved"
     )
     figure.savefig(path)
 
