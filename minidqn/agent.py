@@ -301,8 +301,8 @@ class DQN:
         chooser = q_next  # who says what is best there
         if c.double:
             chooser = self._quantiles(self.online, batch.next_obs, self._next_cache)  # (B, A, N)
-        next_actions = greedy_actions(expected(chooser), batch.next_mask)  # (B,)
-        y = td_targets(batch.returns, batch.discounts, next_actions, q_next)  # (B, N)
+        q_mean = expected(chooser)  # (B, A)
+        y = td_targets(batch.returns, batch.discounts, q_mean, batch.next_mask, q_next)  # (B, N)
 
         # what it is, and how the loss changes with every parameter
         q = self._quantiles(self.online, batch.obs, self._learn_cache)  # (B, A, N)

@@ -115,14 +115,21 @@ def plot_value_function(
     figure = Figure(figsize=(10, 4.4), dpi=120, layout="constrained")
     figure.suptitle(title)
     values, choices = figure.subplots(1, 2, sharey=True)
-    surface = values.pcolormesh(xs, ys, q.max(axis=2), cmap="viridis", rasterized=True)
+    extent = (x.low, x.high, y.low, y.high)
+    surface = values.imshow(q.max(axis=2), origin="lower", extent=extent, aspect="auto")
     figure.colorbar(surface, ax=values)
     values.set(title="value: Q of the best action", xlabel=x.label, ylabel=y.label)
     few = len(names) <= len(PALETTE)
     colors = ListedColormap(PALETTE[: len(names)]) if few else colormaps["hsv"]
     limit = len(names) - 0.5
-    greedy = choices.pcolormesh(
-        xs, ys, q.argmax(axis=2), cmap=colors, vmin=-0.5, vmax=limit, rasterized=True
+    greedy = choices.imshow(
+        q.argmax(axis=2),
+        origin="lower",
+        extent=extent,
+        aspect="auto",
+        cmap=colors,
+        vmin=-0.5,
+        vmax=limit,
     )
     bar = figure.colorbar(greedy, ax=choices, ticks=range(len(names)))
     bar.ax.set_yticklabels(names)

@@ -219,6 +219,7 @@ class Replay:
             self.truncated.reshape(-1),
             self.mask.reshape(slots * lanes, -1),
         )
+        self._ones = np.ones(0, np.float32)  # the weights of a batch, all alike
         self.count = 0  # slots completed since the start; the head is slot count % slots
         self.begun = False
         self.over = True  # whether a single environment has to be reset before its next step
@@ -391,7 +392,9 @@ class Replay:
             found = draw_starts(
                 uniforms, found, self.count, self.lanes, terminated, truncated, starts
             )
-        return starts, np.ones(batch_size, np.float32)
+        if len(self._ones) != batch_size:
+            self._ones = np.ones(batch_size, np.float32)
+        return starts, self._ones
 
     def _moved_on(self, last: int) -> None:
         """Hear that the head has moved on, and slot `last` is complete; see PrioritizedReplay."""

@@ -67,16 +67,19 @@ def greedy_actions(q: Array, mask: Array) -> Array:
 
 
 @kernel
-def td_targets(returns: Array, discounts: Array, next_actions: Array, q_next: Array) -> Array:
-    """y_j = R + discount * theta_j(s', a*): (B,), (B,), (B,), (B, A, N) to (B, N).
+def td_targets(
+    returns: Array, discounts: Array, chooser: Array, mask: Array, q_next: Array
+) -> Array:
+    """y_j = R + discount * theta_j(s', a*), with a* the best action that `mask` allows.
 
-    Plain DQN has a* from q_next, the target network's values; Double DQN from the online
-    network's.
+    (B,), (B,), (B, A), (B, A), (B, A, N) to (B, N). The chooser of a* is Q(s', .) of the
+    target network, or with Double DQN of the online network.
     """
+    best = greedy_actions(chooser, mask)  # (B,)
     y = np.empty((len(returns), q_next.shape[2]), returns.dtype)
     for i in range(len(y)):
         for j in range(y.shape[1]):
-            y[i, j] = returns[i] + discounts[i] * q_next[i, next_actions[i], j]
+            y[i, j] = returns[i] + discounts[i] * q_next[i, best[i], j]
     return y
 
 
@@ -99,21 +102,21 @@ def quantile_huber_loss(
     pairs = batch * n * n
     dq = np.zeros_like(q)
     errors = np.zeros(batch)
-    shares = (np.arange(n) + 0.5) / n  # t
+    above = 2.0 * (np.arange(n) + 0.5) / n  # 2 t, the weight of an error above
     pull, losses = np.zeros(n), np.zeros(n)  # sums over j; the loss over the batch too
     for i in range(batch):
-        theta = q[i, actions[i]]  # (N,)
-        pull[:] = 0.0
+        a = actions[i]
         for j in range(n):
             for k in range(n):
-                u = targets[i, j] - theta[k]
+                u = targets[i, j] - q[i, a, k]
                 c = min(max(u, -delta), delta)
-                weight = weights[i] * 2.0 * (1.0 - shares[k] if u < 0.0 else shares[k])
-                losses[k] += weight * c * (u - 0.5 * c)
-                pull[k] += weight * c
+                slope = weights[i] * (2.0 - above[k] if u < 0.0 else above[k]) * c
+                losses[k] += slope * (u - 0.5 * c)
+                pull[k] += slope
         for k in range(n):
-            dq[i, actions[i], k] = -pull[k] / pairs  # for du/dtheta = -1
-            errors[i] += (targets[i, k] - theta[k]) / n
+            dq[i, a, k] = -pull[k] / pairs  # for du/dtheta = -1
+            pull[k] = 0.0
+            errors[i] += (targets[i, k] - q[i, a, k]) / n
     return losses.sum() / pairs, dq, errors
 
 

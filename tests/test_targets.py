@@ -51,8 +51,9 @@ def batches(draw: st.DrawFn, most_quantiles: int = 7) -> dict[str, Any]:
     }
 
 
-def greedy(q: Array) -> Array:
-    return greedy_actions(expected(q), np.ones(q.shape[:2], np.bool_))
+def anything(q: Array) -> Array:
+    """The mask that allows all."""
+    return np.ones(q.shape[:2], np.bool_)
 
 
 @given(batches())
@@ -81,8 +82,8 @@ def test_expected_is_the_mean_of_the_quantiles(b: dict[str, Any]) -> None:
 
 @given(batches(most_quantiles=1))
 def test_td_targets(b: dict[str, Any]) -> None:
-    arguments = b["returns"], b["discounts"], greedy(b["q_next"]), b["q_next"]
-    y = td_targets(*arguments)
+    q_next = b["q_next"]
+    y = td_targets(b["returns"], b["discounts"], expected(q_next), anything(q_next), q_next)
     best = b["returns"] + b["discounts"] * b["q_next"][:, :, 0].max(axis=1)
     np.testing.assert_allclose(y, best[:, None], rtol=1e-6)
     assert y.dtype == b["returns"].dtype
@@ -90,9 +91,10 @@ def test_td_targets(b: dict[str, Any]) -> None:
 
 @given(batches())
 def test_td_targets_of_every_quantile_of_the_next_action(b: dict[str, Any]) -> None:
-    arguments = b["returns"], b["discounts"], b["actions"], b["q_next"]
+    chooser = expected(b["q_next_online"])
+    arguments = b["returns"], b["discounts"], chooser, b["mask"], b["q_next"]
     y = td_targets(*arguments)
-    values = b["q_next"][np.arange(len(y)), b["actions"]]  # (B, N)
+    values = b["q_next"][np.arange(len(y)), greedy_actions(chooser, b["mask"])]  # (B, N)
     future = b["discounts"][:, None] * values
     np.testing.assert_allclose(y, b["returns"][:, None] + future, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(y, plain(td_targets)(*arguments), rtol=1e-6, atol=1e-6)
@@ -101,7 +103,8 @@ def test_td_targets_of_every_quantile_of_the_next_action(b: dict[str, Any]) -> N
 
 @given(batches(most_quantiles=1))
 def test_double_td_targets(b: dict[str, Any]) -> None:
-    y = td_targets(b["returns"], b["discounts"], greedy(b["q_next_online"]), b["q_next"])
+    chooser = expected(b["q_next_online"])
+    y = td_targets(b["returns"], b["discounts"], chooser, anything(chooser), b["q_next"])
     best = b["q_next_online"][:, :, 0].argmax(axis=1)
     values = b["q_next"][np.arange(len(best)), best, 0]
     np.testing.assert_allclose(y[:, 0], b["returns"] + b["discounts"] * values, rtol=1e-6)
@@ -109,7 +112,8 @@ def test_double_td_targets(b: dict[str, Any]) -> None:
 
 @given(batches(most_quantiles=1), st.sampled_from([0.5, 1.0, math.inf]))
 def test_one_quantile_is_the_huber_loss_of_dqn(b: dict[str, Any], delta: float) -> None:
-    y = td_targets(b["returns"], b["discounts"], greedy(b["q_next"]), b["q_next"])
+    q_next = b["q_next"]
+    y = td_targets(b["returns"], b["discounts"], expected(q_next), anything(q_next), q_next)
     ones = np.ones_like(b["returns"])
     loss, dq, errors = quantile_huber_loss(b["q"], b["actions"], y, ones, delta)
 
@@ -203,7 +207,8 @@ def test_descent_on_squared_errors_finds_the_mean() -> None:
 
 def test_a_terminated_step_has_no_future() -> None:
     q_next = np.full((2, 2, 3), 50.0)
-    y = td_targets(np.array([1.0, 1.0]), np.array([0.0, 0.9]), np.zeros(2, np.int64), q_next)
+    chooser = expected(q_next)
+    y = td_targets(np.array([1.0, 1.0]), np.array([0.0, 0.9]), chooser, anything(chooser), q_next)
     np.testing.assert_allclose(y, [[1.0] * 3, [46.0] * 3])
 
 
