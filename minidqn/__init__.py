@@ -4,7 +4,7 @@ from minidqn.agent import DQN, Metrics
 from minidqn.checkpoint import CheckpointError, load, load_run, save
 from minidqn.config import DQNConfig
 from minidqn.history import History
-from minidqn.plotting import animate, plot_learning_curve
+from minidqn.plotting import Axis, animate, plot_learning_curve, plot_value_function
 from minidqn.schedules import ExponentialDecay, LinearDecay
 from minidqn.training import TEST, TRAIN, episode_seed, evaluate, stop_on_interrupt, train
 
@@ -13,6 +13,7 @@ __all__ = [
     "DQN",
     "TEST",
     "TRAIN",
+    "Axis",
     "CheckpointError",
     "DQNConfig",
     "ExponentialDecay",
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "load_run",
     "plot_learning_curve",
+    "plot_value_function",
     "save",
     "stop_on_interrupt",
     "train",

@@ -5,9 +5,10 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 from PIL import Image, ImageSequence
 
-from minidqn import DQN, History, animate, plot_learning_curve
+from minidqn import DQN, Axis, DQNConfig, History, animate, plot_learning_curve, plot_value_function
 from minidqn.history import Episode
 from minidqn.plotting import rolling_mean
 
@@ -37,6 +38,28 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
     assert np.size(lines["epsilon, right axis"].get_ydata()) == episodes
     with Image.open(path) as picture:
         assert picture.size == (1080, 576)
+
+
+def test_value_function(tmp_path: Path) -> None:
+    agent = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden=()))
+    weights, biases = agent.online.params[:6].reshape(3, 2), agent.online.params[6:]
+    weights[:] = [[0.0, 1.0], [0.0, 0.0], [0.0, 2.0]]  # Q(s, 1) = s_0 + 2 s_2
+    biases[:] = [0.5, 0.0]  # Q(s, 0) = 0.5
+    path = tmp_path / "value.png"
+    x, y = Axis(2, -1.0, 1.0, "third"), Axis(0, -1.0, 1.0, "first")
+    figure = plot_value_function(agent, path, x, y, actions=("rest", "go"), points=5)
+    values, choices, _, bar = figure.axes
+    grid = np.linspace(-1.0, 1.0, 5)
+    q1 = grid[:, None] + 2 * grid  # of y, x
+    np.testing.assert_allclose(np.asarray(values.images[0].get_array()), np.maximum(q1, 0.5))
+    np.testing.assert_array_equal(choices.images[0].get_array(), q1 > 0.5)
+    assert tuple(values.images[0].get_extent()) == (-1.0, 1.0, -1.0, 1.0)
+    assert (values.get_xlabel(), values.get_ylabel()) == ("third", "first")
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["rest", "go"]
+    with Image.open(path) as picture:
+        assert picture.size == (1200, 528)
+    with pytest.raises(ValueError, match=r"actions is .*: expected 2 names"):
+        plot_value_function(agent, path, x, y, actions=("go",))
 
 
 def test_animation_goes_on_for_the_one_that_stays_up(tmp_path: Path) -> None:
