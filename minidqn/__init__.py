@@ -5,7 +5,7 @@ from minidqn.checkpoint import CheckpointError, load, load_run, save
 from minidqn.config import DQNConfig
 from minidqn.history import History
 from minidqn.plotting import Axis, animate, plot_learning_curve, plot_value_function
-from minidqn.schedules import ExponentialDecay, LinearDecay
+from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 from minidqn.training import TEST, TRAIN, episode_seed, evaluate, stop_on_interrupt, train
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __all__ = [
     "CheckpointError",
     "DQNConfig",
     "ExponentialDecay",
+    "GeometricDecay",
     "History",
     "LinearDecay",
     "Metrics",

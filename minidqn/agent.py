@@ -148,7 +148,8 @@ class DQN:
 
     def _now(self, name: str) -> float:
         """What the schedule `name` says at this step, if it is 0 to 1, as all of them are."""
-        value = value_at(getattr(self.config, name), self.steps)
+        finished = max(self.resets - 1, 0)  # episodes
+        value = value_at(getattr(self.config, name), self.steps, self.updates, finished)
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"{name} at step {self.steps} is {value}: expected 0 to 1")
         return value

@@ -31,14 +31,14 @@ from minidqn.layers import Array
 from minidqn.network import Network
 from minidqn.prioritized import PrioritizedReplay
 from minidqn.replay import all_finite
-from minidqn.schedules import ExponentialDecay, LinearDecay
+from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 
 FORMAT = 4
 FIELDS = fields(DQNConfig)
 COUNTERS = ("n_actions", "num_envs", "steps", "updates", "resets", "adam_t", "replay_count")
 HISTORY = ("history", "metrics", "unfinished", "actions")  # arrays
 LONGEST_TEXT = 100_000  # Python takes several times as much for what the text describes
-DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay)}
+DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay, GeometricDecay)}
 
 
 class CheckpointError(Exception):

@@ -14,7 +14,8 @@ from minidqn.checkpoint import load_run, save
 from minidqn.config import TUNED, DQNConfig
 from minidqn.history import History
 from minidqn.plotting import Axis, animate, plot_learning_curve, plot_value_function
-from minidqn.training import TEST, episode_seed, evaluate, stop_on_interrupt, train
+from minidqn.training import TEST, Watcher, episode_seed, evaluate, stop_on_interrupt, train
+from minidqn.watchers import live_plot, log_every, record_every, until_solved
 
 TEST_EPISODES = 100
 
@@ -41,11 +42,19 @@ def main(
     parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
     parser.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save as it learns")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--until-solved", action="store_true", help="stop when 20 returns average it"
+    )
+    parser.add_argument("--log-every", type=int, metavar="EPISODES", help="print a line")
+    parser.add_argument("--record-every", type=int, metavar="EPISODES", help="write a GIF of one")
+    parser.add_argument("--live", action="store_true", help="a plot that moves, in a window")
     args = parser.parse_args()
     if args.seed < 0 or args.steps < 1000:
         parser.error(f"--seed {args.seed} --steps {args.steps}: expected 0 up, and 1000 up")
-    if args.checkpoint_every is not None and args.checkpoint_every < 1:
-        parser.error(f"--checkpoint-every {args.checkpoint_every}: expected 1 up")
+    for every in ("checkpoint", "log", "record"):
+        given = getattr(args, f"{every}_every")
+        if given is not None and given < 1:
+            parser.error(f"--{every}-every {given}: expected 1 up")
     checkpoint = args.out / "agent.safetensors"
     if args.resume and not checkpoint.exists():
         parser.error(f"--resume: there is no {checkpoint}")
@@ -62,6 +71,21 @@ def main(
         if (agent.config, agent.seed) != (config, args.seed):
             parser.error(f"--resume: {checkpoint} is of a run with another --seed or --steps")
 
+    watchers: list[Watcher] = []
+    if args.until_solved:
+        watchers.append(until_solved(tuned.solved_at))
+    if args.log_every:
+        watchers.append(log_every(args.log_every))
+    if args.record_every:
+        stage = gym.make(env_id, render_mode="rgb_array")
+        watchers.append(record_every(args.record_every, stage, args.out))
+    if args.live:
+        watchers.append(live_plot(tuned.solved_at))
+
+    def after_each_episode(agent: DQN, history: History) -> object:
+        answers = [watch(agent, history) for watch in watchers]  # each is to be called
+        return any(answers)
+
     # Learn. Ctrl-C ends it early; what there is by then is kept, and can be resumed.
     start = time.perf_counter()
     with stop_on_interrupt() as interrupted:
@@ -72,7 +96,14 @@ def main(
             return interrupted(agent, history)
 
         if agent.steps < args.steps:
-            train(agent, env, args.steps - agent.steps, history=history, on_step=after_each_step)
+            train(
+                agent,
+                env,
+                args.steps - agent.steps,
+                history=history,
+                on_step=after_each_step,
+                on_episode=after_each_episode,
+            )
     train_seconds = None if args.resume else time.perf_counter() - start
     save(agent, checkpoint, history)
     history.write_csv(args.out / "history.csv")

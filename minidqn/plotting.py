@@ -4,7 +4,7 @@ Matplotlib and Pillow are imported when something is drawn, so that a run that
 draws nothing does not wait for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,6 +138,10 @@ def plot_value_function(
     return figure
 
 
+Policy = Callable[[Any, dict[str, Any]], int]  # from an observation and its info, an action
+WIDTH, GAP = 300, 4  # pixels of a panel, and between two
+
+
 def animate(
     agents: dict[str, DQN],
     env: gym.Env[Any, Any],
@@ -145,64 +149,44 @@ def animate(
     seeds: Sequence[int],
     *,
     max_steps: int = 200,
-    fps: int = 25,
-    width: int = 300,
 ) -> None:
     """Write a GIF of agents side by side, each greedy, on the same test episodes.
 
     `agents` maps a caption to an agent; `env` needs render_mode="rgb_array". An
     episode is shown for at most `max_steps`; whoever ends earlier stays as it ended.
     """
-    from PIL import Image
-
     if not seeds:
         raise ValueError(f"seeds is {seeds!r}: expected one or more")
-    if env.render_mode != "rgb_array":
-        raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
-    render_fps = env.metadata.get("render_fps", 50)
-    every = max(round(render_fps / fps), 1)  # steps for each picture
-    frames = []
-    for seed in seeds:
-        films = [
-            _film(agent, env, seed, caption, max_steps, every, width)
-            for caption, agent in agents.items()
-        ]
-        for i in range(max(map(len, films))):
-            panels = [film[min(i, len(film) - 1)] for film in films]
-            frame = Image.new("RGB", ((width + 4) * len(panels) - 4, panels[0].height), GREY)
-            for column, panel in enumerate(panels):
-                frame.paste(panel, ((width + 4) * column, 0))
-            frames.append(frame.quantize(64, dither=Image.Dither.NONE))
-    milliseconds = round(1000 * every / render_fps)
-    frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True
-    )
+
+    def greedy(agent: DQN) -> Policy:
+        return lambda obs, info: int(agent.act(obs, mask=info.get("action_mask")))
+
+    episodes = [
+        [film(greedy(agent), env, seed, caption, max_steps) for caption, agent in agents.items()]
+        for seed in seeds
+    ]
+    write_gif(episodes, env, path)
 
 
-def _film(
-    agent: DQN,
-    env: gym.Env[Any, Any],
-    seed: int,
-    caption: str,
-    max_steps: int,
-    every: int,
-    width: int,
+def film(
+    policy: Policy, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int = 100_000
 ) -> list[Any]:
-    """The pictures of one episode; the last one is dimmed if it has ended."""
+    """The pictures of one episode, 25 a second; the last one is dimmed if it has ended."""
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(width / 18)
+    if env.render_mode != "rgb_array":
+        raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
+    font = ImageFont.load_default(WIDTH / 18)
     pictures = []
     obs, info = env.reset(seed=seed)
     over = False
     for step in range(max_steps + 1):
         if step:
-            action = agent.act(obs, mask=info.get("action_mask"))
-            obs, _, terminated, truncated, info = env.step(action)
+            obs, _, terminated, truncated, info = env.step(policy(obs, info))
             over = terminated or truncated
-        if over or step % every == 0:
+        if over or step % _steps_a_picture(env) == 0:
             pixels = Image.fromarray(np.asarray(env.render()))
-            picture = pixels.resize((width, round(width * pixels.height / pixels.width)))
+            picture = pixels.resize((WIDTH, round(WIDTH * pixels.height / pixels.width)))
             if over:
                 picture = Image.blend(picture, Image.new("RGB", picture.size, GREY), 0.4)
             ended = ", ended" if over else ""
@@ -212,3 +196,27 @@ def _film(
         if over:
             break
     return pictures
+
+
+def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str | Path) -> None:
+    """Write `episodes` one after another, each of one film or several side by side."""
+    from PIL import Image
+
+    frames = []
+    for films in episodes:
+        for i in range(max(map(len, films))):
+            panels = [film[min(i, len(film) - 1)] for film in films]
+            size = (WIDTH + GAP) * len(panels) - GAP, panels[0].height
+            frame = Image.new("RGB", size, GREY)
+            for column, panel in enumerate(panels):
+                frame.paste(panel, ((WIDTH + GAP) * column, 0))
+            frames.append(frame.quantize(64, dither=Image.Dither.NONE))
+    milliseconds = round(1000 * _steps_a_picture(env) / env.metadata.get("render_fps", 50))
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True
+    )
+
+
+def _steps_a_picture(env: gym.Env[Any, Any]) -> int:
+    fps: float = env.metadata.get("render_fps", 50)
+    return max(round(fps / 25), 1)

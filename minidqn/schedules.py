@@ -1,9 +1,10 @@
 """Numbers that change during training, as functions of the environment step.
 
 A schedule is any function from the step, counted over the whole run, to a
-number; a plain number stays what it is. The two here are classes, not closures,
-so that a checkpoint can write them down. A schedule has no state but the step:
-a run that is stopped and resumed goes on where it was.
+number; a plain number stays what it is. Those here are classes, not closures,
+so that a checkpoint can write them down. A schedule has no state but the step
+(GeometricDecay: or the updates, or the episodes): a run that is stopped and resumed
+goes on where it was.
 """
 
 import math
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 Schedule = float | Callable[[int], float]
 
 
-def value_at(schedule: Schedule, step: int) -> float:
+def value_at(schedule: Schedule, step: int, update: int = 0, episode: int = 0) -> float:
+    """What a schedule says after so many steps, updates and finished episodes."""
+    if isinstance(schedule, GeometricDecay):
+        return schedule({"step": step, "update": update, "episode": episode}[schedule.per])
     return schedule(step) if callable(schedule) else schedule
 
 
@@ -49,16 +53,39 @@ class ExponentialDecay:
         return self.end + (self.start - self.end) * math.exp(-step / self.time_constant)
 
 
+@dataclass(frozen=True)
+class GeometricDecay:
+    """`start`, times `factor` after each step, update or episode, but never below `end`."""
+
+    start: float
+    end: float
+    factor: float
+    per: str = "update"  # or "step", "episode"
+
+    def __post_init__(self) -> None:
+        _check(self, positive="factor")
+        if self.factor > 1.0 or self.per not in ("step", "update", "episode"):
+            raise ValueError(
+                f"factor {self.factor} per {self.per!r}: expected up to 1, "
+                'per "step", "update" or "episode"'
+            )
+
+    def __call__(self, count: int) -> float:
+        return max(self.start * self.factor**count, self.end)
+
+
 def known_values(schedule: Schedule) -> list[float]:
     """The values that bound all others: both ends of a decay, none of a function of your own."""
-    if isinstance(schedule, LinearDecay | ExponentialDecay):
+    if isinstance(schedule, LinearDecay | ExponentialDecay | GeometricDecay):
         return [schedule.start, schedule.end]
     return [] if callable(schedule) else [schedule]
 
 
-def _check(decay: LinearDecay | ExponentialDecay, positive: str) -> None:
+def _check(decay: LinearDecay | ExponentialDecay | GeometricDecay, positive: str) -> None:
     """Make every number of a decay a Python float, one of them positive, or raise ValueError."""
     for name, value in vars(decay).copy().items():
+        if name == "per":
+            continue
         try:
             object.__setattr__(decay, name, float(value))
         except (TypeError, ValueError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
-from minidqn import DQN, DQNConfig, LinearDecay
+from minidqn import DQN, DQNConfig, GeometricDecay, LinearDecay
 from minidqn.layers import Array
 from minidqn.network import mlp
 
@@ -127,6 +127,17 @@ def test_an_action_is_not_held_beyond_its_episode() -> None:
     lanes.observe([2, 2], [0.0, 0.0], np.zeros((2, 3)), [True, False], [False, False])
     lanes.explore()
     assert lanes.held[1].tolist() == [0, 3]
+
+
+def test_epsilon_may_fall_with_updates_or_with_episodes() -> None:
+    by_update = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="update"))
+    by_episode = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="episode"))
+    for agent in (by_update, by_episode):
+        live(agent, 15)  # two episodes, and a third that has begun
+        assert agent.updates == 0
+    assert (by_update.epsilon, by_episode.epsilon) == (1.0, 0.25)
+    by_update.learn()
+    assert by_update.epsilon == 0.5
 
 
 def test_one_observation_and_a_batch_of_one_draw_alike() -> None:

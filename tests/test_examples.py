@@ -67,6 +67,20 @@ def test_the_other_environments(name: str, tmp_path: Path) -> None:
     assert config == DQNConfig.for_env(summary["env_id"], 1100)
 
 
+def test_what_can_be_watched(tmp_path: Path) -> None:
+    flags = ["--steps", "3000", "--log-every", "20", "--record-every", "25", "--live"]
+    command = [*COMMAND, *flags, "--no-animation", "--out", str(tmp_path)]
+    output = subprocess.check_output(
+        command, stderr=subprocess.DEVNULL, text=True, env=os.environ | {"MPLBACKEND": "Agg"}
+    )
+    assert "episode 20, step " in output
+    assert "episode 40, step " in output
+    assert {path.name for path in tmp_path.glob("*.gif")} >= {"episode_00025.gif"}
+    run("--steps", 40_000, "--until-solved", "--no-animation", "--out", tmp_path / "solved")
+    summary = json.loads((tmp_path / "solved" / "summary.json").read_text())
+    assert 10_000 < summary["steps"] < 40_000
+
+
 def test_killed_and_resumed(tmp_path: Path) -> None:
     arguments = ["--steps", 3000, "--no-animation", "--checkpoint-every", 500, "--out"]
     run(*arguments, tmp_path / "whole")

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from minidqn.schedules import ExponentialDecay, LinearDecay, value_at
+from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay, value_at
 
 
 def test_linear_decay_reaches_its_end_and_stays() -> None:
@@ -16,6 +16,20 @@ def test_exponential_decay_shrinks_the_distance_by_e() -> None:
     assert decay(0) == pytest.approx(0.9)
     assert decay(200) == pytest.approx(0.05 + 0.85 / math.e)
     assert decay(10**6) == pytest.approx(0.05)
+
+
+def test_geometric_decay_counts_what_it_is_told_to() -> None:
+    decay = GeometricDecay(1.0, 0.1, 0.5, per="update")
+    assert [decay(n) for n in range(5)] == [1.0, 0.5, 0.25, 0.125, 0.1]
+    for per, expected in (("step", 0.5), ("update", 0.25), ("episode", 0.125)):
+        decay = GeometricDecay(1.0, 0.1, 0.5, per)
+        assert value_at(decay, step=1, update=2, episode=3) == expected
+
+
+@pytest.mark.parametrize(("factor", "per"), [(1.5, "step"), (0.5, "year"), (0.0, "step")])
+def test_a_geometric_decay_decays(factor: float, per: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        GeometricDecay(1.0, 0.1, factor, per)
 
 
 def test_a_schedule_is_a_number_or_any_function() -> None:

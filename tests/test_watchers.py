@@ -1,0 +1,72 @@
+"""What looks on while an agent trains."""
+
+import time
+from pathlib import Path
+
+import gymnasium as gym
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from minidqn import DQN, History, train
+from minidqn.history import Episode
+from minidqn.training import Watcher
+from minidqn.watchers import live_plot, log_every, record_every, until_solved
+
+from .test_agent import small_agent
+
+
+def finish(watch: Watcher, returns: list[float]) -> list[bool]:
+    """What a watcher says after each of some episodes."""
+    agent, history = small_agent(), History()
+    answers = []
+    for number, episode_return in enumerate(returns):
+        history.append(Episode(number, episode_return, 1, 0.5, 0.25, 1.0, 1.0))
+        answers.append(bool(watch(agent, history)))
+    return answers
+
+
+def test_it_stops_when_the_mean_is_there() -> None:
+    assert finish(until_solved(5.0, episodes=3), [9, 9, 9]) == [False, False, True]
+    assert finish(until_solved(5.0, episodes=2), [4, 5, 5, 4.9]) == [False, False, True, False]
+
+
+def test_a_line_every_few_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not any(finish(log_every(2), [1.0, 3.0, 5.0, 5.0, 7.0]))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "episode 2, step 0: return 2.0 ± 1.0, loss 0.25, epsilon 1.000"
+    assert second.startswith("episode 4, step 0: return 5.0 ± 0.0")
+
+
+def test_an_episode_is_recorded_as_it_went(tmp_path: Path) -> None:
+    env = gym.make("CartPole-v1")
+    stage = gym.make("CartPole-v1", render_mode="rgb_array")
+    agent = DQN(env.observation_space, env.action_space)
+    history = train(agent, env, 1000, on_episode=record_every(20, stage, tmp_path), progress=False)
+    numbers = range(20, len(history) + 1, 20)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / f"episode_{n:05}.gif" for n in numbers]
+    assert len(numbers) > 1
+    for n in numbers:
+        with Image.open(tmp_path / f"episode_{n:05}.gif") as film:
+            pictures = getattr(film, "n_frames", 1)
+            # one for every second step, the first and the last one always; alike ones are joined
+            length = int(history["length"][n - 1])
+            assert length // 2 - 3 <= pictures <= length // 2 + 2
+            film.seek(pictures - 1)
+            assert np.asarray(film.convert("L")).max() < 230  # dimmed: the pole has fallen here too
+
+
+def test_the_plot_that_moves_keeps_to_its_share_of_the_time() -> None:
+    mpl.use("Agg")
+    watch, agent, history = live_plot(5.0, share=0.1), small_agent(), History()
+    drawn = 0.0
+    start = time.perf_counter()
+    while time.perf_counter() - start < 1.5:
+        history.append(Episode(len(history), 1.0, 1, 0.5, 0.25, 1.0, 1.0))
+        before = time.perf_counter()
+        assert not watch(agent, history)
+        drawn += time.perf_counter() - before
+        time.sleep(0.001)
+    # a drawing may come at the very end, and then has not been waited for
+    assert 0.0 < drawn < 0.35 * 1.5
