@@ -42,9 +42,7 @@ def main(
     parser.add_argument("--no-animation", action="store_true", help="leave out before_after.gif")
     parser.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save as it learns")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument(
-        "--until-solved", action="store_true", help="stop when 20 returns average it"
-    )
+    parser.add_argument("--until-solved", action="store_true", help="by the mean of 20 returns")
     parser.add_argument("--log-every", type=int, metavar="EPISODES", help="print a line")
     parser.add_argument("--record-every", type=int, metavar="EPISODES", help="write a GIF of one")
     parser.add_argument("--live", action="store_true", help="a plot that moves, in a window")
