@@ -4,8 +4,10 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 
@@ -15,7 +17,7 @@ from minidqn.config import TUNED, DQNConfig
 from minidqn.history import History
 from minidqn.plotting import Axis, animate, plot_learning_curve, plot_value_function
 from minidqn.training import TEST, Watcher, episode_seed, evaluate, stop_on_interrupt, train
-from minidqn.watchers import live_plot, log_every, record_every, until_solved
+from minidqn.watchers import RecordEvery, live_plot, log_every, until_solved
 
 TEST_EPISODES = 100
 
@@ -26,14 +28,19 @@ def main(
     state_axes: tuple[Axis, Axis] | None = None,
     actions: Sequence[str] = (),
     film_steps: int = 200,
+    training: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
+    test_epsilon: float = 0.0,
+    **options: Any,
 ) -> None:
     """Learn `env_id`, one of TUNED, test the last policy, and leave files and pictures.
 
     `state_axes`, two of the observation's entries, give a picture of the value function,
     with the names of the `actions`; an episode of the animation is shown for up to
-    `film_steps`.
+    `film_steps`. `training` wraps the environment that it learns in, not the one that it
+    is tested in, with `test_epsilon`; `options` are for gymnasium.make.
     """
-    name = env_id.split("-")[0].lower()
+    name = env_id.split("/")[-1].split("-")[0].lower()
+    make = partial(gym.make, env_id, **options)
     tuned = TUNED[env_id]
     parser = argparse.ArgumentParser(description=f"Learn {env_id} with minidqn.")
     parser.add_argument("--seed", type=int, default=0, help="0 by default")
@@ -58,7 +65,7 @@ def main(
         parser.error(f"--resume: there is no {checkpoint}")
     args.out.mkdir(parents=True, exist_ok=True)
 
-    env = gym.make(env_id)
+    env = training(make())
     config = DQNConfig.for_env(env_id, args.steps)
     agent = DQN(env.observation_space, env.action_space, config, seed=args.seed)
     untrained = DQN(env.observation_space, env.action_space, config, seed=args.seed)
@@ -75,8 +82,9 @@ def main(
     if args.log_every:
         watchers.append(log_every(args.log_every))
     if args.record_every:
-        stage = gym.make(env_id, render_mode="rgb_array")
-        watchers.append(record_every(args.record_every, stage, args.out))
+        env = RecordEvery(
+            training(make(render_mode="rgb_array")), args.record_every, args.out, len(history)
+        )
     if args.live:
         watchers.append(live_plot(tuned.solved_at))
 
@@ -107,11 +115,12 @@ def main(
     history.write_csv(args.out / "history.csv")
 
     # Test: greedy, on episodes that it has never been trained on.
-    returns = evaluate(agent, env, TEST_EPISODES, args.seed)
+    returns = evaluate(agent, make(), TEST_EPISODES, args.seed, test_epsilon)
     verdict = "solved" if returns.mean() >= tuned.solved_at else "not solved"
     took = f" in {train_seconds:.1f} s" if train_seconds else ", resumed"
+    how = f"Return at epsilon {test_epsilon:g}" if test_epsilon else "Greedy return"
     print(
-        f"{agent.steps} steps and {agent.updates} updates{took}. Greedy return "
+        f"{agent.steps} steps and {agent.updates} updates{took}. {how} "
         f"in {TEST_EPISODES} new episodes: {returns.mean():.1f} ± {returns.std():.1f}, "
         f"minimum {returns.min():.0f}: {verdict} (from {tuned.solved_at:.0f})"
     )
@@ -122,6 +131,7 @@ def main(
         "updates": agent.updates,
         "train_seconds": train_seconds,
         "eval_episodes": TEST_EPISODES,
+        "eval_epsilon": test_epsilon,
         "eval_mean": returns.mean(),
         "eval_std": returns.std(),
         "eval_min": returns.min(),
@@ -148,7 +158,7 @@ def main(
         )
     if not args.no_animation:
         seeds = [episode_seed(args.seed, TEST, number) for number in range(3)]
-        with gym.make(env_id, render_mode="rgb_array") as stage:
+        with make(render_mode="rgb_array") as stage:
             agents = {"before": untrained, "after": agent}
             film = args.out / "before_after.gif"
             animate(agents, stage, film, seeds, max_steps=film_steps)

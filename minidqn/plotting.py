@@ -171,12 +171,7 @@ def animate(
 def film(
     policy: Policy, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int = 100_000
 ) -> list[Any]:
-    """The pictures of one episode, 25 a second; the last one is dimmed if it has ended."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    if env.render_mode != "rgb_array":
-        raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
-    font = ImageFont.load_default(WIDTH / 18)
+    """The pictures of one episode, 25 a second."""
     pictures = []
     obs, info = env.reset(seed=seed)
     over = False
@@ -184,18 +179,27 @@ def film(
         if step:
             obs, _, terminated, truncated, info = env.step(policy(obs, info))
             over = terminated or truncated
-        if over or step % _steps_a_picture(env) == 0:
-            pixels = Image.fromarray(np.asarray(env.render()))
-            picture = pixels.resize((WIDTH, round(WIDTH * pixels.height / pixels.width)))
-            if over:
-                picture = Image.blend(picture, Image.new("RGB", picture.size, GREY), 0.4)
-            ended = ", ended" if over else ""
-            ink = "black" if np.asarray(picture)[:30].mean() > 100 else "white"
-            ImageDraw.Draw(picture).text((8, 6), f"{caption}, step {step}{ended}", ink, font)
-            pictures.append(picture)
+        if over or step % steps_a_picture(env) == 0:
+            pictures.append(picture(env, f"{caption}, step {step}", over))
         if over:
             break
     return pictures
+
+
+def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
+    """What the environment looks like, a Pillow image; dimmed if the episode has ended."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    if env.render_mode != "rgb_array":
+        raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
+    pixels = Image.fromarray(np.asarray(env.render()))
+    seen = pixels.resize((WIDTH, round(WIDTH * pixels.height / pixels.width)))
+    if over:
+        seen = Image.blend(seen, Image.new("RGB", seen.size, GREY), 0.4)
+        caption += ", ended"
+    ink = "black" if np.asarray(seen)[:30].mean() > 100 else "white"
+    ImageDraw.Draw(seen).text((8, 6), caption, ink, ImageFont.load_default(WIDTH / 18))
+    return seen
 
 
 def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str | Path) -> None:
@@ -211,12 +215,12 @@ def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str
             for column, panel in enumerate(panels):
                 frame.paste(panel, ((WIDTH + GAP) * column, 0))
             frames.append(frame.quantize(64, dither=Image.Dither.NONE))
-    milliseconds = round(1000 * _steps_a_picture(env) / env.metadata.get("render_fps", 50))
+    milliseconds = round(1000 * steps_a_picture(env) / env.metadata.get("render_fps", 50))
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True
     )
 
 
-def _steps_a_picture(env: gym.Env[Any, Any]) -> int:
+def steps_a_picture(env: gym.Env[Any, Any]) -> int:
     fps: float = env.metadata.get("render_fps", 50)
     return max(round(fps / 25), 1)

@@ -282,20 +282,34 @@ def _play_again(
     return going_on
 
 
-def evaluate(agent: DQN, env: gym.Env[Any, Any], episodes: int = 100, seed: int = 0) -> Array:
-    """Returns of greedy test episodes, undiscounted: (episodes,). The agent is left as it is."""
+def evaluate(
+    agent: DQN,
+    env: gym.Env[Any, Any],
+    episodes: int = 100,
+    seed: int = 0,
+    epsilon: float = 0.0,
+) -> Array:
+    """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
+
+    Greedy, but for a random action with probability `epsilon`: some games go on for ever
+    under a policy that always answers the same.
+    """
     if isinstance(env, VectorEnv):
         raise TypeError(f"evaluate plays in one environment at a time: got {env}")
     _check_spaces(agent, env.observation_space, env.action_space)
     returns = np.zeros(episodes)
-    for episode in range(episodes):
-        obs, info = env.reset(seed=episode_seed(seed, TEST, episode))
-        over = False
-        while not over:
-            action = agent.act(obs, mask=info.get("action_mask"))
-            obs, reward, terminated, truncated, info = env.step(action)
-            returns[episode] += float(reward)
-            over = terminated or truncated
+    rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
+    try:
+        for episode in range(episodes):
+            obs, info = env.reset(seed=episode_seed(seed, TEST, episode))
+            over = False
+            while not over:
+                action = agent.act(obs, epsilon, info.get("action_mask"))
+                obs, reward, terminated, truncated, info = env.step(action)
+                returns[episode] += float(reward)
+                over = terminated or truncated
+    finally:
+        agent.rng = rng
     return returns
 
 

@@ -1,7 +1,8 @@
-"""What may look on while an agent trains: functions for `train`'s `on_episode`.
+"""What may look on while an agent trains.
 
-Each makes a watcher: a function of the agent and its history, which is called after
-every episode and stops the run by returning True.
+Most are for `train`'s `on_episode`: each makes a watcher, a function of the agent and its
+history, which is called after every episode and stops the run by returning True.
+RecordEvery is put around the environment.
 """
 
 import time
@@ -13,8 +14,8 @@ from tqdm import tqdm
 
 from minidqn.agent import DQN
 from minidqn.history import History
-from minidqn.plotting import BLUE, RED, film, rolling_mean, write_gif
-from minidqn.training import TRAIN, Watcher, episode_seed
+from minidqn.plotting import BLUE, RED, picture, rolling_mean, steps_a_picture, write_gif
+from minidqn.training import Watcher
 
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
@@ -41,25 +42,6 @@ def log_every(episodes: int) -> Watcher:
     return watch
 
 
-def record_every(episodes: int, stage: gym.Env[Any, Any], folder: Path) -> Watcher:
-    """Write a GIF of every so many-th episode, as it went, exploration included.
-
-    The episode is played again on `stage`, an environment of the same kind with
-    render_mode="rgb_array", from its seed and its actions. For a single environment.
-    """
-
-    def watch(agent: DQN, history: History) -> None:
-        if len(history) % episodes == 0:
-            (episode,) = history.unfinished  # the one that has just ended
-            actions = iter(episode.actions)
-            seed = episode_seed(agent.seed, TRAIN, episode.reset)
-            caption = f"episode {len(history)}"
-            played = film(lambda obs, info: next(actions), stage, seed, caption)
-            write_gif([[played]], stage, folder / f"episode_{len(history):05}.gif")
-
-    return watch
-
-
 def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
     """Draw the returns in a window while they come in, in at most this `share` of the time."""
     from matplotlib import pyplot as plt
@@ -71,6 +53,8 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
     axes.set(xlabel="episode", ylabel="return, and mean of the last 100")
     if solved_at is not None:
         axes.axhline(solved_at, color=RED, lw=1, ls="--")
+    figure.canvas.draw()  # the first takes long: before the clock of the run starts
+    figure.canvas.flush_events()
     not_before = 0.0
 
     def watch(agent: DQN, history: History) -> None:
@@ -89,3 +73,41 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
         not_before = end + (end - start) * (1.0 / share - 1.0)
 
     return watch
+
+
+class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
+    """Writes a GIF of every so many-th episode as it goes, exploration included.
+
+    For an environment with render_mode="rgb_array", which has `finished` so many episodes.
+    """
+
+    def __init__(
+        self, env: gym.Env[Any, Any], episodes: int, folder: Path, finished: int = 0
+    ) -> None:
+        super().__init__(env)
+        self.episodes, self.folder, self.finished = episodes, folder, finished
+        self.steps, self.pictures = 0, list[Any]()
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        start = self.env.reset(**options)
+        self.steps, self.pictures = 0, []
+        self._look(over=False)
+        return start
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        step = self.env.step(action)
+        self.steps += 1
+        over = step[2] or step[3]
+        self._look(over)
+        self.finished += over
+        return step
+
+    def _look(self, over: bool) -> None:
+        number = self.finished + 1
+        if number % self.episodes == 0:
+            if over or self.steps % steps_a_picture(self.env) == 0:
+                self.pictures.append(
+                    picture(self.env, f"episode {number}, step {self.steps}", over)
+                )
+            if over:
+                write_gif([[self.pictures]], self.env, self.folder / f"episode_{number:05}.gif")

@@ -1,5 +1,6 @@
 """The front door: the examples as a person runs them."""
 
+import importlib
 import json
 import os
 import signal
@@ -7,11 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from minidqn import DQNConfig, load
+from minidqn.cli import main
+from minidqn.config import TUNED
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
@@ -65,6 +69,28 @@ def test_the_other_environments(name: str, tmp_path: Path) -> None:
     assert summary["env_id"].lower().startswith(name)
     config = load(tmp_path / "agent.safetensors").config
     assert config == DQNConfig.for_env(summary["env_id"], 1100)
+
+
+def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ale_py", reason="Breakout takes the extra `atari`")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    ball = importlib.import_module("breakout_ram").OneBall
+    flags = ["--steps", "1500", "--record-every", "5", "--seed", "3", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["breakout_ram.py", *flags])
+    env_id = "ale_py:ALE/Breakout-v5"
+    short: dict[str, Any] = {"max_num_frames_per_episode": 120}
+    monkeypatch.setitem(TUNED, env_id, TUNED["ALE/Breakout-v5"])
+    main(env_id, film_steps=20, training=ball, test_epsilon=0.5, obs_type="ram", **short)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= ALWAYS | {"before_after.gif", "episode_00005.gif"}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["steps"], summary["eval_epsilon"]) == (1500, 0.5)
+    assert len(set(summary["eval_returns"])) > 2  # of random actions, in the game as it is
+    history = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)
+    assert len(history) > 1500 / 30  # a ball, not a game, is an episode
+    agent = load(tmp_path / "agent.safetensors")
+    assert agent.replay.obs.dtype == np.uint8
+    assert np.abs(agent.online.layers[0].forward(agent.replay.head.astype("f4"), {})).max() <= 1.0
 
 
 def test_what_can_be_watched(tmp_path: Path) -> None:

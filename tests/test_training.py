@@ -150,6 +150,11 @@ def test_evaluation_leaves_no_trace() -> None:
     returns = evaluate(agent, env, 5, seed=3)
     np.testing.assert_array_equal(returns, evaluate(agent, env, 5, seed=3))
     assert (evaluate(agent, env, 5, seed=4) != returns).any()
+    random = evaluate(agent, env, 5, seed=3, epsilon=1.0)
+    np.testing.assert_array_equal(random, evaluate(agent, env, 5, seed=3, epsilon=1.0))
+    assert (random != returns).any()
+    with pytest.raises(ValueError, match="epsilon is 2"):
+        evaluate(agent, env, 1, epsilon=2.0)
     for each in (agent, twin):
         each.learn()
     np.testing.assert_array_equal(agent.online.params, twin.online.params)

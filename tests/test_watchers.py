@@ -12,7 +12,7 @@ from PIL import Image
 from minidqn import DQN, History, train
 from minidqn.history import Episode
 from minidqn.training import Watcher
-from minidqn.watchers import live_plot, log_every, record_every, until_solved
+from minidqn.watchers import RecordEvery, live_plot, log_every, until_solved
 
 from .test_agent import small_agent
 
@@ -40,18 +40,17 @@ def test_a_line_every_few_episodes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_episode_is_recorded_as_it_went(tmp_path: Path) -> None:
-    env = gym.make("CartPole-v1")
-    stage = gym.make("CartPole-v1", render_mode="rgb_array")
+    env = RecordEvery(gym.make("CartPole-v1", render_mode="rgb_array"), 20, tmp_path, finished=10)
     agent = DQN(env.observation_space, env.action_space)
-    history = train(agent, env, 1000, on_episode=record_every(20, stage, tmp_path), progress=False)
-    numbers = range(20, len(history) + 1, 20)
+    history = train(agent, env, 1000, progress=False)
+    numbers = range(20, len(history) + 11, 20)
     assert sorted(tmp_path.iterdir()) == [tmp_path / f"episode_{n:05}.gif" for n in numbers]
     assert len(numbers) > 1
     for n in numbers:
         with Image.open(tmp_path / f"episode_{n:05}.gif") as film:
             pictures = getattr(film, "n_frames", 1)
             # one for every second step, the first and the last one always; alike ones are joined
-            length = int(history["length"][n - 1])
+            length = int(history["length"][n - 11])
             assert length // 2 - 3 <= pictures <= length // 2 + 2
             film.seek(pictures - 1)
             assert np.asarray(film.convert("L")).max() < 230  # dimmed: the pole has fallen here too

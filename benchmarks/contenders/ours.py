@@ -1,4 +1,4 @@
-"""minidqn's part of speed.py."""
+"""minidqn's part of speed.py and keras_tutorial.py."""
 
 import time
 from typing import Any
@@ -61,6 +61,19 @@ def sample(batch: int) -> Call:
     return lambda: agent.replay.sample(batch, agent.rng, 1, 0.99)
 
 
+def tutorial_step(hidden: list[int], batch: int) -> Call:
+    """What examples/five_tutorials.py calls T1, for each step: choose, store, learn."""
+    agent = filled_agent(hidden, batch)
+    obs = np.random.default_rng(1).normal(size=4).astype(np.float32)
+
+    def step() -> float:
+        (action,) = agent.explore()
+        agent.observe(action, 1.0, obs, False, False)
+        return agent.learn().loss
+
+    return step
+
+
 def bytes_per_transition(shape: list[int], dtype: str) -> float:
     return Replay(BUFFER, tuple(shape), dtype, 2).nbytes / BUFFER
 
@@ -93,6 +106,12 @@ def train_seconds(settings: dict[str, Any], seed: int) -> float:
 
 
 serve(
-    {"update": update, "act": act, "observe": observe, "sample": sample},
+    {
+        "update": update,
+        "act": act,
+        "observe": observe,
+        "sample": sample,
+        "tutorial_step": tutorial_step,
+    },
     {"bytes": bytes_per_transition, "train": train_seconds},
 )

@@ -1,0 +1,52 @@
+"""Learn Breakout from the 128 bytes of the console's memory, two million steps of it.
+
+The bytes hold all there is to know: where ball and paddle are, how the ball moves,
+which bricks still stand. They are stored as bytes, and laid onto -1 to 1 only on their
+way into the network. A step is four frames, of which the console may miss some: it
+repeats the last action with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall
+432; random play scores about 1.
+
+It learns from two things that the game itself does not say so plainly: every brick
+counts 1, and a lost ball is an end. It is tested on the game as it is, from five balls
+on, with one random action in a thousand, for a ball can be lost in a loop.
+
+    pip install -e ".[atari]"
+    python examples/breakout_ram.py --seed 1
+"""
+
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+
+from minidqn.cli import main
+from minidqn.layers import Array
+
+
+class OneBall(gym.Wrapper[Array, int, Array, int]):
+    """An episode for each ball, and a reward of 1 for each brick (Mnih et al. 2015)."""
+
+    def __init__(self, env: gym.Env[Array, int]) -> None:
+        super().__init__(env)
+        self.balls = 0  # left; 0 before the first game and after each
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, Any]:
+        """Go on with the next ball, or with a new game after the last."""
+        if self.balls == 0:
+            obs, info = self.env.reset(seed=seed, options=options)
+        else:
+            obs, _, _, _, info = self.env.step(0)
+        self.balls = info["lives"]
+        return obs, info
+
+    def step(self, action: int) -> tuple[Array, float, bool, bool, Any]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        lost = info["lives"] < self.balls
+        self.balls = 0 if terminated or truncated else info["lives"]
+        return obs, float(np.sign(float(reward))), terminated or lost, truncated, info
+
+
+if __name__ == "__main__":
+    gym.register_envs(ale_py)
+    main("ALE/Breakout-v5", film_steps=750, training=OneBall, test_epsilon=0.001, obs_type="ram")

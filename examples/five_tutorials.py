@@ -1,0 +1,675 @@
+"""Five tutorials that people learn DQN from: each as written, and with its mistakes mended.
+
+    T1  a Keras notebook: CartPole, one update for each step, no target network
+    T2  Breakout from the console's memory, with much of it the wrong way round
+    T3  a PyTorch post: CartPole of 200 steps, whose end is never marked
+    T4  a TensorFlow page on target networks: CartPole
+    T5  "DQN in 130 lines": CartPole of 200 steps, one update for each episode
+
+They choose differently in almost everything. What is a mistake is a *quirk* here: settings
+as written, settings that mend it, and where settings do not reach, a few lines that
+override the agent. A tutorial as written has all of its quirks, mended it has none. What
+one of them costs shows twice: in the tutorial as written when only that one is mended, and
+in the mended one when only that one comes back.
+
+    python examples/five_tutorials.py --seeds 20       all of it, with tables and a figure
+    python examples/five_tutorials.py --show T3        one run as written, as its author shows it
+
+T2 takes the extra `atari`. docs/five_tutorials.md sets the choices side by side.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from breakout_ram import OneBall
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from minidqn import DQN, DQNConfig, ExponentialDecay, GeometricDecay, LinearDecay, evaluate, train
+from minidqn.history import History
+from minidqn.layers import Array, Linear
+from minidqn.plotting import BLUE, GREEN, RED, animate, plot_learning_curve, rolling_mean
+from minidqn.replay import Replay
+from minidqn.training import TEST, Watcher, episode_seed
+from minidqn.watchers import RecordEvery, live_plot, log_every, until_solved
+
+# --- What settings do not reach. A step is (action, reward, next_obs, terminated, truncated, mask)
+
+
+class NoTerminalMask(DQN):
+    """Bootstraps through the end of an episode: a pole that fell is worth as much as before."""
+
+    def observe(self, *step: Any, **_: Any) -> None:
+        action, reward, next_obs, terminated, truncated, mask = step
+        super().observe(action, reward, next_obs, False, terminated or truncated, mask)
+
+
+class LastStepCosts(DQN):
+    """A reward of -1 on the last step, so also to those who stay up until the time limit."""
+
+    def observe(self, *step: Any, **_: Any) -> None:
+        action, reward, next_obs, terminated, truncated, mask = step
+        reward = -1.0 if terminated or truncated else reward
+        super().observe(action, reward, next_obs, terminated, truncated, mask)
+
+
+class StoresNextAction(DQN):
+    """Stores with a step the action that comes next: what it learns of is what it did not do."""
+
+    chosen: Array | None = None
+
+    def begin(self, *first: Any, **_: Any) -> None:
+        super().begin(*first)
+        self.chosen = None
+
+    def explore(self) -> Array:
+        return super().explore() if self.chosen is None else self.chosen
+
+    def observe(self, *step: Any, **_: Any) -> None:
+        super().observe(*step)
+        self.chosen = super().explore()
+        self.replay.action[(self.replay.count - 1) % self.replay.slots] = self.chosen
+
+
+class ActsWithOldCopy(DQN):
+    """The two networks swapped: the copy acts, the online one bootstraps from itself.
+
+    (So tau is 1 and target_every 1 where this is used: no target network. The copy is here.)
+    """
+
+    copied_every = 300
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.copy = self.online.params.copy()
+
+    def by_copy(self, choose: Callable[..., Any], *args: Any) -> Any:
+        online = self.online.params.copy()
+        self.online.params[:] = self.copy
+        actions = choose(*args)
+        self.online.params[:] = online
+        return actions
+
+    def explore(self) -> Array:
+        actions: Array = self.by_copy(super().explore)
+        return actions
+
+    def act(self, *args: Any, **_: Any) -> Any:
+        return self.by_copy(super().act, *args)
+
+    def learn(self) -> Any:
+        metrics = super().learn()
+        if self.updates % self.copied_every == 0:
+            self.copy[:] = self.online.params
+        return metrics
+
+
+class Memory(Replay):
+    """Keeps the whole stream, but draws only from the slots that are in `entries`."""
+
+    def __init__(self, agent: DQN, size: int) -> None:
+        space, steps = agent.replay.obs, agent.config.buffer_size
+        super().__init__(steps, agent.replay.obs_shape, space.dtype, agent.n_actions)
+        self.entries, self.filled = np.zeros(size, np.int64), 0
+
+    def _draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
+        drawn = self.entries[rng.integers(self.filled, size=batch_size)]
+        return drawn, np.ones(batch_size, np.float32)
+
+
+class ThrowsOutNewest(DQN):
+    """What comes when the memory is full is lost: it learns from its first steps for ever."""
+
+    size = 10_000
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.replay: Memory = Memory(self, self.size)
+
+    def observe(self, *step: Any, **_: Any) -> None:
+        super().observe(*step)
+        if self.replay.filled < self.size:
+            self.replay.entries[self.replay.filled] = self.replay.count - 1
+            self.replay.filled += 1
+        else:
+            self.when_full(self.replay.count - 1)
+
+    def when_full(self, newest: int) -> None:
+        pass
+
+
+class OverwritesRandom(ThrowsOutNewest):
+    """When the memory is full, any step may be overwritten: the newest, too, and some never are."""
+
+    def when_full(self, newest: int) -> None:
+        self.replay.entries[self.rng.integers(self.size)] = newest
+
+
+class StaleDouble(DQN):
+    """With each step goes the best next action as the online network then saw it, for ever.
+
+    Only that action is allowed in next_obs, so the target network's value of it counts.
+    """
+
+    def observe(self, *step: Any, **_: Any) -> None:
+        action, reward, next_obs, terminated, truncated, _ = step
+        best = np.eye(self.n_actions)[self.act(next_obs)]
+        super().observe(action, reward, next_obs, terminated, truncated, best)
+
+    def explore(self) -> Array:
+        return np.array([self.act(self.replay.head[0], self.epsilon)])
+
+
+class UpdateForEachEpisode(DQN):
+    """250 updates in all."""
+
+    @property
+    def updates_due(self) -> int:
+        finished = self.resets - (not self.replay.over)
+        return finished - self.updates if self.steps >= self.config.learning_starts else 0
+
+
+class EpsilonByEpisode(DQN):
+    """Epsilon is 0.3 / episode: after ten of them it hardly explores.
+
+    (A schedule sees steps, so this is no setting. The first batch is random.)
+    """
+
+    @property
+    def epsilon(self) -> float:
+        random = self.steps < self.config.learning_starts
+        return 1.0 if random else 0.3 / max(self.resets, 1)
+
+
+class StartsLike(DQN):
+    """The initial weights of the tutorial's framework, for a layer from I inputs to O outputs."""
+
+    initial = ""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for layer in self.online.layers:
+            if isinstance(layer, Linear):
+                n_in, n_out = layer.W.shape
+                reach_w, reach_b = {
+                    "Keras": (np.sqrt(6 / (n_in + n_out)), 0.0),  # Glorot & Bengio 2010
+                    "PyTorch": (n_in**-0.5, n_in**-0.5),
+                    "He": (np.sqrt(6 / n_in), 0.0),  # He et al. 2015
+                }[self.initial]
+                layer.W[:] = self.rng.uniform(-reach_w, reach_w, layer.W.shape)
+                layer.b[:] = self.rng.uniform(-reach_b, reach_b, layer.b.shape)
+        self.target.params[:] = self.online.params
+
+
+# --- The five
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """A mistake: the settings of DQNConfig as written and as mended, or an override of the agent.
+
+    ("until" is no setting of DQNConfig: train until the mean of so many returns passes 195.)
+    """
+
+    name: str
+    written: Settings = field(default_factory=dict)
+    mended: Settings = field(default_factory=dict)
+    override: type[DQN] = DQN
+
+
+@dataclass(frozen=True)
+class Tutorial:
+    title: str
+    env_id: str
+    limit: int | None  # steps of an episode
+    episodes: int
+    initial: str  # weights: see StartsLike
+    settings: Settings  # of DQNConfig, but for the quirks'
+    quirks: list[Quirk]
+    claim: str
+    good: float  # a return that it would like to see
+    own: Settings = field(
+        default_factory=dict
+    )  # changes to minidqn's own settings, tuned for longer runs
+
+
+NO_TARGET_NETWORK = Quirk(
+    # Each update moves the targets of the next: the values chase their own tail.
+    "no target network",
+    written={"tau": 1.0, "target_every": 1},
+    mended={"tau": 1.0, "target_every": 50},
+)
+NO_TERMINAL_MASK = Quirk("no terminal mask", override=NoTerminalMask)
+SQUARED, SMOOTH_L1 = {"huber_delta": np.inf}, {"huber_delta": 1.0}
+PLAIN: Settings = {"double": False, "n_step": 1, "max_grad_norm": np.inf}
+
+TUTORIALS = {
+    "T1": Tutorial(
+        "the Keras notebook",
+        "CartPole-v1",
+        210,
+        500,
+        "Keras",
+        {
+            **PLAIN,
+            **SQUARED,
+            "hidden": (24, 24),
+            "learning_rate": 1e-3,
+            "gamma": 0.95,
+            "batch_size": 24,
+            "learning_starts": 25,
+            "epsilon": GeometricDecay(1.0, 0.001, 0.995, per="update"),
+        },
+        [
+            NO_TARGET_NETWORK,
+            # Five good episodes come by luck, and then a policy is kept that was one update old.
+            Quirk("stops after 5 good episodes", {"until": 5}, {"until": 100}),
+            Quirk("memory of 2,500", {"buffer_size": 2_500}, {"buffer_size": 50_000}),
+        ],
+        "reaches 195 within 500 episodes",
+        195.0,
+    ),
+    "T2": Tutorial(
+        "Breakout from RAM",
+        "ale_py:ALE/Breakout-v5",
+        None,
+        80,
+        "Keras",
+        {
+            **PLAIN,
+            **SQUARED,
+            "hidden": (80, 60),
+            "gamma": 0.99,
+            "batch_size": 100,
+            "buffer_size": 10_000,
+            "learning_starts": 6_000,
+        },
+        [
+            # Numbers up to 255 make Q-values in the hundreds before anything is learned.
+            Quirk("raw bytes", {"normalize_obs": False}, {"normalize_obs": True}),
+            # Ten to a hundred times what Adam takes elsewhere: units die, and stay dead.
+            Quirk("Adam at 0.01", {"learning_rate": 1e-2}, {"learning_rate": 5e-4}),
+            Quirk("stores the next action", override=StoresNextAction),
+            Quirk(
+                "the two networks swapped",
+                {"tau": 1.0, "target_every": 1},
+                {"tau": 1.0, "target_every": 300},
+                ActsWithOldCopy,
+            ),
+            NO_TERMINAL_MASK,
+            # 2.3 million updates until it is at 0.1: what it learned is hardly ever tried.
+            Quirk(
+                "epsilon times 0.999999",
+                {"epsilon": GeometricDecay(1.0, 0.1, 0.999999, per="update")},
+                {"epsilon": LinearDecay(1.0, 0.1, 10_000)},
+            ),
+        ],
+        "none",
+        31.8,  # a person's (Mnih et al. 2015)
+        {"learning_starts": 1_000},
+    ),
+    "T3": Tutorial(
+        "the PyTorch post",
+        "CartPole-v1",
+        200,
+        200,
+        "PyTorch",
+        {
+            **PLAIN,
+            **SMOOTH_L1,
+            "hidden": (256,),
+            "learning_rate": 1e-3,
+            "buffer_size": 10_000,
+            "batch_size": 64,
+            "learning_starts": 64,
+            "epsilon": ExponentialDecay(0.9, 0.05, 200),
+        },
+        [
+            # On its own it would punish success. Without a terminal mask it is all there is to
+            # tell a fall from anything else.
+            Quirk("-1 on the last step", override=LastStepCosts),
+            NO_TERMINAL_MASK,
+            NO_TARGET_NETWORK,
+            # It looks 5 steps ahead: a pole takes longer to fall.
+            Quirk("gamma 0.8", {"gamma": 0.8}, {"gamma": 0.99}),
+        ],
+        "converges around 700 to 800 episodes",
+        195.0,
+    ),
+    "T4": Tutorial(
+        "the TensorFlow target-network page",
+        "CartPole-v1",
+        500,
+        300,
+        "He",
+        {  # from batch_size on, our constants: the page leaves them open
+            **PLAIN,
+            **SQUARED,
+            "hidden": (24, 12),
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "gamma": 0.99,
+            "learning_starts": 1_000,
+            "tau": 1.0,
+            "target_every": 200,
+            "epsilon": LinearDecay(1.0, 0.05, 10_000),
+        },
+        [
+            Quirk(
+                "overwrites a random entry",
+                {"buffer_size": 300 * 501},  # the whole run; Memory draws from 10,000 of it
+                {"buffer_size": 10_000},
+                OverwritesRandom,
+            )
+        ],
+        "none",
+        475.0,
+    ),
+    "T5": Tutorial(
+        "DQN in 130 lines",
+        "CartPole-v1",
+        200,
+        250,
+        "PyTorch",
+        {
+            **PLAIN,
+            **SMOOTH_L1,
+            "hidden": (128, 128),
+            "learning_rate": 1e-4,
+            "batch_size": 64,
+            "learning_starts": 64,
+            "tau": 1.0,
+            "target_every": 200,
+        },
+        [
+            Quirk("gamma is passed epsilon, 0.3", {"gamma": 0.3}, {"gamma": 0.99}),
+            Quirk(
+                "throws out the newest",
+                {"buffer_size": 250 * 201},
+                {"buffer_size": 10_000},
+                ThrowsOutNewest,
+            ),
+            Quirk("one update for each episode", override=UpdateForEachEpisode),
+            Quirk("stale Double", {}, {"double": True}, StaleDouble),
+            NO_TERMINAL_MASK,
+            Quirk(
+                "epsilon 0.3 / episode",
+                mended={"epsilon": LinearDecay(1.0, 0.05, 5_000)},
+                override=EpsilonByEpisode,
+            ),
+        ],
+        "averages 128.1 over 250 episodes",
+        195.0,
+    ),
+}
+
+
+# --- A run
+
+
+class Variant(NamedTuple):
+    """Which of a tutorial's quirks a run has, or None for minidqn's own settings."""
+
+    quirks: tuple[str, ...] | None
+    episodes: int
+
+
+class Outcome(NamedTuple):
+    """What came of a run."""
+
+    returns: list[float]  # of every episode: of training, and where that ended early, of the test
+    trained: int  # episodes of training
+    test: float  # mean greedy return of 100 new episodes; of 5 at epsilon 0.05 for Breakout
+
+
+def make(tutorial: Tutorial, **options: Any) -> gym.Env[Any, Any]:
+    if "Breakout" in tutorial.env_id:
+        return gym.make(tutorial.env_id, obs_type="ram", **options)
+    return gym.make(tutorial.env_id, max_episode_steps=tutorial.limit, **options)
+
+
+def build(tutorial: Tutorial, has: Collection[str], env: Any, seed: int) -> tuple[DQN, int | None]:
+    """The agent of a tutorial that `has` these quirks; and of how many returns "until" speaks."""
+    settings = dict(tutorial.settings)
+    overrides: list[type[DQN]] = []
+    for quirk in tutorial.quirks:
+        settings |= quirk.written if quirk.name in has else quirk.mended
+        if quirk.name in has and quirk.override not in (DQN, *overrides):
+            overrides.append(quirk.override)
+    until = settings.pop("until", None)
+    agent = type("Agent", (*overrides, StartsLike), {"initial": tutorial.initial})
+    return agent(env.observation_space, env.action_space, DQNConfig(**settings), seed), until
+
+
+def play(name: str, variant: Variant, seed: int) -> Outcome:
+    """Train one agent, and test the policy that it ends with."""
+    tutorial = TUTORIALS[name]
+    stage = gym.wrappers.RecordEpisodeStatistics(make(tutorial), buffer_length=variant.episodes)
+    games, until = stage.return_queue, None
+    env: gym.Env[Any, Any] = stage
+    if variant.quirks is None:
+        steps = min(40_000, variant.episodes * (tutorial.limit or 1_000) // 2)
+        if tutorial.limit is None:
+            env = OneBall(env)
+        config = DQNConfig.for_env(tutorial.env_id.removeprefix("ale_py:"), steps, **tutorial.own)
+        agent = DQN(env.observation_space, env.action_space, config, seed)
+    else:
+        steps = variant.episodes * (tutorial.limit or 30_000)
+        agent, until = build(tutorial, variant.quirks, env, seed)
+
+    def enough(agent: DQN, history: History) -> bool:
+        passed = until is not None and until_solved(195.0, until)(agent, history)
+        return len(games) == variant.episodes or bool(passed)
+
+    train(agent, env, steps, on_episode=enough, progress=False)
+    trained = len(games)
+    tests, epsilon = (100, 0.0) if tutorial.limit else (5, 0.05)
+    left = variant.episodes - trained
+    test = evaluate(agent, make(tutorial), max(tests, left), seed, epsilon)
+    return Outcome([*map(float, games), *test[:left].tolist()], trained, float(test[:tests].mean()))
+
+
+# --- All runs
+
+
+def variants(name: str) -> dict[str, Variant]:
+    """The runs of a tutorial: with all quirks and with none; with all but one and with just one."""
+    tutorial = TUTORIALS[name]
+    quirks = tuple(quirk.name for quirk in tutorial.quirks)
+    has: dict[str, tuple[str, ...] | None] = {"as written": quirks, "mended": (), "minidqn": None}
+    has |= {f"without {q}": tuple(p for p in quirks if p != q) for q in quirks}
+    has |= {f"only {q}": (q,) for q in quirks}
+    runs = {key: Variant(value, tutorial.episodes) for key, value in has.items()}
+    if name == "T3":
+        runs["as written, longer"] = Variant(quirks, 800)
+    return runs
+
+
+def run_all(names: list[str], seeds: int, jobs: int) -> dict[str, dict[str, list[Outcome]]]:
+    """Every variant of every tutorial from every seed, several at a time: [name][variant][seed]."""
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    tasks = {
+        (name, variant, seed)
+        for name in names
+        for variant in variants(name).values()
+        for seed in range(seeds)
+    }
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        futures = {task: pool.submit(play, *task) for task in sorted(tasks, key=str)}
+        for future in tqdm(as_completed(futures.values()), total=len(futures), unit=" runs"):
+            future.result()
+    return {
+        name: {
+            key: [futures[name, variant, seed].result() for seed in range(seeds)]
+            for key, variant in variants(name).items()
+        }
+        for name in names
+    }
+
+
+def interval(x: ArrayLike) -> tuple[Array, Array]:
+    """95 % bootstrap interval of the mean over the first axis, the seeds."""
+    x = np.asarray(x)
+    draws = np.random.default_rng(0).integers(len(x), size=(2000, len(x)))
+    low, high = np.quantile(x[draws].mean(axis=1), [0.025, 0.975], axis=0)
+    return low, high
+
+
+def shown(x: ArrayLike, sign: str = "") -> str:
+    """A mean over the seeds with its interval."""
+    low, high = interval(x)
+    return f"{np.asarray(x).mean():{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+def found(name: str, runs: dict[str, list[Outcome]]) -> str:
+    """What the seeds say to a tutorial's claim."""
+    written = runs["as written"]
+    if name == "T1":
+        trained = [(run.trained, run.returns[: run.trained]) for run in written]
+        reached = [episodes for episodes, returns in trained if np.mean(returns[-5:]) >= 195.0]
+        when = f", after {np.mean(reached):.0f} episodes on average" if reached else ""
+        return f"{len(reached)} of {len(written)} seeds do{when}"
+    if name == "T3":
+        last = [np.mean(run.returns[-100:]) for run in runs["as written, longer"]]
+        return f"the mean of episodes 701 to 800 is {shown(last)}"
+    averages = [np.mean(run.returns) for run in written]
+    return f"the average over {len(written[0].returns)} episodes is {shown(averages)}"
+
+
+def tables(results: dict[str, dict[str, list[Outcome]]]) -> str:
+    seeds = len(next(iter(results.values()))["as written"])
+    lines = [
+        f"Means over {seeds} seeds with their 95 % bootstrap intervals. The test is of the policy "
+        "that a run ends with: 100 new episodes, greedy (Breakout: 5, at epsilon 0.05).",
+        "",
+        "| | its own claim | found, as written | test: as written | mended | minidqn |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, runs in results.items():
+        tests = [shown([run.test for run in runs[key]]) for key in ("as written", "mended")]
+        tests += [shown([run.test for run in runs["minidqn"]])]
+        claim = TUTORIALS[name].claim
+        lines.append(f"| {name} | {claim} | {found(name, runs)} | " + " | ".join(tests) + " |")
+    lines += [
+        "",
+        "What each quirk costs, in the test's return: as written, and with only that one mended; "
+        "mended, and with only that one back. Differences are between runs of the same seed.",
+        "",
+        "| | quirk | as written | only it mended | difference "
+        "| mended | only it back | difference |",
+        "| --- " * 8 + "|",
+    ]
+    for name, runs in results.items():
+        test = {key: np.array([run.test for run in outcomes]) for key, outcomes in runs.items()}
+        for quirk in TUTORIALS[name].quirks:
+            without, only = test[f"without {quirk.name}"], test[f"only {quirk.name}"]
+            cells = [
+                name,
+                quirk.name,
+                f"{test['as written'].mean():.1f}",
+                f"{without.mean():.1f}",
+                shown(without - test["as written"], "+"),
+                f"{test['mended'].mean():.1f}",
+                f"{only.mean():.1f}",
+                shown(only - test["mended"], "+"),
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
+    """Returns in training, a panel for each tutorial."""
+    figure = Figure(figsize=(11, 6.2), dpi=120, layout="constrained")
+    panels = list(figure.subplots(2, 3).flat)
+    for axes, (name, runs) in zip(panels, results.items(), strict=False):
+        for key, color in (("as written", RED), ("mended", BLUE), ("minidqn", GREEN)):
+            curves = np.stack([rolling_mean(run.returns, 20) for run in runs[key]])
+            episodes = np.arange(1, curves.shape[1] + 1)
+            low, high = interval(curves)
+            axes.fill_between(episodes, low, high, color=color, alpha=0.25, lw=0)
+            axes.plot(episodes, curves.mean(axis=0), color=color, lw=1.8, label=key)
+        tutorial = TUTORIALS[name]
+        axes.set(title=f"{name}, {tutorial.title}", xlabel="episode", ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(results) :]:
+        axes.axis("off")
+    handles, _ = panels[0].get_legend_handles_labels()
+    labels = ["as written", "its mistakes mended", "minidqn's own settings"]
+    panels[-1].legend(handles, labels, loc="center", frameon=False)
+    figure.suptitle(
+        "Return of an episode, mean of the last 20: mean over the seeds with its 95 % interval"
+    )
+    figure.savefig(path)
+
+
+# --- One run, as its author shows it
+
+
+def show(name: str, seed: int, out: Path) -> None:
+    """Train as written; draw, film and print what the tutorial does."""
+    tutorial = TUTORIALS[name]
+    env = make(tutorial, render_mode="rgb_array")
+    env = RecordEvery(env, 20, out) if name == "T2" else env
+    quirks = [quirk.name for quirk in tutorial.quirks]
+    agent, until = build(tutorial, quirks, env, seed)
+    untrained, _ = build(tutorial, quirks, env, seed)
+    watchers: dict[str, list[Watcher]] = {
+        "T1": [until_solved(195.0, until or 1)],
+        "T2": [],
+        "T3": [live_plot(195.0)],
+        "T4": [],
+        "T5": [log_every(10)],
+    }
+
+    def watch(agent: DQN, history: History) -> bool:
+        stops = [bool(watcher(agent, history)) for watcher in watchers[name]]
+        return any(stops) or len(history) == tutorial.episodes
+
+    history = train(agent, env, tutorial.episodes * (tutorial.limit or 30_000), on_episode=watch)
+    left = tutorial.episodes - len(history)
+    test_returns = evaluate(agent, env, left, seed) if left else ()
+    title = f"{name}, {tutorial.title}, as written, seed {seed}"
+    curve = out / f"{name}_learning_curve.png"
+    plot_learning_curve(
+        history, curve, test_returns=test_returns, solved_at=tutorial.good, title=title
+    )
+    if name == "T4":
+        seeds = [episode_seed(seed, TEST, number) for number in range(3)]
+        animate({"before": untrained, "after": agent}, env, out / "T4_before_after.gif", seeds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run five tutorials, as written and mended.")
+    parser.add_argument("--tutorials", nargs="+", choices=TUTORIALS, default=list(TUTORIALS))
+    parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "five_tutorials")
+    parser.add_argument("--show", choices=TUTORIALS, help="a single run, as its author shows it")
+    parser.add_argument("--seed", type=int, default=0, help="of that run")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.show:
+        show(args.show, args.seed, args.out)
+    else:
+        results = run_all(args.tutorials, args.seeds, args.jobs)
+        (args.out / "five_tutorials.json").write_text(json.dumps(results) + "\n")
+        (args.out / "five_tutorials.md").write_text(tables(results))
+        draw(results, args.out / "five_tutorials.png")
+        print(tables(results))
+    print(f"Files are in {args.out}")
+
+
+if __name__ == "__main__":
+    main()
