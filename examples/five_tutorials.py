@@ -318,7 +318,6 @@ TUTORIALS = {
         ],
         "none",
         31.8,  # a person's (Mnih et al. 2015)
-        {"learning_starts": 1_000},
     ),
     "T3": Tutorial(
         "the PyTorch post",
@@ -463,7 +462,7 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
         steps = min(40_000, variant.episodes * (tutorial.limit or 1_000) // 2)
         if tutorial.limit is None:
             env = OneBall(env)
-        config = DQNConfig.for_env(tutorial.env_id.removeprefix("ale_py:"), steps, **tutorial.own)
+        config = DQNConfig.for_env(tutorial.env_id.removeprefix("ale_py:"), steps)
         agent = DQN(env.observation_space, env.action_space, config, seed)
     else:
         steps = variant.episodes * (tutorial.limit or 30_000)
