@@ -94,6 +94,7 @@ class ActsWithOldCopy(DQN):
         self.copy = self.online.params.copy()
 
     def by_copy(self, choose: Callable[..., Any], *args: Any) -> Any:
+        """What `choose` gives while the online network is the copy."""
         online = self.online.params.copy()
         self.online.params[:] = self.copy
         actions = choose(*args)
@@ -118,8 +119,8 @@ class Memory(Replay):
     """Keeps the whole stream, but draws only from the slots that are in `entries`."""
 
     def __init__(self, agent: DQN, size: int) -> None:
-        space, steps = agent.replay.obs, agent.config.buffer_size
-        super().__init__(steps, agent.replay.obs_shape, space.dtype, agent.n_actions)
+        space = agent.observation_space
+        super().__init__(agent.config.buffer_size, space.shape, space.dtype, agent.n_actions)
         self.entries, self.filled = np.zeros(size, np.int64), 0
 
     def _draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
@@ -138,18 +139,19 @@ class ThrowsOutNewest(DQN):
 
     def observe(self, *step: Any, **_: Any) -> None:
         super().observe(*step)
+        newest = self.replay.count - 1
         if self.replay.filled < self.size:
-            self.replay.entries[self.replay.filled] = self.replay.count - 1
+            self.replay.entries[self.replay.filled] = newest
             self.replay.filled += 1
         else:
-            self.when_full(self.replay.count - 1)
+            self.when_full(newest)
 
     def when_full(self, newest: int) -> None:
         pass
 
 
 class OverwritesRandom(ThrowsOutNewest):
-    """When the memory is full, any step may be overwritten: the newest, too, and some never are."""
+    """A full memory overwrites any of its steps: some of the oldest stay for long."""
 
     def when_full(self, newest: int) -> None:
         self.replay.entries[self.rng.integers(self.size)] = newest
@@ -171,7 +173,7 @@ class StaleDouble(DQN):
 
 
 class UpdateForEachEpisode(DQN):
-    """250 updates in all."""
+    """Hundreds of steps are stored for each update: 250 of those make no policy."""
 
     @property
     def updates_due(self) -> int:
@@ -240,9 +242,6 @@ class Tutorial:
     quirks: list[Quirk]
     claim: str
     good: float  # a return that it would like to see
-    own: Settings = field(
-        default_factory=dict
-    )  # changes to minidqn's own settings, tuned for longer runs
 
 
 NO_TARGET_NETWORK = Quirk(
@@ -259,10 +258,10 @@ TUTORIALS = {
     "T1": Tutorial(
         "the Keras notebook",
         "CartPole-v1",
-        210,
-        500,
-        "Keras",
-        {
+        limit=210,
+        episodes=500,
+        initial="Keras",
+        settings={
             **PLAIN,
             **SQUARED,
             "hidden": (24, 24),
@@ -272,22 +271,22 @@ TUTORIALS = {
             "learning_starts": 25,
             "epsilon": GeometricDecay(1.0, 0.001, 0.995, per="update"),
         },
-        [
+        quirks=[
             NO_TARGET_NETWORK,
             # Five good episodes come by luck, and then a policy is kept that was one update old.
             Quirk("stops after 5 good episodes", {"until": 5}, {"until": 100}),
             Quirk("memory of 2,500", {"buffer_size": 2_500}, {"buffer_size": 50_000}),
         ],
-        "reaches 195 within 500 episodes",
-        195.0,
+        claim="reaches 195 within 500 episodes",
+        good=195.0,
     ),
     "T2": Tutorial(
         "Breakout from RAM",
         "ale_py:ALE/Breakout-v5",
-        None,
-        80,
-        "Keras",
-        {
+        limit=None,
+        episodes=80,
+        initial="Keras",
+        settings={
             **PLAIN,
             **SQUARED,
             "hidden": (80, 60),
@@ -296,7 +295,7 @@ TUTORIALS = {
             "buffer_size": 10_000,
             "learning_starts": 6_000,
         },
-        [
+        quirks=[
             # Numbers up to 255 make Q-values in the hundreds before anything is learned.
             Quirk("raw bytes", {"normalize_obs": False}, {"normalize_obs": True}),
             # Ten to a hundred times what Adam takes elsewhere: units die, and stay dead.
@@ -316,16 +315,16 @@ TUTORIALS = {
                 {"epsilon": LinearDecay(1.0, 0.1, 10_000)},
             ),
         ],
-        "none",
-        31.8,  # a person's (Mnih et al. 2015)
+        claim="none",
+        good=31.8,  # a person's (Mnih et al. 2015)
     ),
     "T3": Tutorial(
         "the PyTorch post",
         "CartPole-v1",
-        200,
-        200,
-        "PyTorch",
-        {
+        limit=200,
+        episodes=200,
+        initial="PyTorch",
+        settings={
             **PLAIN,
             **SMOOTH_L1,
             "hidden": (256,),
@@ -335,7 +334,7 @@ TUTORIALS = {
             "learning_starts": 64,
             "epsilon": ExponentialDecay(0.9, 0.05, 200),
         },
-        [
+        quirks=[
             # On its own it would punish success. Without a terminal mask it is all there is to
             # tell a fall from anything else.
             Quirk("-1 on the last step", override=LastStepCosts),
@@ -344,16 +343,16 @@ TUTORIALS = {
             # It looks 5 steps ahead: a pole takes longer to fall.
             Quirk("gamma 0.8", {"gamma": 0.8}, {"gamma": 0.99}),
         ],
-        "converges around 700 to 800 episodes",
-        195.0,
+        claim="converges around 700 to 800 episodes",
+        good=195.0,
     ),
     "T4": Tutorial(
         "the TensorFlow target-network page",
         "CartPole-v1",
-        500,
-        300,
-        "He",
-        {  # from batch_size on, our constants: the page leaves them open
+        limit=500,
+        episodes=300,
+        initial="He",
+        settings={  # from batch_size on, our constants: the page leaves them open
             **PLAIN,
             **SQUARED,
             "hidden": (24, 12),
@@ -365,7 +364,7 @@ TUTORIALS = {
             "target_every": 200,
             "epsilon": LinearDecay(1.0, 0.05, 10_000),
         },
-        [
+        quirks=[
             Quirk(
                 "overwrites a random entry",
                 {"buffer_size": 300 * 501},  # the whole run; Memory draws from 10,000 of it
@@ -373,16 +372,16 @@ TUTORIALS = {
                 OverwritesRandom,
             )
         ],
-        "none",
-        475.0,
+        claim="none",
+        good=475.0,
     ),
     "T5": Tutorial(
         "DQN in 130 lines",
         "CartPole-v1",
-        200,
-        250,
-        "PyTorch",
-        {
+        limit=200,
+        episodes=250,
+        initial="PyTorch",
+        settings={
             **PLAIN,
             **SMOOTH_L1,
             "hidden": (128, 128),
@@ -392,7 +391,7 @@ TUTORIALS = {
             "tau": 1.0,
             "target_every": 200,
         },
-        [
+        quirks=[
             Quirk("gamma is passed epsilon, 0.3", {"gamma": 0.3}, {"gamma": 0.99}),
             Quirk(
                 "throws out the newest",
@@ -409,8 +408,8 @@ TUTORIALS = {
                 override=EpsilonByEpisode,
             ),
         ],
-        "averages 128.1 over 250 episodes",
-        195.0,
+        claim="averages 128.1 over 250 episodes",
+        good=195.0,
     ),
 }
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minidqn import DQN, DQNConfig, ExponentialDecay, GeometricDecay, LinearDecay, train
+from minidqn.config import TUNED
 from minidqn.layers import Array, Linear
 from minidqn.watchers import until_solved
 
@@ -583,11 +584,11 @@ def test_breakout_is_counted_in_games_though_minidqn_learns_from_balls(
     assert (run.test, tested.epsilon) == (1002.0, 0.05)  # of 5
 
     # let it play at random: then it need not learn first to end a game
-    at_random = replace(TUTORIALS["T2"], own=TUTORIALS["T2"].own | {"epsilon": 1.0})
-    monkeypatch.setitem(TUTORIALS, "T2", at_random)
+    tuned = TUNED["ALE/Breakout-v5"]
+    at_random = tuned._replace(settings=tuned.settings | {"epsilon": 1.0})
+    monkeypatch.setitem(TUNED, "ALE/Breakout-v5", at_random)
     run = play("T2", Variant(None, 2), 0)
     assert type(tested.agent) is DQN
-    assert tested.agent.config.learning_starts == 1_000
     assert (run.trained, tested.agent.resets, len(run.returns)) == (2, 10, 2)
     assert tested.env.reset()[1]["lives"] == 5
     assert not isinstance(tested.env, OneBall)
