@@ -2,7 +2,8 @@
 
 The notebook that examples/five_tutorials.py calls T1 chooses an action, values 24 stored
 observations and what came after each, and fits: `predict` for 1, for 24 and for 24 again,
-and `fit`. The two take turns, so a machine that is slower for a while is slower for both.
+and `fit`. minidqn does the same to the same network, from a larger memory, with Huber's loss
+and clipping on top. The two take turns, so a machine that is slower for a while is slower for both.
 
     python3 -m venv .venv-keras && .venv-keras/bin/pip install tensorflow==2.21.0
     .venv/bin/python benchmarks/keras_tutorial.py --keras .venv-keras/bin/python
@@ -36,7 +37,7 @@ def main() -> None:
         f"Work for each environment step, 4-24-24-2, batch 24, medians of {args.rounds} rounds: "
         f"Keras {np.median(keras) * 1e3:.0f} ms ({1 / np.median(keras):.1f} steps a second), "
         f"minidqn {np.median(ours) * 1e6:.0f} us. "
-        f"That is {np.median(keras) / np.median(ours):,.0f} times as long "
+        f"Keras takes {np.median(keras) / np.median(ours):,.0f} times as long "
         f"({min(ratios):,.0f} to {max(ratios):,.0f} within a round).\n\n"
         f"Python {platform.python_version()}, {versions(sys.executable, 'numpy', 'numba')}; "
         f"{versions(args.keras, 'tensorflow', 'keras')}; {os.cpu_count()} cores.\n"

@@ -131,7 +131,8 @@ def curve(path: Path, steps: Array, window: int = 20) -> Array:
 
 def draw(work: Path, results: dict[str, list[Summary]], path: Path) -> None:
     figure = Figure(figsize=(10, 6.4), dpi=120, layout="constrained")
-    panels = figure.subplots(2, -(-len(results) // 2), squeeze=False).flat
+    rows = min(len(results), 2)
+    panels = figure.subplots(rows, -(-len(results) // rows), squeeze=False).flat
     for axes, (env_id, summaries) in zip(panels, results.items(), strict=False):
         steps = np.linspace(0, summaries[0]["steps"], 200)
         folders = [work / env_id / str(summary["seed"]) for summary in summaries]

@@ -2,13 +2,14 @@
 
 The bytes hold all there is to know: where ball and paddle are, how the ball moves,
 which bricks still stand. They are stored as bytes, and laid onto -1 to 1 only on their
-way into the network. A step is four frames, of which the console may miss some: it
-repeats the last action with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall
-432; random play scores about 1.
+way into the network. A step is four frames, in each of which the console may repeat the
+last action instead, with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall 432;
+random play scores about 1.
 
-It learns from two things that the game itself does not say so plainly: every brick
-counts 1, and a lost ball is an end. It is tested on the game as it is, from five balls
-on, with one random action in a thousand, for a ball can be lost in a loop.
+It learns from what the game does not say so plainly: whatever a brick is worth counts 1,
+and a lost ball is an end. So the learning curve has the bricks of a ball, and then, in the
+test, the score of a game: five balls, with one random action in a thousand, for a ball can
+bounce in a loop for ever.
 
     pip install -e ".[atari]"
     python examples/breakout_ram.py --seed 1
@@ -16,7 +17,6 @@ on, with one random action in a thousand, for a ball can be lost in a loop.
 
 from typing import Any
 
-import ale_py
 import gymnasium as gym
 import numpy as np
 
@@ -25,7 +25,7 @@ from minidqn.layers import Array
 
 
 class OneBall(gym.Wrapper[Array, int, Array, int]):
-    """An episode for each ball, and a reward of 1 for each brick (Mnih et al. 2015)."""
+    """An episode for each ball, and the sign of each reward (Mnih et al. 2015)."""
 
     def __init__(self, env: gym.Env[Array, int]) -> None:
         super().__init__(env)
@@ -48,5 +48,9 @@ class OneBall(gym.Wrapper[Array, int, Array, int]):
 
 
 if __name__ == "__main__":
+    import ale_py
+
     gym.register_envs(ale_py)
-    main("ALE/Breakout-v5", film_steps=750, training=OneBall, test_epsilon=0.001, obs_type="ram")
+    main(
+        "ALE/Breakout-v5", film_steps=300, train_wrapper=OneBall, test_epsilon=0.001, obs_type="ram"
+    )

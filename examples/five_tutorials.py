@@ -15,15 +15,20 @@ in the mended one when only that one comes back.
     python examples/five_tutorials.py --seeds 20       all of it, with tables and a figure
     python examples/five_tutorials.py --show T3        one run as written, as its author shows it
 
-T2 takes the extra `atari`. docs/five_tutorials.md sets the choices side by side.
+T2 takes the extra `atari`. All of it can be stopped, and goes on where it was: each run leaves
+a file under --work, to be removed after a change. docs/five_tutorials.md sets the choices side
+by side.
 """
 
 import argparse
 import json
 import os
 from collections.abc import Callable, Collection
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +45,7 @@ from minidqn.history import History
 from minidqn.layers import Array, Linear
 from minidqn.plotting import BLUE, GREEN, RED, animate, plot_learning_curve, rolling_mean
 from minidqn.replay import Replay
-from minidqn.training import TEST, Watcher, episode_seed
+from minidqn.training import TEST, Watcher, episode_seed, stop_on_interrupt
 from minidqn.watchers import RecordEvery, live_plot, log_every, until_solved
 
 # --- What settings do not reach. A step is (action, reward, next_obs, terminated, truncated, mask)
@@ -64,7 +69,7 @@ class LastStepCosts(DQN):
 
 
 class StoresNextAction(DQN):
-    """Stores with a step the action that comes next: what it learns of is what it did not do."""
+    """Stores the next action with a step: it learns the value of what it did not do."""
 
     chosen: Array | None = None
 
@@ -82,9 +87,9 @@ class StoresNextAction(DQN):
 
 
 class ActsWithOldCopy(DQN):
-    """The two networks swapped: the copy acts, the online one bootstraps from itself.
+    """The two networks swapped: the copy acts, and the online one is its own target.
 
-    (So tau is 1 and target_every 1 where this is used: no target network. The copy is here.)
+    (So tau and target_every are 1 where this is used; `copy` is the other network's parameters.)
     """
 
     copied_every = 300
@@ -105,8 +110,8 @@ class ActsWithOldCopy(DQN):
         actions: Array = self.by_copy(super().explore)
         return actions
 
-    def act(self, *args: Any, **_: Any) -> Any:
-        return self.by_copy(super().act, *args)
+    def act(self, *args: Any, **named: Any) -> Any:
+        return self.by_copy(partial(super().act, **named), *args)
 
     def learn(self) -> Any:
         metrics = super().learn()
@@ -121,7 +126,7 @@ class Memory(Replay):
     def __init__(self, agent: DQN, size: int) -> None:
         space = agent.observation_space
         super().__init__(agent.config.buffer_size, space.shape, space.dtype, agent.n_actions)
-        self.entries, self.filled = np.zeros(size, np.int64), 0
+        self.entries, self.filled = np.zeros(size, np.int64), 0  # (size,), and how many are set
 
     def _draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
         drawn = self.entries[rng.integers(self.filled, size=batch_size)]
@@ -160,7 +165,8 @@ class OverwritesRandom(ThrowsOutNewest):
 class StaleDouble(DQN):
     """With each step goes the best next action as the online network then saw it, for ever.
 
-    Only that action is allowed in next_obs, so the target network's value of it counts.
+    It is stored as the only one allowed in next_obs, so the target network's value of it
+    counts; exploring is not bound by that.
     """
 
     def observe(self, *step: Any, **_: Any) -> None:
@@ -173,24 +179,30 @@ class StaleDouble(DQN):
 
 
 class UpdateForEachEpisode(DQN):
-    """Hundreds of steps are stored for each update: 250 of those make no policy."""
+    """Up to 200 steps are stored for each update: 250 of those make no policy."""
+
+    primed = 0  # resets before the first episode that counts; see prime
 
     @property
     def updates_due(self) -> int:
-        finished = self.resets - (not self.replay.over)
-        return finished - self.updates if self.steps >= self.config.learning_starts else 0
+        finished = self.resets - self.primed - (not self.replay.over)
+        return finished - self.updates if self.primed else 0
 
 
 class EpsilonByEpisode(DQN):
-    """Epsilon is 0.3 / episode: after ten of them it hardly explores.
+    """Epsilon is 0.3 / episode: after ten of them it hardly explores."""
 
-    (A schedule sees steps, so this is no setting. The first batch is random.)
-    """
+    primed = 0  # as above
 
     @property
     def epsilon(self) -> float:
-        random = self.steps < self.config.learning_starts
-        return 1.0 if random else 0.3 / max(self.resets, 1)
+        return 0.3 / max(self.resets - self.primed, 1) if self.primed else 1.0
+
+
+def prime(agent: Any, env: gym.Env[Any, Any]) -> None:
+    """Store one batch of random transitions, before the first episode."""
+    train(agent, env, agent.config.batch_size, progress=False)
+    agent.primed = agent.resets
 
 
 class StartsLike(DQN):
@@ -220,7 +232,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Quirk:
-    """A mistake: the settings of DQNConfig as written and as mended, or an override of the agent.
+    """A mistake: as written these settings of DQNConfig and this override, mended those settings.
 
     ("until" is no setting of DQNConfig: train until the mean of so many returns passes 195.)
     """
@@ -235,7 +247,7 @@ class Quirk:
 class Tutorial:
     title: str
     env_id: str
-    limit: int | None  # steps of an episode
+    limit: int | None  # steps of an episode; None for the game's own
     episodes: int
     initial: str  # weights: see StartsLike
     settings: Settings  # of DQNConfig, but for the quirks'
@@ -273,7 +285,7 @@ TUTORIALS = {
         },
         quirks=[
             NO_TARGET_NETWORK,
-            # Five good episodes come by luck, and then a policy is kept that was one update old.
+            # Five good episodes can be luck, and each had a policy of its own: the last is kept.
             Quirk("stops after 5 good episodes", {"until": 5}, {"until": 100}),
             Quirk("memory of 2,500", {"buffer_size": 2_500}, {"buffer_size": 50_000}),
         ],
@@ -458,20 +470,25 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
     games, until = stage.return_queue, None
     env: gym.Env[Any, Any] = stage
     if variant.quirks is None:
+        # half of what there can be: minidqn plans its decays, and is greedy from there on
         steps = min(40_000, variant.episodes * (tutorial.limit or 1_000) // 2)
         if tutorial.limit is None:
             env = OneBall(env)
         config = DQNConfig.for_env(tutorial.env_id.removeprefix("ale_py:"), steps)
         agent = DQN(env.observation_space, env.action_space, config, seed)
     else:
-        steps = variant.episodes * (tutorial.limit or 30_000)
+        steps = variant.episodes * (tutorial.limit or 30_000)  # more than there can be
         agent, until = build(tutorial, variant.quirks, env, seed)
+        if name == "T5":
+            prime(agent, env)
+            games.clear()
 
     def enough(agent: DQN, history: History) -> bool:
         passed = until is not None and until_solved(195.0, until)(agent, history)
         return len(games) == variant.episodes or bool(passed)
 
-    train(agent, env, steps, on_episode=enough, progress=False)
+    with suppress(FloatingPointError):  # diverged: then the policy stays what it was
+        train(agent, env, steps, on_episode=enough, progress=False)
     trained = len(games)
     tests, epsilon = (100, 0.0) if tutorial.limit else (5, 0.05)
     left = variant.episodes - trained
@@ -495,30 +512,38 @@ def variants(name: str) -> dict[str, Variant]:
     return runs
 
 
-def run_all(names: list[str], seeds: int, jobs: int) -> dict[str, dict[str, list[Outcome]]]:
-    """Every variant of every tutorial from every seed, several at a time: [name][variant][seed]."""
+Results = dict[str, dict[str, list[Outcome]]]  # of each tutorial, of each variant, of each seed
+
+
+def play_once(work: Path, name: str, key: str, seed: int) -> Outcome:
+    """Play, or read what came of it when it was played before."""
+    file = work / name / f"{key} {seed}.json".replace("/", "by")
+    if not file.exists():
+        outcome = play(name, variants(name)[key], seed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".part").write_text(json.dumps(outcome))
+        file.with_suffix(".part").replace(file)
+    return Outcome(*json.loads(file.read_text()))
+
+
+def run_all(names: list[str], seeds: int, jobs: int, work: Path) -> Results:
+    """Every variant of every tutorial from every seed, several at a time."""
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    tasks = {
-        (name, variant, seed)
-        for name in names
-        for variant in variants(name).values()
-        for seed in range(seeds)
-    }
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        futures = {task: pool.submit(play, *task) for task in sorted(tasks, key=str)}
-        for future in tqdm(as_completed(futures.values()), total=len(futures), unit=" runs"):
-            future.result()
-    return {
-        name: {
-            key: [futures[name, variant, seed].result() for seed in range(seeds)]
-            for key, variant in variants(name).items()
-        }
-        for name in names
-    }
+    tasks = [(name, key, seed) for name in names for key in variants(name) for seed in range(seeds)]
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    try:
+        futures = [pool.submit(play_once, work, *task) for task in tasks]
+        outcomes = [future.result() for future in tqdm(futures, unit=" runs")]
+    finally:
+        pool.shutdown(cancel_futures=True)
+    results: Results = {name: {key: [] for key in variants(name)} for name in names}
+    for (name, key, _), outcome in zip(tasks, outcomes, strict=True):
+        results[name][key].append(outcome)
+    return results
 
 
 def interval(x: ArrayLike) -> tuple[Array, Array]:
-    """95 % bootstrap interval of the mean over the first axis, the seeds."""
+    """95 % bootstrap interval of the mean over the first axis, the seeds: (seeds, ...) to (...)."""
     x = np.asarray(x)
     draws = np.random.default_rng(0).integers(len(x), size=(2000, len(x)))
     low, high = np.quantile(x[draws].mean(axis=1), [0.025, 0.975], axis=0)
@@ -546,7 +571,7 @@ def found(name: str, runs: dict[str, list[Outcome]]) -> str:
     return f"the average over {len(written[0].returns)} episodes is {shown(averages)}"
 
 
-def tables(results: dict[str, dict[str, list[Outcome]]]) -> str:
+def tables(results: Results) -> str:
     seeds = len(next(iter(results.values()))["as written"])
     lines = [
         f"Means over {seeds} seeds with their 95 % bootstrap intervals. The test is of the policy "
@@ -563,7 +588,8 @@ def tables(results: dict[str, dict[str, list[Outcome]]]) -> str:
     lines += [
         "",
         "What each quirk costs, in the test's return: as written, and with only that one mended; "
-        "mended, and with only that one back. Differences are between runs of the same seed.",
+        "mended, and with only that one back. Differences are between runs of the same seed: a "
+        "mistake that costs has a plus in the first, a minus in the second.",
         "",
         "| | quirk | as written | only it mended | difference "
         "| mended | only it back | difference |",
@@ -587,8 +613,8 @@ def tables(results: dict[str, dict[str, list[Outcome]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(results: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
-    """Returns in training, a panel for each tutorial."""
+def draw(results: Results, path: Path) -> None:
+    """Returns of training, and greedy ones once it is over: a panel for each tutorial."""
     figure = Figure(figsize=(11, 6.2), dpi=120, layout="constrained")
     panels = list(figure.subplots(2, 3).flat)
     for axes, (name, runs) in zip(panels, results.items(), strict=False):
@@ -604,7 +630,11 @@ def draw(results: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
     for axes in panels[len(results) :]:
         axes.axis("off")
     handles, _ = panels[0].get_legend_handles_labels()
-    labels = ["as written", "its mistakes mended", "minidqn's own settings"]
+    labels = [
+        "as written",
+        "its mistakes mended",
+        "minidqn's own settings,\ngreedy once it has trained",
+    ]
     panels[-1].legend(handles, labels, loc="center", frameon=False)
     figure.suptitle(
         "Return of an episode, mean of the last 20: mean over the seeds with its 95 % interval"
@@ -623,21 +653,22 @@ def show(name: str, seed: int, out: Path) -> None:
     quirks = [quirk.name for quirk in tutorial.quirks]
     agent, until = build(tutorial, quirks, env, seed)
     untrained, _ = build(tutorial, quirks, env, seed)
-    watchers: dict[str, list[Watcher]] = {
-        "T1": [until_solved(195.0, until or 1)],
-        "T2": [],
-        "T3": [live_plot(195.0)],
-        "T4": [],
-        "T5": [log_every(10)],
-    }
+    if name == "T5":
+        prime(agent, env)
+    watcher: Watcher = {
+        "T1": until_solved(195.0, until or 1),
+        "T3": live_plot(195.0) if name == "T3" else None,
+        "T5": log_every(10),
+    }.get(name) or (lambda agent, history: False)
 
     def watch(agent: DQN, history: History) -> bool:
-        stops = [bool(watcher(agent, history)) for watcher in watchers[name]]
-        return any(stops) or len(history) == tutorial.episodes
+        return bool(watcher(agent, history)) or len(history) == tutorial.episodes
 
-    history = train(agent, env, tutorial.episodes * (tutorial.limit or 30_000), on_episode=watch)
-    left = tutorial.episodes - len(history)
-    test_returns = evaluate(agent, env, left, seed) if left else ()
+    steps = tutorial.episodes * (tutorial.limit or 30_000)
+    with stop_on_interrupt() as interrupted:
+        history = train(agent, env, steps, on_step=interrupted, on_episode=watch)
+    left = tutorial.episodes - len(history) if until else 0
+    test_returns = evaluate(agent, env, left, seed)
     title = f"{name}, {tutorial.title}, as written, seed {seed}"
     curve = out / f"{name}_learning_curve.png"
     plot_learning_curve(
@@ -656,12 +687,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs") / "five_tutorials")
     parser.add_argument("--show", choices=TUTORIALS, help="a single run, as its author shows it")
     parser.add_argument("--seed", type=int, default=0, help="of that run")
+    parser.add_argument("--work", type=Path, default=Path("runs") / "five_tutorials" / "work")
     args = parser.parse_args()
+    if args.seeds < 1 or args.jobs < 1 or args.seed < 0:
+        parser.error("expected --seeds and --jobs from 1 up, --seed from 0 up")
+    if "T2" in (args.show or args.tutorials) and not find_spec("ale_py"):
+        parser.error('T2 takes the extra atari: pip install -e ".[atari]"')
     args.out.mkdir(parents=True, exist_ok=True)
     if args.show:
         show(args.show, args.seed, args.out)
     else:
-        results = run_all(args.tutorials, args.seeds, args.jobs)
+        results = run_all(args.tutorials, args.seeds, args.jobs, args.work)
         (args.out / "five_tutorials.json").write_text(json.dumps(results) + "\n")
         (args.out / "five_tutorials.md").write_text(tables(results))
         draw(results, args.out / "five_tutorials.png")

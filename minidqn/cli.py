@@ -28,7 +28,7 @@ def main(
     state_axes: tuple[Axis, Axis] | None = None,
     actions: Sequence[str] = (),
     film_steps: int = 200,
-    training: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] = lambda env: env,
+    train_wrapper: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None,
     test_epsilon: float = 0.0,
     **options: Any,
 ) -> None:
@@ -36,8 +36,9 @@ def main(
 
     `state_axes`, two of the observation's entries, give a picture of the value function,
     with the names of the `actions`; an episode of the animation is shown for up to
-    `film_steps`. `training` wraps the environment that it learns in, not the one that it
-    is tested in, with `test_epsilon`; `options` are for gymnasium.make.
+    `film_steps`. `train_wrapper` is put around the environment that it learns in, and may
+    change what a return is; the test is without it, and greedy but for `test_epsilon`.
+    `options` are for gymnasium.make.
     """
     name = env_id.split("/")[-1].split("-")[0].lower()
     make = partial(gym.make, env_id, **options)
@@ -61,11 +62,16 @@ def main(
         if given is not None and given < 1:
             parser.error(f"--{every}-every {given}: expected 1 up")
     checkpoint = args.out / "agent.safetensors"
+    if args.until_solved and train_wrapper:
+        parser.error("--until-solved: here the returns of training are not those of the test")
     if args.resume and not checkpoint.exists():
         parser.error(f"--resume: there is no {checkpoint}")
     args.out.mkdir(parents=True, exist_ok=True)
 
-    env = training(make())
+    def make_train(**options: Any) -> gym.Env[Any, Any]:
+        return train_wrapper(make(**options)) if train_wrapper else make(**options)
+
+    env = make_train()
     config = DQNConfig.for_env(env_id, args.steps)
     agent = DQN(env.observation_space, env.action_space, config, seed=args.seed)
     untrained = DQN(env.observation_space, env.action_space, config, seed=args.seed)
@@ -82,11 +88,10 @@ def main(
     if args.log_every:
         watchers.append(log_every(args.log_every))
     if args.record_every:
-        env = RecordEvery(
-            training(make(render_mode="rgb_array")), args.record_every, args.out, len(history)
-        )
+        stage = make_train(render_mode="rgb_array")
+        env = RecordEvery(stage, args.record_every, args.out, len(history))
     if args.live:
-        watchers.append(live_plot(tuned.solved_at))
+        watchers.append(live_plot(None if train_wrapper else tuned.solved_at))
 
     def after_each_episode(agent: DQN, history: History) -> object:
         answers = [watch(agent, history) for watch in watchers]  # each is to be called
@@ -114,7 +119,7 @@ def main(
     save(agent, checkpoint, history)
     history.write_csv(args.out / "history.csv")
 
-    # Test: greedy, on episodes that it has never been trained on.
+    # Test: on episodes that it has never been trained on.
     returns = evaluate(agent, make(), TEST_EPISODES, args.seed, test_epsilon)
     verdict = "solved" if returns.mean() >= tuned.solved_at else "not solved"
     took = f" in {train_seconds:.1f} s" if train_seconds else ", resumed"
@@ -145,7 +150,7 @@ def main(
         history,
         args.out / "learning_curve.png",
         test_returns=returns,
-        solved_at=tuned.solved_at,
+        solved_at=None if train_wrapper else tuned.solved_at,
         title=f"DQN on {env_id}, seed {args.seed}",
     )
     if state_axes:

@@ -47,6 +47,8 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
     from matplotlib import pyplot as plt
 
     plt.ion()
+    if plt.get_backend().lower() == "agg":
+        tqdm.write("there is no display: the plot will not be seen")
     figure, axes = plt.subplots(figsize=(9, 4.8))
     (returns,) = axes.plot([], [], color=BLUE, alpha=0.4, lw=1)
     (means,) = axes.plot([], [], color=BLUE, lw=2.2)
@@ -76,20 +78,30 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
 
 
 class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
-    """Writes a GIF of every so many-th episode as it goes, exploration included.
+    """Writes a GIF of every so many-th episode as it goes, its first `max_steps` steps.
 
     For an environment with render_mode="rgb_array", which has `finished` so many episodes.
     """
 
     def __init__(
-        self, env: gym.Env[Any, Any], episodes: int, folder: Path, finished: int = 0
+        self,
+        env: gym.Env[Any, Any],
+        episodes: int,
+        folder: Path,
+        finished: int = 0,
+        max_steps: int = 1000,
     ) -> None:
         super().__init__(env)
+        if env.render_mode != "rgb_array":
+            raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
+        folder.mkdir(parents=True, exist_ok=True)
+        self.max_steps = max_steps
         self.episodes, self.folder, self.finished = episodes, folder, finished
-        self.steps, self.pictures = 0, list[Any]()
+        self.steps = 0
+        self.pictures: list[Any] = []  # of this episode, if it is one of those
 
-    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        start = self.env.reset(**options)
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        start = self.env.reset(**arguments)
         self.steps, self.pictures = 0, []
         self._look(over=False)
         return start
@@ -104,10 +116,11 @@ class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
 
     def _look(self, over: bool) -> None:
         number = self.finished + 1
-        if number % self.episodes == 0:
-            if over or self.steps % steps_a_picture(self.env) == 0:
-                self.pictures.append(
-                    picture(self.env, f"episode {number}, step {self.steps}", over)
-                )
-            if over:
-                write_gif([[self.pictures]], self.env, self.folder / f"episode_{number:05}.gif")
+        if number % self.episodes != 0:
+            return
+        due = self.steps % steps_a_picture(self.env) == 0 and self.steps <= self.max_steps
+        if over or due:
+            caption = f"episode {number}, step {self.steps}"
+            self.pictures.append(picture(self.env, caption, over))
+        if over:
+            write_gif([[self.pictures]], self.env, self.folder / f"episode_{number:05}.gif")

@@ -80,7 +80,7 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     env_id = "ale_py:ALE/Breakout-v5"
     short: dict[str, Any] = {"max_num_frames_per_episode": 120}
     monkeypatch.setitem(TUNED, env_id, TUNED["ALE/Breakout-v5"])
-    main(env_id, film_steps=20, training=ball, test_epsilon=0.5, obs_type="ram", **short)
+    main(env_id, film_steps=20, train_wrapper=ball, test_epsilon=0.5, obs_type="ram", **short)
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif", "episode_00005.gif"}
     summary = json.loads((tmp_path / "summary.json").read_text())

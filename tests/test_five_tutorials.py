@@ -46,6 +46,8 @@ from five_tutorials import (
     interval,
     make,
     play,
+    play_once,
+    prime,
     tables,
     variants,
 )
@@ -350,16 +352,18 @@ def test_exploration_is_free_of_what_was_best() -> None:
 def test_there_is_an_update_for_each_episode(others: tuple[type[DQN], ...]) -> None:
     env = chain()
     kind = type("Agent", (UpdateForEachEpisode, *others), {})
-    config = DQNConfig(hidden=(8,), batch_size=8, learning_starts=30, epsilon=0.5)
+    config = DQNConfig(hidden=(8,), batch_size=30, learning_starts=30, epsilon=0.5)
     agent = kind(env.observation_space, env.action_space, config)
+    prime(agent, env)
+    assert (agent.steps, agent.updates) == (30, 0)
     seen = []
 
     def watch(agent: DQN, history: Any) -> None:
         seen.append((agent.steps, len(history), agent.updates))
 
     train(agent, env, 150, on_step=watch, progress=False)
-    steps, finished, updates = np.array(seen).T
-    np.testing.assert_array_equal(updates, np.where(steps < 30, 0, finished))
+    _, finished, updates = np.array(seen).T
+    np.testing.assert_array_equal(updates, finished)
     assert updates[-1] > 25
 
 
@@ -372,14 +376,15 @@ def test_epsilon_falls_with_the_number_of_the_episode() -> None:
             return super().explore()
 
     env = chain()
-    config = DQNConfig(hidden=(8,), batch_size=8, learning_starts=30)
+    config = DQNConfig(hidden=(8,), batch_size=30, learning_starts=30)
     agent = Watched(env.observation_space, env.action_space, config)
+    prime(agent, env)
+    assert seen == [1.0] * 30
     history = train(agent, env, 150, progress=False)
     lengths = history["length"].astype(int)
     episode = np.repeat(np.arange(1, len(lengths) + 1), lengths)
-    before = np.arange(len(episode))
-    assert before[-1] > 100
-    np.testing.assert_array_equal(seen[: len(episode)], np.where(before < 30, 1.0, 0.3 / episode))
+    assert len(episode) > 100
+    np.testing.assert_array_equal(seen[30 : 30 + len(episode)], 0.3 / episode)
 
 
 @pytest.mark.parametrize("initial", ["Keras", "PyTorch", "He"])
@@ -463,6 +468,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "epsilon": GeometricDecay(1.0, 0.001, 0.995, per="update"),
         "tau": 1.0,
         "target_every": 1,
+        "learning_starts": 25,  # more than a batch
+        "huber_delta": np.inf,
     },
     "T2": {
         "hidden": (80, 60),
@@ -472,8 +479,10 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.01,
         "learning_starts": 6_000,
         "normalize_obs": False,
+        "epsilon": GeometricDecay(1.0, 0.1, 0.999999, per="update"),
         "tau": 1.0,
         "target_every": 1,
+        "huber_delta": np.inf,
     },
     "T3": {
         "hidden": (256,),
@@ -484,6 +493,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "epsilon": ExponentialDecay(0.9, 0.05, 200),
         "tau": 1.0,
         "target_every": 1,
+        "learning_starts": 64,
+        "huber_delta": 1.0,
     },
     "T4": {
         "hidden": (24, 12),
@@ -491,6 +502,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "epsilon": LinearDecay(1.0, 0.05, 10_000),
         "tau": 1.0,
         "target_every": 200,
+        "huber_delta": np.inf,
     },
     "T5": {
         "hidden": (128, 128),
@@ -499,18 +511,39 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-4,
         "tau": 1.0,
         "target_every": 200,
+        "learning_starts": 64,
+        "huber_delta": 1.0,
     },
 }
 
 
+LENGTHS = {"T1": (210, 500), "T2": (None, 80), "T3": (200, 200), "T4": (500, 300), "T5": (200, 250)}
+
+
 @each_tutorial
 def test_as_written_has_the_numbers_of_the_page(name: str) -> None:
-    config = written(name).config
+    tutorial, config = TUTORIALS[name], written(name).config
+    assert (tutorial.limit, tutorial.episodes) == LENGTHS[name]
+    assert (config.train_every, config.gradient_steps) == (1, 1)
     assert {key: getattr(config, key) for key in NUMBERS[name]} == NUMBERS[name]
     # none of what came to DQN later
     assert (config.double, config.n_step, config.max_grad_norm) == (False, 1, np.inf)
     assert (config.dueling, config.noisy, config.quantiles) == (False, False, 1)
     assert config.priority_alpha == 0.0
+
+
+def test_a_run_is_played_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = []
+
+    def instead(*task: Any) -> Outcome:
+        played.append(task)
+        return Outcome([1.0, 2.0], 1, 3.5)
+
+    monkeypatch.setattr(five_tutorials, "play", instead)
+    first = play_once(tmp_path, "T5", "only epsilon 0.3 / episode", 4)
+    assert first == play_once(tmp_path, "T5", "only epsilon 0.3 / episode", 4)
+    assert first == Outcome([1.0, 2.0], 1, 3.5)
+    assert played == [("T5", variants("T5")["only epsilon 0.3 / episode"], 4)]
 
 
 @pytest.mark.parametrize("name", ["T4", "T5"])

@@ -13,8 +13,8 @@ GAMMA, MEMORY = 0.95, 2_500
 
 def tutorial_step(hidden: list[int], batch: int) -> Call:
     """Choose an action, draw a batch, value it and what came next, and fit."""
-    sizes = [keras.layers.Dense(n, activation="relu") for n in hidden]
-    model = keras.Sequential([keras.Input((4,)), *sizes, keras.layers.Dense(2)])
+    layers = [keras.layers.Dense(n, activation="relu") for n in hidden]
+    model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(2)])
     model.compile(loss="mse", optimizer=keras.optimizers.Adam(1e-3))
     rng = np.random.default_rng(0)
     obs, next_obs = rng.normal(size=(2, MEMORY, 4)).astype(np.float32)
