@@ -139,7 +139,7 @@ def plot_value_function(
 
 
 Policy = Callable[[Any, dict[str, Any]], int]  # from an observation and its info, an action
-WIDTH, GAP = 300, 4  # pixels of a panel, and between two
+WIDTH, GAP, STRIP = 300, 4, 28  # pixels of a panel, between two, and for the caption
 
 
 def animate(
@@ -187,18 +187,19 @@ def film(
 
 
 def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
-    """What the environment looks like, a Pillow image; dimmed if the episode has ended."""
+    """What the environment looks like, under a caption; dimmed if the episode has ended."""
     from PIL import Image, ImageDraw, ImageFont
 
     if env.render_mode != "rgb_array":
         raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
     pixels = Image.fromarray(np.asarray(env.render()))
-    seen = pixels.resize((WIDTH, round(WIDTH * pixels.height / pixels.width)))
+    height = round(WIDTH * pixels.height / pixels.width)
+    seen = Image.new("RGB", (WIDTH, STRIP + height), "white")
+    seen.paste(pixels.resize((WIDTH, height)), (0, STRIP))
     if over:
         seen = Image.blend(seen, Image.new("RGB", seen.size, GREY), 0.4)
         caption += ", ended"
-    ink = "black" if np.asarray(seen)[:30].mean() > 100 else "white"
-    ImageDraw.Draw(seen).text((8, 6), caption, ink, ImageFont.load_default(WIDTH / 18))
+    ImageDraw.Draw(seen).text((8, 3), caption, "black", ImageFont.load_default(WIDTH / 18))
     return seen
 
 

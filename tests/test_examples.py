@@ -75,19 +75,20 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     pytest.importorskip("ale_py", reason="Breakout takes the extra `atari`")
     monkeypatch.syspath_prepend(EXAMPLES)
     ball = importlib.import_module("breakout_ram").OneBall
-    flags = ["--steps", "1500", "--record-every", "5", "--seed", "3", "--out", str(tmp_path)]
+    flags = ["--steps", "1500", "--record-every", "20", "--seed", "3", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["breakout_ram.py", *flags])
     env_id = "ale_py:ALE/Breakout-v5"
-    short: dict[str, Any] = {"max_num_frames_per_episode": 120}
+    short: dict[str, Any] = {"max_num_frames_per_episode": 400}
+    monkeypatch.setattr("minidqn.cli.TEST_EPISODES", 20)
     monkeypatch.setitem(TUNED, env_id, TUNED["ALE/Breakout-v5"])
     main(env_id, film_steps=20, train_wrapper=ball, test_epsilon=0.5, obs_type="ram", **short)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names >= ALWAYS | {"before_after.gif", "episode_00005.gif"}
+    assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["steps"], summary["eval_epsilon"]) == (1500, 0.5)
-    assert len(set(summary["eval_returns"])) > 2  # of random actions, in the game as it is
+    assert len(set(summary["eval_returns"])) > 1  # of random actions, in the game as it is
     history = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)
-    assert len(history) > 1500 / 30  # a ball, not a game, is an episode
+    assert len(history) > 1500 / 100  # a ball, not a game, is an episode
     agent = load(tmp_path / "agent.safetensors")
     assert agent.replay.obs.dtype == np.uint8
     assert np.abs(agent.online.layers[0].forward(agent.replay.head.astype("f4"), {})).max() <= 1.0
