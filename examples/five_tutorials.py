@@ -359,7 +359,7 @@ TUTORIALS = {
         good=195.0,
     ),
     "T4": Tutorial(
-        "the TensorFlow target-network page",
+        "the TensorFlow page",
         "CartPole-v1",
         limit=500,
         episodes=300,
