@@ -698,7 +698,6 @@ def main() -> None:
         show(args.show, args.seed, args.out)
     else:
         results = run_all(args.tutorials, args.seeds, args.jobs, args.work)
-        (args.out / "five_tutorials.json").write_text(json.dumps(results) + "\n")
         (args.out / "five_tutorials.md").write_text(tables(results))
         draw(results, args.out / "five_tutorials.png")
         print(tables(results))
