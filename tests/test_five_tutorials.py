@@ -257,7 +257,7 @@ def test_in_t2_the_copy_also_chooses_the_action_that_is_stored() -> None:
 def test_a_memory_gives_back_what_happened(
     kind: type[ThrowsOutNewest], steps: int, seed: int
 ) -> None:
-    class Watched(kind):  # type: ignore[valid-type, misc]
+    class Watched(kind):  # type: ignore[valid-type, misc]  # mypy knows no base in a variable
         size = 10
 
         def observe(self, *step: Any, **_: Any) -> None:
