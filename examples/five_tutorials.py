@@ -653,16 +653,18 @@ def show(name: str, seed: int, out: Path) -> None:
     quirks = [quirk.name for quirk in tutorial.quirks]
     agent, until = build(tutorial, quirks, env, seed)
     untrained, _ = build(tutorial, quirks, env, seed)
-    if name == "T5":
+    watcher: Watcher | None = None
+    if name == "T1":
+        watcher = until_solved(195.0, until or 1)
+    elif name == "T3":
+        watcher = live_plot(195.0)
+    elif name == "T5":
         prime(agent, env)
-    watcher: Watcher = {
-        "T1": until_solved(195.0, until or 1),
-        "T3": live_plot(195.0) if name == "T3" else None,
-        "T5": log_every(10),
-    }.get(name) or (lambda agent, history: False)
+        watcher = log_every(10)
 
     def watch(agent: DQN, history: History) -> bool:
-        return bool(watcher(agent, history)) or len(history) == tutorial.episodes
+        stops = watcher is not None and bool(watcher(agent, history))
+        return stops or len(history) == tutorial.episodes
 
     steps = tutorial.episodes * (tutorial.limit or 30_000)
     with stop_on_interrupt() as interrupted:

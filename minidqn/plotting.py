@@ -4,7 +4,7 @@ Matplotlib and Pillow are imported when something is drawn, so that a run that
 draws nothing does not wait for them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,7 +138,6 @@ def plot_value_function(
     return figure
 
 
-Policy = Callable[[Any, dict[str, Any]], int]  # from an observation and its info, an action
 WIDTH, GAP, STRIP = 300, 4, 28  # pixels of a panel, between two, and for the caption
 
 
@@ -158,26 +157,22 @@ def animate(
     if not seeds:
         raise ValueError(f"seeds is {seeds!r}: expected one or more")
 
-    def greedy(agent: DQN) -> Policy:
-        return lambda obs, info: int(agent.act(obs, mask=info.get("action_mask")))
-
     episodes = [
-        [film(greedy(agent), env, seed, caption, max_steps) for caption, agent in agents.items()]
+        [film(agent, env, seed, caption, max_steps) for caption, agent in agents.items()]
         for seed in seeds
     ]
     write_gif(episodes, env, path)
 
 
-def film(
-    policy: Policy, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int = 100_000
-) -> list[Any]:
-    """The pictures of one episode, 25 a second."""
+def film(agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int) -> list[Any]:
+    """The pictures of one greedy episode, about 25 a second."""
     pictures = []
     obs, info = env.reset(seed=seed)
     over = False
     for step in range(max_steps + 1):
         if step:
-            obs, _, terminated, truncated, info = env.step(policy(obs, info))
+            action = agent.act(obs, mask=info.get("action_mask"))
+            obs, _, terminated, truncated, info = env.step(action)
             over = terminated or truncated
         if over or step % steps_a_picture(env) == 0:
             pictures.append(picture(env, f"{caption}, step {step}", over))
@@ -223,5 +218,6 @@ def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str
 
 
 def steps_a_picture(env: gym.Env[Any, Any]) -> int:
+    """How many steps go by from one picture to the next, for about 25 a second."""
     fps: float = env.metadata.get("render_fps", 50)
     return max(round(fps / 25), 1)
