@@ -1,6 +1,6 @@
 """What each part of DQN buys: plain, plain plus each one, all, and all less each one.
 
-Everything else stays as tuned (minidqn/config.py), but in runs of a fifth to a half of the
+Everything else stays as tuned (examples/), but in runs of a fifth to a half of the
 steps: where every variant has time to become good there is nothing to see.
 The tuned numbers were found for *some* of the parts, so a part can lose here for want of
 tuning: read it as what happens when one switches it on.
@@ -25,9 +25,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from seeds import RESULTS, ROOT, interval, iqm, one_thread, run_all, same_code
 
-from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
-from minidqn.config import TUNED
-from minidqn.plotting import BLUE, GREEN, GREY, RED
+from minidqn import DQN, LinearDecay, evaluate, train, tuned
+from minidqn.lab.plotting import BLUE, GREEN, GREY, RED
 
 STEPS = {"CartPole-v1": 20_000, "Acrobot-v1": 20_000, "LunarLander-v3": 60_000}
 PARTS = ("Double", "dueling", "n-step", "prioritised", "noisy", "quantiles", "LayerNorm")
@@ -50,10 +49,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 def settings_of(part: str, env_id: str) -> dict[str, Any]:
     """What it takes to switch a part on."""
-    return {
+    settings: dict[str, dict[str, Any]] = {
         "Double": {"double": True},
         "dueling": {"dueling": True},
-        "n-step": {"n_step": TUNED[env_id].settings["n_step"]},
+        "n-step": {"n_step": tuned(env_id).n_step},
         "prioritised": {
             "priority_alpha": 0.6,
             "priority_beta": LinearDecay(0.4, 1.0, STEPS[env_id]),
@@ -61,7 +60,8 @@ def settings_of(part: str, env_id: str) -> dict[str, Any]:
         "noisy": {"noisy": True, "epsilon": 0.0},
         "quantiles": {"quantiles": 25, "huber_delta": 1.0},
         "LayerNorm": {"layer_norm": True},
-    }[part]
+    }
+    return settings[part]
 
 
 def learn(env_id: str, variant: str, seed: int) -> float:
@@ -70,7 +70,7 @@ def learn(env_id: str, variant: str, seed: int) -> float:
     for part in VARIANTS[variant]:
         settings |= settings_of(part, env_id)
     env = gym.make(env_id)
-    config = DQNConfig.for_env(env_id, STEPS[env_id], **settings)
+    config = tuned(env_id, STEPS[env_id], **settings)
     agent = DQN(env.observation_space, env.action_space, config, seed)
     train(agent, env, STEPS[env_id], progress=False)
     return float(evaluate(agent, env, 100, seed).mean())

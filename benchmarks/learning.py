@@ -29,17 +29,10 @@ from matplotlib.figure import Figure
 from seeds import RESULTS, ROOT, interval, iqm, one_thread, run_all, same_code
 from tqdm import tqdm
 
-from minidqn.config import TUNED
-from minidqn.layers import Array
-from minidqn.plotting import BLUE, GREY, RED
+from minidqn.lab.plotting import BLUE, GREY, RED
+from minidqn.lab.tuned import SCRIPTS, example
+from minidqn.nn.layers import Array
 
-SCRIPTS = {
-    "CartPole-v1": "cartpole.py",
-    "Acrobot-v1": "acrobot.py",
-    "MountainCar-v0": "mountaincar.py",
-    "LunarLander-v3": "lunarlander.py",
-    "ALE/Breakout-v5": "breakout_ram.py",
-}
 USUAL = [env_id for env_id in SCRIPTS if env_id != "ALE/Breakout-v5"]  # which takes hours
 Summary = dict[str, Any]
 
@@ -60,7 +53,7 @@ def finished(out: Path) -> Summary | None:
     """The summary of a run, unless Ctrl-C, which reaches the script too, has cut it short."""
     path = out / "summary.json"
     summary: Summary = json.loads(path.read_text()) if path.exists() else {"steps": 0}
-    whole = summary["steps"] > 0 and summary["steps"] >= TUNED[summary["env_id"]].steps
+    whole = summary["steps"] > 0 and summary["steps"] >= example(summary["env_id"])["STEPS"]
     return summary if whole else None
 
 
@@ -75,7 +68,7 @@ def row(env_id: str, summaries: list[Summary]) -> str:
     # None of a run that was resumed
     seconds = np.median([s["train_seconds"] for s in summaries if s["train_seconds"]])
     low, high = interval(means)
-    solved_at = TUNED[env_id].solved_at
+    solved_at = summaries[0]["solved_at"]
     worst = min(summaries, key=lambda summary: float(summary["eval_mean"]))
     return (
         f"| {env_id} | {means.mean():.2f} | {iqm(means):.2f} ({low:.2f} to {high:.2f}) "
@@ -151,7 +144,7 @@ def draw(work: Path, results: dict[str, list[Summary]], path: Path) -> None:
         if env_id == "ALE/Breakout-v5":
             axes.set_ylabel("return of a ball in training")
         else:
-            axes.axhline(TUNED[env_id].solved_at, color=RED, lw=1, ls="--")
+            axes.axhline(summaries[0]["solved_at"], color=RED, lw=1, ls="--")
     line = "" if list(results) == ["ALE/Breakout-v5"] else ", and the line from which it is solved"
     figure.suptitle(
         f"Return in training, mean of the last 20 episodes: {len(summaries)} seeds,\n"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from minidqn.layers import Array
+from minidqn.nn.layers import Array
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,7 +28,7 @@ def same_code(work: Path, script: str) -> None:
 
     To be called before the runs and after them, for they read the code as it then is.
     """
-    files = sorted([*(ROOT / "minidqn").glob("*.py"), *(ROOT / "examples").glob("*.py")])
+    files = sorted([*(ROOT / "minidqn").rglob("*.py"), *(ROOT / "examples").glob("*.py")])
     sources = [file.read_bytes() for file in [*files, Path(script)]]
     packages = [f"{name} {version(name)}".encode() for name in ("numpy", "numba", "gymnasium")]
     digest = hashlib.sha256(b"".join(sources + packages)).hexdigest()

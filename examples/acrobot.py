@@ -7,7 +7,25 @@ cut after 500 steps; good play needs 60 to 80, according to the start.
     python examples/acrobot.py --seed 1
 """
 
-from minidqn.cli import main
+from minidqn import DQNConfig, LinearDecay
+from minidqn.lab.cli import Run
+
+STEPS = 100_000
+
+
+def config(steps: int) -> DQNConfig:
+    """The settings, tuned on seeds from 1000 up."""
+    return DQNConfig(
+        hidden=(128, 128),
+        n_step=2,
+        huber_delta=10.0,  # returns are about -80
+        batch_size=128,
+        train_every=2,
+        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is to be good
+        epsilon=LinearDecay(1.0, 0.02, steps / 10),
+        buffer_size=30_000,
+    )
+
 
 if __name__ == "__main__":
-    main("Acrobot-v1", film_steps=150)
+    Run("Acrobot-v1", STEPS).all(config, film_steps=150)

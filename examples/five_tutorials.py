@@ -40,13 +40,27 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from minidqn import DQN, DQNConfig, ExponentialDecay, GeometricDecay, LinearDecay, evaluate, train
-from minidqn.history import History
-from minidqn.layers import Array, Linear
-from minidqn.plotting import BLUE, GREEN, RED, animate, plot_learning_curve, rolling_mean
+from minidqn import (
+    DQN,
+    TEST,
+    DQNConfig,
+    ExponentialDecay,
+    GeometricDecay,
+    History,
+    LinearDecay,
+    animate,
+    episode_seed,
+    evaluate,
+    plot_learning_curve,
+    stop_on_interrupt,
+    train,
+    tuned,
+)
+from minidqn.lab.plotting import BLUE, GREEN, RED, rolling_mean
+from minidqn.lab.training import Watcher
+from minidqn.lab.watchers import RecordEvery, live_plot, log_every, until_solved
+from minidqn.nn.layers import Array, Linear
 from minidqn.replay import Replay
-from minidqn.training import TEST, Watcher, episode_seed, stop_on_interrupt
-from minidqn.watchers import RecordEvery, live_plot, log_every, until_solved
 
 # --- What settings do not reach. A step is (action, reward, next_obs, terminated, truncated, mask)
 
@@ -124,13 +138,13 @@ class Memory(Replay):
     """Keeps the whole stream, but draws only from the slots that are in `entries`."""
 
     def __init__(self, agent: DQN, size: int) -> None:
-        space = agent.observation_space
-        super().__init__(agent.config.buffer_size, space.shape, space.dtype, agent.n_actions)
+        obs = agent.replay.obs  # (slots, 1, ...)
+        super().__init__(agent.config.buffer_size, obs.shape[2:], obs.dtype, agent.n_actions)
         self.entries, self.filled = np.zeros(size, np.int64), 0  # (size,), and how many are set
 
-    def _draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
-        drawn = self.entries[rng.integers(self.filled, size=batch_size)]
-        return drawn, np.ones(batch_size, np.float32)
+    def draw(self, batch_size: int, rng: np.random.Generator) -> Array:
+        drawn: Array = self.entries[rng.integers(self.filled, size=batch_size)]
+        return drawn
 
 
 class ThrowsOutNewest(DQN):
@@ -474,7 +488,7 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
         steps = min(40_000, variant.episodes * (tutorial.limit or 1_000) // 2)
         if tutorial.limit is None:
             env = OneBall(env)
-        config = DQNConfig.for_env(tutorial.env_id.removeprefix("ale_py:"), steps)
+        config = tuned(tutorial.env_id.removeprefix("ale_py:"), steps)
         agent = DQN(env.observation_space, env.action_space, config, seed)
     else:
         steps = variant.episodes * (tutorial.limit or 30_000)  # more than there can be

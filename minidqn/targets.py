@@ -43,54 +43,42 @@ with quantile regression", equations 8 to 10 and Algorithm 1.
 
 import numpy as np
 
-from minidqn.jit import kernel
-from minidqn.layers import Array
+from minidqn.nn.jit import kernel
+from minidqn.nn.layers import Array
+from minidqn.policy import greedy
 
 
-def expected(q: Array) -> Array:
+def mean_of_quantiles(theta: Array) -> Array:
     """Q(s, .), the mean of each action's quantiles: (B, A, N) to (B, A)."""
-    means: Array = q[:, :, 0] if q.shape[2] == 1 else q.mean(axis=2)
-    return means
-
-
-@kernel
-def greedy_actions(q: Array, mask: Array) -> Array:
-    """The first of the best allowed actions in each row, 0 if none is: (B, A), (B, A) to (B,)."""
-    actions = np.zeros(len(q), np.int64)
-    for i in range(len(q)):
-        best = -1
-        for a in range(q.shape[1]):
-            if mask[i, a] and (best < 0 or q[i, a] > q[i, best]):
-                best = a
-        actions[i] = max(best, 0)
-    return actions
+    q: Array = theta[:, :, 0] if theta.shape[2] == 1 else theta.mean(axis=2)
+    return q
 
 
 @kernel
 def td_targets(
-    returns: Array, discounts: Array, chooser: Array, mask: Array, q_next: Array
+    returns: Array, discounts: Array, q_select: Array, mask: Array, theta_next: Array
 ) -> Array:
     """y_j = R + discount * theta_j(s', a*), with a* the best action that `mask` allows.
 
-    (B,), (B,), (B, A), (B, A), (B, A, N) to (B, N). The chooser of a* is Q(s', .) of the
-    target network, or with Double DQN of the online network.
+    (B,), (B,), (B, A), (B, A), (B, A, N) to (B, N). `q_select` selects a*: it is Q(s', .) of
+    the target network, or with Double DQN of the online network.
     """
-    best = greedy_actions(chooser, mask)  # (B,)
-    y = np.empty((len(returns), q_next.shape[2]), returns.dtype)
+    best = greedy(q_select, mask)  # (B,)
+    y = np.empty((len(returns), theta_next.shape[2]), returns.dtype)
     for i in range(len(y)):
         for j in range(y.shape[1]):
-            y[i, j] = returns[i] + discounts[i] * q_next[i, best[i], j]
+            y[i, j] = returns[i] + discounts[i] * theta_next[i, best[i], j]
     return y
 
 
 @kernel
 def quantile_huber_loss(
-    q: Array, actions: Array, targets: Array, weights: Array, delta: float
+    theta: Array, actions: Array, targets: Array, weights: Array, delta: float
 ) -> tuple[float, Array, Array]:
     """The loss of theta(s, a) against its targets, the gradient, and each row's mean error.
 
-    (B, A, N), (B,), (B, N), (B,) and delta to the loss, dq (B, A, N) and errors (B,), the
-    mean target less Q(s, a). `weights` are factors of each row's loss (prioritized.py).
+    (B, A, N), (B,), (B, N), (B,) and delta to the loss, dtheta (B, A, N) and errors (B,),
+    the mean target less Q(s, a). Each row's loss is multiplied by its weight (prioritized.py).
 
     Huber's loss is u^2 / 2 up to |u| = delta and goes on as a straight line,
     delta (|u| - delta / 2): one wild target cannot throw the network far. With c for u
@@ -98,9 +86,9 @@ def quantile_huber_loss(
     delta = inf is half the squared error. The actions not taken have no target, and so
     no gradient.
     """
-    batch, n = len(q), q.shape[2]
+    batch, n = len(theta), theta.shape[2]
     pairs = batch * n * n
-    dq = np.zeros_like(q)
+    dtheta = np.zeros_like(theta)
     errors = np.zeros(batch)
     above = 2.0 * (np.arange(n) + 0.5) / n  # 2 t, the weight of an error above
     pull, losses = np.zeros(n), np.zeros(n)  # sums over j; the loss over the batch too
@@ -108,16 +96,16 @@ def quantile_huber_loss(
         a = actions[i]
         for j in range(n):
             for k in range(n):
-                u = targets[i, j] - q[i, a, k]
+                u = targets[i, j] - theta[i, a, k]
                 c = min(max(u, -delta), delta)
                 slope = weights[i] * (2.0 - above[k] if u < 0.0 else above[k]) * c
                 losses[k] += slope * (u - 0.5 * c)
                 pull[k] += slope
         for k in range(n):
-            dq[i, a, k] = -pull[k] / pairs  # for du/dtheta = -1
+            dtheta[i, a, k] = -pull[k] / pairs  # for du/dtheta = -1
             pull[k] = 0.0
-            errors[i] += (targets[i, k] - q[i, a, k]) / n
-    return losses.sum() / pairs, dq, errors
+            errors[i] += (targets[i, k] - theta[i, a, k]) / n
+    return losses.sum() / pairs, dtheta, errors
 
 
 @kernel
@@ -125,8 +113,5 @@ def mean_max(q: Array) -> float:
     """The mean over the batch of max_a Q(s, a), the usual sign of values running away."""
     total = 0.0
     for i in range(len(q)):
-        best = q[i, 0]
-        for a in range(1, q.shape[1]):
-            best = max(best, q[i, a])
-        total += best
+        total += q[i].max()
     return total / len(q)

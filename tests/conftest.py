@@ -8,7 +8,9 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from hypothesis import settings
 
-from minidqn.layers import Array
+from minidqn import History, Metrics
+from minidqn.lab.history import Unfinished
+from minidqn.nn.layers import Array
 
 # Deterministic, so that a red run is red again; no deadline, for the first example compiles.
 settings.register_profile("minidqn", deadline=None, derandomize=True)
@@ -19,6 +21,15 @@ def plain(compiled: Any) -> Callable[..., Any]:
     """The uncompiled Python of a kernel (itself, under NUMBA_DISABLE_JIT=1)."""
     function: Callable[..., Any] = getattr(compiled, "py_func", compiled)
     return function
+
+
+def add_episode(history: History, episode_return: float, epsilon: float = 0.5) -> None:
+    """Add a row: an episode of one step, with one update since the row before."""
+    history.add_update(Metrics(loss=0.25, q=1.0, grad_norm=1.0))
+    episode = Unfinished(len(history))
+    episode.add(0, episode_return)
+    for _ in history.add_ended(len(history), epsilon, [episode]):
+        pass
 
 
 class TableEnv(gym.Env[Array, Any]):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from minidqn.adam import Adam, adam_step, clip_by_global_norm
+from minidqn.nn.adam import Adam, adam_step, clip_by_global_norm
 
 from .conftest import plain
 

@@ -10,8 +10,9 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 from minidqn import DQN, DQNConfig, GeometricDecay, LinearDecay
-from minidqn.layers import Array
-from minidqn.network import mlp
+from minidqn.nn.layers import Array
+from minidqn.nn.network import Network
+from minidqn.qnetwork import q_layers
 
 SPACE = Box(-1.0, 1.0, (3,), np.float32)
 
@@ -106,7 +107,7 @@ def test_a_held_action_that_is_not_allowed_any_more_is_dropped() -> None:
     agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
     force_q(agent, [0.0, 5.0, 0.0])
     agent.begin(np.zeros(3))
-    agent.held[:] = [[2], [4]]
+    agent.repeat.state[:] = [[2], [4]]
     assert agent.explore().tolist() == [2]
     agent.observe(2, 0.0, np.zeros(3), False, False, mask=[1, 1, 0])
     assert agent.explore().tolist() == [1]
@@ -118,15 +119,28 @@ def test_an_action_is_not_held_beyond_its_episode() -> None:
     agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
     force_q(agent, [0.0, 5.0, 0.0])
     agent.begin(np.zeros(3))
-    agent.held[:] = [[2], [4]]
+    agent.repeat.state[:] = [[2], [4]]
     agent.begin(np.zeros(3))
     assert agent.explore().tolist() == [1]
-    lanes = DQN(SPACE, Discrete(3), DQNConfig(epsilon=0.0, epsilon_hold=9), 0, num_envs=2)
-    lanes.begin(np.zeros((2, 3)))
-    lanes.held[:] = [[2, 2], [4, 4]]
-    lanes.observe([2, 2], [0.0, 0.0], np.zeros((2, 3)), [True, False], [False, False])
-    lanes.explore()
-    assert lanes.held[1].tolist() == [0, 3]
+    several = DQN(SPACE, Discrete(3), DQNConfig(epsilon=0.0, epsilon_hold=9), 0, num_envs=2)
+    several.begin(np.zeros((2, 3)))
+    several.repeat.state[:] = [[2, 2], [4, 4]]
+    several.observe([2, 2], [0.0, 0.0], np.zeros((2, 3)), [True, False], [False, False])
+    several.explore()
+    assert several.repeat.state[1].tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_nothing_is_repeated_after_all_episodes_ended_together(num_envs: int) -> None:
+    """Also for whoever does not ask for an action while every environment is reset."""
+    agent = DQN(SPACE, Discrete(3), DQNConfig(epsilon=0.0, epsilon_hold=9), 0, num_envs)
+    force_q(agent, [0.0, 5.0, 0.0])
+    obs, no, yes = np.zeros((num_envs, 3)), [False] * num_envs, [True] * num_envs
+    agent.begin(obs)
+    agent.repeat.state[:] = [[2] * num_envs, [4] * num_envs]
+    agent.observe([2] * num_envs, [0.0] * num_envs, obs, yes, no)
+    agent.observe([0] * num_envs, [0.0] * num_envs, obs, no, no)  # the resets
+    assert agent.explore().tolist() == [1] * num_envs
 
 
 def test_epsilon_may_fall_with_updates_or_with_episodes() -> None:
@@ -138,6 +152,22 @@ def test_epsilon_may_fall_with_updates_or_with_episodes() -> None:
     assert (by_update.epsilon, by_episode.epsilon) == (1.0, 0.25)
     by_update.learn()
     assert by_update.epsilon == 0.5
+
+
+def test_episodes_are_counted_in_every_environment() -> None:
+    config = DQNConfig(epsilon=GeometricDecay(1.0, 0.0, 0.5, per="episode"))
+    agent = DQN(SPACE, Discrete(2), config, num_envs=4)
+    assert (agent.epsilon, agent.episodes, agent.resets) == (1.0, 0, 0)
+    obs, flags = np.zeros((4, 3)), np.zeros(4, np.bool_)
+    agent.begin(obs)
+    assert (agent.epsilon, agent.episodes, agent.resets) == (1.0, 0, 4)
+    ends = np.array([True, False, True, False])
+    agent.observe([0] * 4, [0.0] * 4, obs, ends, flags)
+    assert (agent.epsilon, agent.episodes, agent.resets, agent.steps) == (0.25, 2, 4, 4)
+    agent.observe([0] * 4, [0.0] * 4, obs, flags, flags)  # two of these are resets
+    assert (agent.epsilon, agent.episodes, agent.resets, agent.steps) == (0.25, 2, 6, 6)
+    agent.begin(obs)  # cuts four episodes short
+    assert (agent.epsilon, agent.episodes, agent.resets) == (0.5**6, 6, 10)
 
 
 def test_one_observation_and_a_batch_of_one_draw_alike() -> None:
@@ -181,7 +211,7 @@ def test_an_update_lowers_the_loss_of_its_own_batch(double: bool) -> None:
     agent.target.params[:] = np.random.default_rng(1).normal(size=agent.target.params.size)
     agent.online.params[:] = np.random.default_rng(2).normal(size=agent.target.params.size)
     state = agent.rng.bit_generator.state
-    batch = agent.replay.sample(20, agent.rng, 3, 0.9)
+    batch = agent.replay.batch(agent.replay.draw(20, agent.rng), 3, 0.9)
     agent.rng.bit_generator.state = state
 
     rows = np.arange(20)
@@ -218,7 +248,7 @@ def test_clipping_metrics_and_squared_error() -> None:
         live(agent, 50)
         agent.target.params[:] = 3.0  # far-off targets, so that Huber and squares differ
         state = agent.rng.bit_generator.state
-        batch = agent.replay.sample(4, agent.rng, 1, 0.99)
+        batch = agent.replay.batch(agent.replay.draw(4, agent.rng), 1, 0.99)
         agent.rng.bit_generator.state = state
         best = agent.q_values(batch.obs).max(axis=1).mean()
         metrics.append(agent.learn())
@@ -327,10 +357,12 @@ def test_the_learning_rate_follows_its_schedule() -> None:
     np.testing.assert_array_equal(agent.online.params, before)  # the rate is 0 by now
 
 
+def small_network(space: Any, n_actions: int, dtype: Any = np.float32) -> Network:
+    return Network(q_layers(DQNConfig(hidden=(5,)), space, n_actions), dtype)
+
+
 def test_a_network_of_your_own() -> None:
-    agent = DQN(
-        SPACE, Discrete(2), network=lambda space, n: mlp(space.shape, (5,), n, dtype=np.float64)
-    )
+    agent = DQN(SPACE, Discrete(2), network=lambda space, n: small_network(space, n, np.float64))
     assert agent.q_values(np.zeros(3)).dtype == np.float64
 
 
@@ -358,7 +390,7 @@ def test_the_seed_settles_the_weights() -> None:
         ({"batch_size": 200}, "batch_size is 200: expected at most buffer_size, 100"),
         ({"learning_starts": 3}, "learning_starts is 3: expected batch_size, 4, or more"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0: expected more than 0 at first"),
-        ({"learning_rate": -1e-3}, "learning_rate is -0.001: expected more than 0"),
+        ({"learning_rate": -1e-3}, "learning_rate is -0.001: expected 0 to less than 1"),
         ({"learning_rate": LinearDecay(1e-3, -1.0, 10)}, "learning_rate is LinearDecay"),
         ({"epsilon": 1.1}, "epsilon is 1.1: expected 0 to 1"),
         ({"epsilon": LinearDecay(1.0, -0.1, 10)}, "epsilon is LinearDecay.*: expected 0 to 1"),
@@ -367,6 +399,9 @@ def test_the_seed_settles_the_weights() -> None:
         ({"huber_delta": 0.0}, "huber_delta is 0.0: expected more than 0"),
         ({"max_grad_norm": -1.0}, "max_grad_norm is -1.0: expected more than 0"),
         ({"target_every": 0}, "target_every is 0"),
+        ({"tau": 1.5}, "tau is 1.5: expected more than 0, up to 1"),
+        ({"n_step": True}, "n_step is True: expected an integer of 1 or more"),
+        ({"learning_rate": 1.0}, "learning_rate is 1.0: expected 0 to less than 1"),
     ],
 )
 def test_numbers_out_of_range(numbers: dict[str, Any], message: str) -> None:
@@ -419,18 +454,18 @@ def test_misuse_is_refused() -> None:
         agent.act(np.zeros(4))
     with pytest.raises(ValueError, match="observation is not finite"):
         agent.act([0.0, 0.0, math.nan])
-    with pytest.raises(ValueError, match="after reset 0: observation is not finite"):
+    with pytest.raises(ValueError, match="observation is not finite"):
         agent.begin([0.0, 0.0, math.nan])
-    with pytest.raises(ValueError, match="buffer_size 64 over 3 environments: expected room"):
+    with pytest.raises(ValueError, match="64 over 3 environments: expected room for a batch, 64"):
         DQN(SPACE, Discrete(2), DQNConfig(buffer_size=64), num_envs=3)
     with pytest.raises(ValueError, match=r"the network gives \(3,\): expected \(2,\)"):
-        DQN(SPACE, Discrete(2), network=lambda space, n: mlp(space.shape, (5,), n + 1))
-    only = mlp((3,), (5,), 2)
+        DQN(SPACE, Discrete(2), network=lambda space, n: small_network(space, n + 1))
+    only = small_network(SPACE, 2)
     with pytest.raises(ValueError, match="the same network twice"):
         DQN(SPACE, Discrete(2), network=lambda space, n: only)
     with pytest.raises(TypeError, match="a copy would detach the views"):
         copy.deepcopy(agent)
-    with pytest.raises(ValueError, match="num_envs 0: expected a seed of 0 or more and 1"):
+    with pytest.raises(ValueError, match="num_envs 0: expected 1 or more"):
         DQN(SPACE, Discrete(2), num_envs=0)
-    with pytest.raises(ValueError, match="seed -1, num_envs 1: expected a seed of 0 or more"):
+    with pytest.raises(ValueError, match="seed -1: expected 0 or more"):
         small_agent(seed=-1)

@@ -31,12 +31,14 @@ from minidqn import (
     save,
     train,
 )
-from minidqn.checkpoint import FORMAT
-from minidqn.layers import Array, Linear
-from minidqn.network import Network
+from minidqn.lab.snapshot import FORMAT
+from minidqn.nn.layers import Array, Linear
+from minidqn.nn.network import Network
+from minidqn.replay import BRIDGE, STEP, TERMINATED
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
+from .test_resume import assert_same_arrays
 from .test_training import agent_for, chain
 
 
@@ -61,7 +63,7 @@ def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(agent: DQN, tmp_path: P
     twin = load(path)
     assert twin.config == agent.config
     assert twin.observation_space == agent.observation_space
-    assert (twin.steps, twin.updates, twin.resets) == (130, 10, 19)
+    assert (twin.steps, twin.updates, twin.episodes, twin.resets) == (130, 10, 18, 19)
     assert twin.last_metrics == agent.last_metrics is not None
     for each in (agent, twin):
         live(each, 50, seed=1)
@@ -79,8 +81,7 @@ def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
             live(agent, steps)
         save(agent, tmp_path / "agent.safetensors")
         twin = load(tmp_path / "agent.safetensors")
-        for name, array in agent.replay.arrays.items():
-            np.testing.assert_array_equal(array, twin.replay.arrays[name])
+        assert_same_arrays(agent, twin)
         assert len(twin.replay) == len(agent.replay)
         if steps == 0:
             with pytest.raises(ValueError, match="no episode is going on"):
@@ -100,9 +101,8 @@ def test_any_observation_shape_and_many_lanes(
         agent.observe([0, 2], [1.0, 2.0], obs, [False, False], [False, False])
     save(agent, tmp_path / "agent.safetensors")
     twin = load(tmp_path / "agent.safetensors")
-    assert (twin.seed, twin.replay.lanes, twin.steps) == (7, 2, 10)
-    for name, array in agent.replay.arrays.items():
-        np.testing.assert_array_equal(array, twin.replay.arrays[name])
+    assert (twin.seed, twin.replay.num_envs, twin.steps) == (7, 2, 10)
+    assert_same_arrays(agent, twin)
     twin.observe([0, 0], [0.0, 0.0], obs, [False, False], [False, False])  # the stream is open
 
 
@@ -227,48 +227,67 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         names = file.keys()
         arrays = {name: file.get_tensor(name) for name in names}
         about = json.loads(file.metadata()["minidqn"])
-    count = about["replay_count"]
-    ends = arrays["replay_truncated"].copy()
-    ends[:3] = True
-    unwritten = arrays["replay_truncated"].copy()
-    unwritten[-1] = True
-    odd_bool = arrays["replay_terminated"].view(np.uint8).copy()
+    count, kind = about["replay_count"], arrays["replay_kind"]
+    assert count < len(kind) - 1
+    ends, unwritten, bridges = kind.copy(), kind.copy(), kind.copy()
+    ends[2:4] = TERMINATED
+    unwritten[-1] = STEP
+    bridges[2:5] = BRIDGE
+    odd_bool = arrays["replay_mask"].view(np.uint8).copy()
     odd_bool[0] = 2
-    actions, unfinished = arrays["actions"], arrays["unfinished"]
-    assert count < len(unwritten) - 1
-    assert len(actions)
+    mask = arrays["replay_mask"].copy()
+    mask[np.flatnonzero(kind[:, 0] == STEP)[0] + 1] = False
+    repeat, unfinished = arrays["repeat"], arrays["unfinished"]
+    steps_up, number_up, action_up = (
+        np.array([[0], [1]]),
+        np.array([[10**6, 0]]),
+        np.array([[0, 1]]),
+    )
+    assert len(unfinished) > 2
 
     cases: list[tuple[dict[str, Array], dict[str, Any], str]] = [
-        ({"replay_truncated": ends}, {}, "three ends in a row"),
-        ({"replay_truncated": unwritten}, {}, "ends of steps that were never made"),
-        ({"replay_terminated": odd_bool.view(np.bool_)}, {}, "replay_terminated, expected 0 and 1"),
+        ({"replay_kind": ends}, {}, "an end without a bridge"),
+        ({"replay_kind": bridges}, {}, "bridges side by side"),
+        ({"replay_kind": kind * 0}, {}, "bridges side by side"),
+        ({"replay_kind": unwritten}, {}, "steps that were never made"),
+        ({"replay_kind": kind + np.int8(4)}, {}, "a kind of slot"),
+        ({"replay_kind": kind - np.int8(1)}, {}, "a kind of slot"),
+        ({"replay_mask": odd_bool.view(np.bool_)}, {}, "replay_mask: expected 0 and 1"),
+        ({"replay_mask": mask}, {}, "no action: expected one"),
+        ({"replay_mask": mask[:-1]}, {}, "replay_mask of shape"),
+        ({"replay_obs": arrays["replay_obs"][:-1]}, {}, "replay_obs of shape"),
+        ({"replay_action": arrays["replay_action"] - 1}, {}, "an action: expected one in range"),
         ({"adam_v": arrays["adam_v"] - 1}, {}, "adam_v with negative numbers"),
-        ({"actions": actions + 2}, {}, "an action, expected one in range"),
-        ({"actions": actions - 2}, {}, "an action, expected one in range"),
-        ({"actions": actions[:-1]}, {}, "unfinished"),
-        ({"actions": np.append(actions, actions)}, {}, "actions, expected"),
-        ({"actions": actions.astype(np.float64)}, {}, "actions of shape .*float64"),
-        ({"actions": actions[:, None]}, {}, "actions of shape"),
-        ({"metrics": np.zeros((2, 3, 2))}, {}, "metrics of shape"),
+        ({"repeat": repeat + 2}, {}, "an action: expected one in range"),
+        ({"repeat": repeat - 1}, {}, "an action: expected one in range"),
+        ({"repeat": repeat + steps_up}, {}, "a repeated action: expected up to 1"),
+        ({"repeat": repeat - steps_up}, {}, "a repeated action: expected up to 1"),
+        ({"unfinished": unfinished + 2 * action_up}, {}, "unfinished episodes: expected one"),
+        ({"unfinished": unfinished - action_up}, {}, "unfinished episodes: expected one"),
+        ({"unfinished": unfinished[1:]}, {}, "unfinished episodes: expected one"),
+        ({"unfinished": unfinished[[1, 0, 2]]}, {}, "unfinished episodes: expected one"),
+        ({"unfinished": unfinished * [[1, 2]]}, {}, "unfinished episodes: expected one"),
+        ({"unfinished": np.append(unfinished, [[0, 2]], axis=0)}, {}, "an action: expected one"),
+        ({"unfinished": np.append(unfinished, [[0, -2]], axis=0)}, {}, "an action: expected one"),
+        ({"unfinished": np.repeat(unfinished, 2, axis=0)}, {}, "unfinished episodes: expected one"),
+        ({"unfinished": unfinished.astype(np.float64)}, {}, "unfinished of shape .*float64"),
+        ({"unfinished": unfinished[:, :1]}, {}, "unfinished of shape"),
+        ({"unfinished": np.add(unfinished, number_up)}, {}, "an unfinished episode: expected"),
+        ({"unfinished": np.subtract(unfinished, number_up)}, {}, "an unfinished episode: expected"),
+        ({"updates": np.zeros((2, 3, 2))}, {}, "updates of shape"),
         ({"history": arrays["history"].astype(np.float32)}, {}, "history of shape .*float32"),
         ({"history": arrays["history"] * np.nan}, {}, "NaN or inf in history"),
-        ({"unfinished": np.repeat(unfinished, 2, axis=0)}, {}, "unfinished episodes, expected one"),
-        (
-            {"unfinished": np.add(unfinished, [[10**6, 0]])},
-            {},
-            "unfinished .*expected resets",
-        ),
-        (
-            {"unfinished": np.multiply(unfinished, [[-1, 1]])},
-            {},
-            "unfinished .*expected resets",
-        ),
         ({"replay_reward": arrays["replay_reward"] * np.nan}, {}, "NaN or inf in replay_reward"),
-        ({}, {"replay_count": 50}, "steps, expected up to the 50 ever stored"),
-        ({}, {"replay_count": 2**63}, "replay_count .*, expected an integer from 0 to"),
+        ({}, {"replay_count": 50}, "steps: expected up to the 50 ever stored"),
+        ({}, {"replay_count": 2**63}, "replay_count .*: expected a count"),
+        ({}, {"updates": True}, "updates True: expected a count"),
+        ({}, {"steps": -1}, "steps -1: expected a count"),
+        ({}, {"seed": 0.5}, "seed 0.5: expected an integer"),
+        ({}, {"format": FORMAT - 1}, "was written by an older minidqn: format 0"),
         ({}, {"rng": about["rng"] | {"state": {"state": 0, "inc": 0}}}, "stands still"),
-        ({}, {"x": "x" * 100_000}, "characters of text, expected up to"),
+        ({}, {"x": "x" * 100_000}, "characters of text: expected up to"),
         ({}, {"last_metrics": [1.0]}, "missing 2 required"),
+        ({}, {"layers": about["layers"][:-1]}, "layers .*: expected"),
     ]
     for new_arrays, changes, message in cases:
         save_file(arrays | new_arrays, path, {"minidqn": json.dumps(about | changes)})
@@ -337,9 +356,9 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
         load(rewritten(format=FORMAT + 1))
     with pytest.raises(CheckpointError, match=r"settings .*'gama'.* expected"):
         load(rewritten(config=about["config"] | {"gama": 0.9}))
-    with pytest.raises(CheckpointError, match=r"parameters, expected"):
+    with pytest.raises(CheckpointError, match=r"params of shape .* expected"):
         load(rewritten(config=about["config"] | {"hidden": [5, 3]}))
-    with pytest.raises(CheckpointError, match="the replay buffer"):
+    with pytest.raises(CheckpointError, match="replay_obs of shape"):
         load(rewritten(config=about["config"] | {"buffer_size": 10**9}))
     with pytest.raises(CheckpointError, match="up to 2147483647"):
         load(rewritten(config=about["config"] | {"n_step": 2**70}))
@@ -351,14 +370,14 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
         load(rewritten(config=about["config"] | {"gamma": 7}))
     with pytest.raises(CheckpointError, match=r"arrays .*expected.*adam_m"):
         load(rewritten({name: array for name, array in arrays.items() if name != "adam_m"}))
-    with pytest.raises(CheckpointError, match=r"params of .*float64, expected .*float32"):
+    with pytest.raises(CheckpointError, match=r"params of .*float64: expected .*float32"):
         load(rewritten(arrays | {"params": arrays["params"].astype(np.float64)}))
 
 
 def test_an_agent_from_another_environment_is_refused_there(agent: DQN, tmp_path: Path) -> None:
     save(agent, tmp_path / "agent.safetensors")
     other = TableEnv(np.zeros((2, 2), int), np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r"the environment's space is .* the agent was made for"):
+    with pytest.raises(ValueError, match=r"the environment's spaces are .* expected the agent's"):
         evaluate(load(tmp_path / "agent.safetensors"), other)
 
 
@@ -377,7 +396,7 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
 
 def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
     agent = DQN(Box(-1, 1, (3,)), Discrete(2), DQNConfig(hidden=(1,) * 5000))
-    with pytest.raises(CheckpointError, match="characters describe the agent: expected 100000"):
+    with pytest.raises(CheckpointError, match="describe the agent: expected up to 100000"):
         save(agent, tmp_path / "agent.safetensors")
     assert not list(tmp_path.iterdir())
 
@@ -395,8 +414,7 @@ def test_an_agent_between_two_episodes(tmp_path: Path) -> None:
         for each in (agent, twin):
             each.begin(np.full(3, 2.0))
             each.observe(1, 1.0, np.ones(3), False, False)
-        for name, array in agent.replay.arrays.items():
-            np.testing.assert_array_equal(array, twin.replay.arrays[name])
+        assert_same_arrays(agent, twin)
 
 
 def test_a_function_cannot_be_saved_and_the_old_file_stays(agent: DQN, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidqn import DQNConfig, load
-from minidqn.cli import main
-from minidqn.config import TUNED
+from minidqn import load
+from minidqn.lab.cli import Run
+from minidqn.lab.tuned import example
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
@@ -68,20 +68,20 @@ def test_the_other_environments(name: str, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["env_id"].lower().startswith(name)
     config = load(tmp_path / "agent.safetensors").config
-    assert config == DQNConfig.for_env(summary["env_id"], 1100)
+    assert config == example(summary["env_id"])["config"](1100)
 
 
 def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ale_py", reason="Breakout takes the extra `atari`")
     monkeypatch.syspath_prepend(EXAMPLES)
-    ball = importlib.import_module("breakout_ram").OneBall
+    breakout = importlib.import_module("breakout_ram")
     flags = ["--steps", "1500", "--record-every", "20", "--seed", "3", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["breakout_ram.py", *flags])
-    env_id = "ale_py:ALE/Breakout-v5"
-    short: dict[str, Any] = {"max_num_frames_per_episode": 400}
-    monkeypatch.setattr("minidqn.cli.TEST_EPISODES", 20)
-    monkeypatch.setitem(TUNED, env_id, TUNED["ALE/Breakout-v5"])
-    main(env_id, film_steps=20, train_wrapper=ball, test_epsilon=0.5, obs_type="ram", **short)
+    short: dict[str, Any] = {"max_num_frames_per_episode": 400, "obs_type": "ram"}
+    monkeypatch.setattr("minidqn.lab.cli.TEST_EPISODES", 20)
+    options: dict[str, Any] = {"solved_at": 31.8, "train_wrapper": breakout.OneBall}
+    run = Run("ale_py:ALE/Breakout-v5", 2000, test_epsilon=0.5, **options, **short)
+    run.all(breakout.config, film_steps=20)
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -132,15 +132,16 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     other = [*COMMAND, *map(str, arguments), str(broken), "--resume", "--seed", "1"]
     finished = subprocess.run(other, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
-    assert "is of a run with another --seed or --steps" in finished.stderr
+    assert "has another --seed or --steps" in finished.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--resume"], "--resume: there is no "),
-        (["--checkpoint-every", "0"], "--checkpoint-every 0: expected 1 up"),
-        (["--steps", "10"], "--steps 10: expected 0 up, and 1000 up"),
+        (["--checkpoint-every", "0"], "--checkpoint-every: 0: expected 1 or more"),
+        (["--seed", "-1"], "--seed: -1: expected 0 or more"),
+        (["--steps", "10"], "--steps: 10: expected 1000 or more"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: list[str], message: str, tmp_path: Path) -> None:

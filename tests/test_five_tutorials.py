@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minidqn import DQN, DQNConfig, ExponentialDecay, GeometricDecay, LinearDecay, train
-from minidqn.config import TUNED
-from minidqn.layers import Array, Linear
-from minidqn.watchers import until_solved
+from minidqn import DQN, DQNConfig, ExponentialDecay, GeometricDecay, LinearDecay, train, tuned
+from minidqn.lab.watchers import until_solved
+from minidqn.nn.layers import Array, Linear
+from minidqn.replay import BRIDGE, TERMINATED, TRUNCATED
 
 from .test_agent import SPACE, force_q
 from .test_parts import Seen
@@ -123,7 +124,8 @@ def live(agent: DQN, steps: int, seed: int = 0) -> Stream:
 def sample(agent: DQN, stream: Stream) -> Any:
     """A batch as large as the stream, and when each of its transitions happened."""
     c = agent.config
-    batch = agent.replay.sample(len(stream.obs), np.random.default_rng(1), c.n_step, c.gamma)
+    starts = agent.replay.draw(len(stream.obs), np.random.default_rng(1))
+    batch = agent.replay.batch(starts, c.n_step, c.gamma)
     times = stream.times(batch.obs)
     np.testing.assert_array_equal(batch.next_obs, stream.next_obs[times])
     return batch, times
@@ -150,8 +152,8 @@ def test_both_ends_at_once_are_one_end() -> None:
     agent.begin(np.zeros(3))
     agent.observe(0, 1.0, np.ones(3), True, True, None)
     agent.begin(np.full(3, 0.5))
-    assert agent.replay.truncated[:3, 0].tolist() == [True, False, False]
-    assert not agent.replay.terminated.any()
+    assert agent.replay.kind[:3, 0].tolist() == [TRUNCATED, BRIDGE, BRIDGE]
+    assert (agent.replay.kind < TERMINATED).all()
 
 
 def test_the_last_step_costs_however_it_ended() -> None:
@@ -239,7 +241,7 @@ def test_the_copy_follows_only_now_and_then() -> None:
 def test_in_t2_the_copy_also_chooses_the_action_that_is_stored() -> None:
     agent = written("T2")
     np.testing.assert_array_equal(agent.copy, agent.online.params)  # Keras' weights, too
-    agent.config = replace(agent.config, epsilon=0.0)
+    agent._config = replace(agent.config, epsilon=0.0)
     force_q(agent, [0.0, 0.0, 1.0, 0.0])
     agent.copy[:] = agent.online.params
     force_q(agent, [0.0, 1.0, 0.0, 0.0])
@@ -248,8 +250,7 @@ def test_in_t2_the_copy_also_chooses_the_action_that_is_stored() -> None:
     assert agent.explore().tolist() == [2]
     agent.observe(0, 1.0, obs, True, False, None)
     assert agent.replay.action[0].tolist() == [2]
-    assert not agent.replay.terminated.any()
-    assert agent.replay.truncated[0]
+    assert agent.replay.kind[0] == TRUNCATED
 
 
 @settings(max_examples=25)
@@ -275,7 +276,7 @@ def test_a_memory_gives_back_what_happened(
 
     seen: set[int] = set()
     for _ in range(200 // steps + 1):
-        batch = agent.replay.sample(steps, agent.rng, 1, 0.9)
+        batch = agent.replay.batch(agent.replay.draw(steps, agent.rng), 1, 0.9)
         times = stream.times(batch.obs)
         np.testing.assert_array_equal(batch.actions, stream.actions[times])
         np.testing.assert_array_equal(batch.returns, stream.rewards[times])
@@ -344,7 +345,7 @@ def test_exploration_is_free_of_what_was_best() -> None:
     assert agent.replay.head_mask.tolist() == [[True, False, False]]
     force_q(agent, [0.0, 0.0, 1.0])
     assert agent.explore().tolist() == [2]
-    agent.config = replace(agent.config, epsilon=1.0)
+    agent._config = replace(agent.config, epsilon=1.0)
     assert {int(agent.explore()[0]) for _ in range(50)} == {0, 1, 2}
 
 
@@ -617,9 +618,8 @@ def test_breakout_is_counted_in_games_though_minidqn_learns_from_balls(
     assert (run.test, tested.epsilon) == (1002.0, 0.05)  # of 5
 
     # let it play at random: then it need not learn first to end a game
-    tuned = TUNED["ALE/Breakout-v5"]
-    at_random = tuned._replace(settings=tuned.settings | {"epsilon": 1.0})
-    monkeypatch.setitem(TUNED, "ALE/Breakout-v5", at_random)
+    at_random = partial(tuned, epsilon=1.0)
+    monkeypatch.setattr(five_tutorials, "tuned", at_random)
     run = play("T2", Variant(None, 2), 0)
     assert type(tested.agent) is DQN
     assert (run.trained, tested.agent.resets, len(run.returns)) == (2, 10, 2)

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation
 
 from minidqn import DQN, DQNConfig, evaluate, train
-from minidqn.layers import Array
+from minidqn.nn.layers import Array
 from minidqn.targets import quantile_huber_loss
 
 from .test_agent import SPACE, force_q, small_agent
@@ -174,13 +174,13 @@ def test_the_bootstrap_takes_the_best_allowed_action(
 
     seen = []
 
-    def spy(q: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
+    def spy(theta: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
         seen.append(y)
-        return quantile_huber_loss(q, actions, y, weights, delta)
+        return quantile_huber_loss(theta, actions, y, weights, delta)
 
     monkeypatch.setattr("minidqn.agent.quantile_huber_loss", spy)
     state = agent.rng.bit_generator.state
-    batch = agent.replay.sample(20, agent.rng, 1, 0.5)
+    batch = agent.replay.batch(agent.replay.draw(20, agent.rng), 1, 0.5)
     agent.rng.bit_generator.state = state
     theta = agent.target.forward(batch.next_obs).reshape(20, 3, quantiles)
     chooser = agent.online if double else agent.target

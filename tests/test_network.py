@@ -5,17 +5,22 @@ but lose half the digits to subtraction. The complex step, Im L(p + ih) / h, has
 no subtraction, and is exact to the last digits (Squire & Trapp 1998).
 """
 
+import copy
 import itertools
 import math
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidqn.layers import Array, Cache, Dueling, Flatten, LayerNorm, Linear, NoisyLinear
-from minidqn.network import Layer, Network, mlp
+from minidqn import DQNConfig
+from minidqn.nn.layers import Array, Cache, Flatten, Layer, Linear
+from minidqn.nn.network import Network, Pass
+from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
+from minidqn.qnetwork import q_layers
 from minidqn.targets import quantile_huber_loss
 
 from .test_targets import textbook_losses
@@ -50,6 +55,18 @@ def random_stack(draw: st.DrawFn, n_actions: int, quantiles: int) -> tuple[int, 
     return widths[0], build
 
 
+def q_network(
+    shape: tuple[int, ...],
+    hidden: tuple[int, ...],
+    n_actions: int,
+    dtype: Any = np.float32,
+    **c: Any,
+) -> Network:
+    """The network of a config, for observations within -2 to 2."""
+    space = Box(-2.0, 2.0, shape)
+    return Network(q_layers(DQNConfig(hidden=hidden, **c), space, n_actions), dtype)
+
+
 @st.composite
 def problems(draw: st.DrawFn) -> dict[str, Any]:
     """A random stack of layers, a batch for it, and the loss to take gradients of."""
@@ -73,43 +90,42 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def cache_of(p: dict[str, Any], net: Network) -> list[Cache]:
-    """A cache with the problem's noise in it: the same for each of its networks."""
-    cache = net.cache()
+def pass_of(p: dict[str, Any], net: Network) -> Pass:
+    """A pass with the problem's noise in it: the same for each of its networks."""
+    forward = Pass(net)
     if p["noise"] is not None:
-        net.draw_noise(np.random.default_rng(p["noise"]), cache)
-    return cache
+        forward.draw_noise(np.random.default_rng(p["noise"]))
+    return forward
 
 
-def values(p: dict[str, Any], net: Network, cache: list[Cache]) -> Array:
+def values(p: dict[str, Any], net: Pass) -> Array:
     batch, quantiles = p["targets"].shape
-    return net.forward(p["x"], cache).reshape(batch, -1, quantiles)  # (B, A, N)
+    return net.forward(p["x"]).reshape(batch, -1, quantiles)  # (B, A, N)
 
 
-def loss_of(p: dict[str, Any], net: Network, cache: list[Cache]) -> Any:
-    q = values(p, net, cache)
+def loss_of(p: dict[str, Any], net: Pass) -> Any:
+    q = values(p, net)
     return textbook_losses(q, p["actions"], p["targets"], p["weights"], p["delta"]).mean()
 
 
 def backprop(p: dict[str, Any]) -> Array:
-    net = p["net"]
-    cache = cache_of(p, net)
-    q = values(p, net, cache)
+    net = pass_of(p, p["net"])
+    q = values(p, net)
     dq = quantile_huber_loss(q, p["actions"], p["targets"], p["weights"], p["delta"])[1]
-    net.grads[:] = math.nan
-    net.backward(dq.reshape(len(q), -1), cache)
-    grads: Array = net.grads.copy()
+    p["net"].grads[:] = math.nan
+    net.backward(dq.reshape(len(q), -1))
+    grads: Array = p["net"].grads.copy()
     return grads
 
 
 def complex_step(p: dict[str, Any], twin: Network, coordinates: Any) -> Array:
     """The derivatives by those parameters of `twin`, a complex copy of the problem's network."""
-    cache, h = cache_of(p, twin), 1e-30
+    net, h = pass_of(p, twin), 1e-30
     twin.params[:] = p["net"].params
     numeric = []
     for i in coordinates:
         twin.params[i] += h * 1j
-        numeric.append(loss_of(p, twin, cache).imag / h)
+        numeric.append(loss_of(p, net).imag / h)
         twin.params[i] = p["net"].params[i]
     return np.array(numeric)
 
@@ -124,14 +140,12 @@ def test_gradients_by_complex_step(p: dict[str, Any]) -> None:
     np.testing.assert_allclose(grads[p["coordinates"]], numeric, rtol=1e-12, atol=atol)
 
 
-def kinks(p: dict[str, Any], cache: list[Cache]) -> tuple[Any, ...]:
+def kinks(p: dict[str, Any], net: Pass) -> tuple[Any, ...]:
     """On which side of every kink the forward pass lies: of each ReLU, and of the loss's three."""
-    q = values(p, p["net"], cache)
+    q = values(p, net)
     theta = q[np.arange(len(q)), p["actions"]]  # (B, N)
     u = p["targets"][:, None, :] - theta[:, :, None]  # (B, N, N)
-    relus = [
-        c["y"] > 0 for c, layer in zip(cache, p["net"].layers, strict=True) if rectifies(layer)
-    ]
+    relus = [cache["y"] > 0 for layer, cache in net.up if rectifies(layer)]
     return tuple(side.tobytes() for side in [*relus, u > p["delta"], u < -p["delta"], u < 0])
 
 
@@ -143,8 +157,8 @@ def rectifies(layer: Layer) -> bool:
 @settings(max_examples=150)
 def test_gradients_by_central_differences(p: dict[str, Any]) -> None:
     grads = backprop(p)
-    net, cache = p["net"], cache_of(p, p["net"])
-    here = kinks(p, cache)
+    net, forward = p["net"], pass_of(p, p["net"])
+    here = kinks(p, forward)
     # Between kinks the loss is a parabola in each parameter, for which a central difference is
     # exact: h need only be large against rounding. A LayerNorm bends it, so it errs by h^2.
     bent = any(isinstance(layer, LayerNorm) for layer in net.layers)
@@ -154,8 +168,8 @@ def test_gradients_by_central_differences(p: dict[str, Any]) -> None:
         value, losses = net.params[i], []
         for sign in (1, -1):
             net.params[i] = value + sign * h
-            losses.append(loss_of(p, net, cache))
-            if kinks(p, cache) != here:
+            losses.append(loss_of(p, forward))
+            if kinks(p, forward) != here:
                 break
         else:
             numeric = (losses[0] - losses[1]) / (2 * h)
@@ -174,7 +188,7 @@ PARTS = [
 @pytest.mark.parametrize("parts", PARTS)
 def test_every_parameter_of_a_q_network(parts: dict[str, Any]) -> None:
     rng, n = np.random.default_rng(0), parts["quantiles"]
-    net, twin = (mlp((4,), (24, 24), 2, dtype=t, **parts) for t in (np.float64, np.complex128))
+    net, twin = (q_network((4,), (24, 24), 2, t, **parts) for t in (np.float64, np.complex128))
     net.initialize(rng)
     net.params += rng.normal(0.0, 0.1, net.params.size)
     p = {
@@ -193,11 +207,11 @@ def test_every_parameter_of_a_q_network(parts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("parts", PARTS)
-def test_mlp_puts_its_parts_in_order(parts: dict[str, Any]) -> None:
+def test_a_q_network_has_its_parts_in_order(parts: dict[str, Any]) -> None:
     n, dueling, norm, noisy = (
         parts[name] for name in ("quantiles", "dueling", "layer_norm", "noisy")
     )
-    net = mlp((4,), (8, 6), 2, final_gain=0.1, **parts)
+    net = q_network((4,), (8, 6), 2, **parts)
     linear = NoisyLinear if noisy else Linear
     head = (2 + dueling) * n
     hidden = [linear, LayerNorm] if norm else [linear]
@@ -212,37 +226,38 @@ def test_mlp_puts_its_parts_in_order(parts: dict[str, Any]) -> None:
     assert net.forward(np.ones((5, 4), np.float32)).shape == (5, 2 * n)
     if dueling:  # one action's quantiles lie side by side
         x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
-        cache = net.cache()
-        q = net.forward(x, cache).reshape(5, 2, n)
-        v = cache[-2]["y"][:, :n]
+        forward = Pass(net)
+        q = forward.forward(x).reshape(5, 2, n)
+        v = forward.caches[-2]["y"][:, :n]
         np.testing.assert_allclose(q.mean(axis=1), v, atol=1e-6)
 
 
-def test_noise_of_every_layer_and_cache_is_its_own() -> None:
-    net = mlp((4,), (4, 4), 4, noisy=True)
+def test_noise_of_every_layer_and_pass_is_its_own() -> None:
+    net = q_network((4,), (4, 4), 4, noisy=True)
     net.initialize(np.random.default_rng(0))
-    rng, first, other = np.random.default_rng(0), net.cache(), net.cache()
-    net.draw_noise(rng, first)
-    net.draw_noise(rng, other)
-    drawn = np.concatenate([c[name] for c in first + other for name in ("f_in", "f_out")])
+    rng, first, other = np.random.default_rng(0), Pass(net), Pass(net)
+    first.draw_noise(rng)
+    other.draw_noise(rng)
+    caches = first.caches + other.caches
+    drawn = np.concatenate([c[name] for c in caches for name in ("f_in", "f_out")])
     assert drawn.size == 2 * 3 * 8
     assert np.unique(drawn).size == drawn.size
     x = np.ones((2, 4), np.float32)
-    noisy, quiet = net.forward(x, first), net.forward(x)
+    noisy, quiet = first.forward(x), net.forward(x)
     assert abs(noisy - quiet).min() > 0.0
-    assert abs(noisy - net.forward(x, other)).min() > 0.0
+    assert abs(noisy - other.forward(x)).min() > 0.0
 
 
 def test_noise_is_drawn_for_noisy_layers_alone() -> None:
-    net, rng = mlp((4,), (4,), 2, layer_norm=True, dueling=True), np.random.default_rng(0)
-    cache = net.cache()
-    net.draw_noise(rng, cache)
-    assert cache == net.cache()
+    net = q_network((4,), (4,), 2, layer_norm=True, dueling=True)
+    rng, forward = np.random.default_rng(0), Pass(net)
+    forward.draw_noise(rng)
+    assert not any(forward.caches)
     assert rng.random() == np.random.default_rng(0).random()
 
 
 def test_layers_are_views_of_the_flat_vectors() -> None:
-    net = mlp((4,), (8, 8), 2)
+    net = q_network((4,), (8, 8), 2)
     linears = [layer for layer in net.layers if isinstance(layer, Linear)]
     assert net.params.size == sum(layer.W.size + layer.b.size for layer in linears)
     net.params[:] = np.arange(net.params.size)
@@ -260,29 +275,29 @@ def test_layers_are_views_of_the_flat_vectors() -> None:
 
 def test_a_second_forward_pass_does_not_spoil_the_first() -> None:
     rng = np.random.default_rng(0)
-    net = mlp((4,), (8,), 2, dtype=np.float64)
+    net = q_network((4,), (8,), 2, np.float64)
     net.initialize(rng)
     x, dq = rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
-    cache, other = net.cache(), net.cache()
-    net.forward(x, cache)
-    net.backward(dq.copy(), cache)
+    first, other = Pass(net), Pass(net)
+    first.forward(x)
+    first.backward(dq.copy())
     expected = net.grads.copy()
 
-    net.forward(x, cache)
-    net.forward(rng.normal(size=(5, 4)), other)
+    first.forward(x)
+    other.forward(rng.normal(size=(5, 4)))
     net.forward(rng.normal(size=(5, 4)))
-    net.backward(dq.copy(), cache)
+    first.backward(dq.copy())
     np.testing.assert_array_equal(net.grads, expected)
 
 
 def test_gradients_do_not_accumulate() -> None:
-    net = mlp((3,), (5,), 2)
+    net = q_network((3,), (5,), 2)
     net.initialize(np.random.default_rng(0))
-    cache = net.cache()
-    net.forward(np.ones((2, 3), np.float32), cache)
-    net.backward(np.ones((2, 2), np.float32), cache)
+    forward = Pass(net)
+    forward.forward(np.ones((2, 3), np.float32))
+    forward.backward(np.ones((2, 2), np.float32))
     once = net.grads.copy()
-    net.backward(np.ones((2, 2), np.float32), cache)
+    forward.backward(np.ones((2, 2), np.float32))
     np.testing.assert_array_equal(net.grads, once)
 
 
@@ -295,23 +310,21 @@ def test_no_gradient_is_computed_that_nobody_needs() -> None:
     asked: list[bool] = []
     net = Network([Flatten(), Asked(6, 4, relu=True), Asked(4, 3, relu=True), Asked(3, 2)])
     net.initialize(np.random.default_rng(0))
-    cache = net.cache()
-    net.backward(net.forward(np.ones((5, 2, 3)), cache).copy(), cache)
+    forward = Pass(net)
+    forward.backward(forward.forward(np.ones((5, 2, 3))).copy())
     assert asked == [True, True, False]
-    nothing = Network([Flatten()])  # nor does it fail where there is none at all
-    cache = nothing.cache()
-    nothing.backward(nothing.forward(np.ones((5, 2, 3)), cache), cache)
+    nothing = Pass(Network([Flatten()]))  # nor does it fail where there is none at all
+    nothing.backward(nothing.forward(np.ones((5, 2, 3))))
 
 
-def test_mlp_takes_any_observation_shape_and_keeps_its_dtype() -> None:
+def test_a_q_network_takes_any_observation_shape_and_keeps_its_dtype() -> None:
     rng = np.random.default_rng(0)
     for shape in [(4,), (2, 3), ()]:
-        net = mlp(shape, (8,), 3)
+        net = q_network(shape, (8,), 3)
         q = net.forward(np.zeros((5, *shape), np.uint8))
         assert q.shape == (5, 3)
         assert q.dtype == np.float32
-        bounds = np.full(shape, -2.0), np.full(shape, 2.0)
-        normalized = mlp(shape, (8,), 3, bounds=bounds)
+        normalized = q_network(shape, (8,), 3, normalize_obs=True)
         normalized.params[:] = rng.normal(size=normalized.params.size)
         net.params[:] = normalized.params
         x = rng.uniform(-2.0, 2.0, (5, *shape))
@@ -322,7 +335,12 @@ def test_final_gain_makes_the_first_values_small() -> None:
     x = np.random.default_rng(1).normal(size=(100, 4)).astype(np.float32)
     sizes = []
     for gain in (1.0, 0.1):
-        net = mlp((4,), (64, 64), 2, final_gain=gain)
+        net = q_network((4,), (64, 64), 2, final_gain=gain)
         net.initialize(np.random.default_rng(0))
         sizes.append(net.forward(x).std())
     assert sizes[1] == pytest.approx(0.1 * sizes[0], rel=1e-5)
+
+
+def test_a_copy_that_would_detach_the_views_is_refused() -> None:
+    with pytest.raises(TypeError, match="a copy would detach the views"):
+        copy.deepcopy(q_network((3,), (5,), 2))

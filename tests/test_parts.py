@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
-from minidqn.layers import Array, NoisyLinear
-from minidqn.prioritized import PrioritizedReplay
+from minidqn.nn.layers import Array
+from minidqn.nn.parts import NoisyLinear
 from minidqn.replay import Batch
 from minidqn.targets import quantile_huber_loss
 
@@ -37,19 +37,21 @@ class Seen:
     """What the next updates draw, and what goes into their loss."""
 
     def __init__(self, agent: DQN, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sample = agent.replay.sample
+        self.make_batch = agent.replay.batch
         self.batch: Batch
-        self.change: dict[str, Array] = {}  # parts of the batch to be put in place of its own
-        monkeypatch.setattr(agent.replay, "sample", self.draw)
+        self.starts: Array
+        self.change_weights: Array | None = None  # to be put in place of its own
+        monkeypatch.setattr(agent.replay, "batch", self.draw)
         monkeypatch.setattr("minidqn.agent.quantile_huber_loss", self.loss)
 
-    def draw(self, *arguments: Any) -> Batch:
-        self.batch = self.sample(*arguments)._replace(**self.change)
+    def draw(self, starts: Array, *arguments: Any) -> Batch:
+        self.starts, self.batch = starts, self.make_batch(starts, *arguments)
         return self.batch
 
-    def loss(self, q: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
-        self.q, self.y, self.weights = q.copy(), y, weights
-        return quantile_huber_loss(q, actions, y, weights, delta)
+    def loss(self, theta: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
+        weights = weights if self.change_weights is None else self.change_weights
+        self.q, self.y, self.weights = theta.copy(), y, weights
+        return quantile_huber_loss(theta, actions, y, weights, delta)
 
 
 @each_part
@@ -63,8 +65,8 @@ def test_an_update_lowers_the_loss_of_its_own_batch(
     seen = Seen(agent, monkeypatch)
     before = agent.online.params.copy()
     metrics = agent.learn()
-    # again with the noise of that update, which is still in the cache
-    q = agent.online.forward(seen.batch.obs, agent._learn_cache).reshape(seen.q.shape)
+    # again with the noise of that update, which is still there
+    q = agent._learning.forward(seen.batch.obs).reshape(seen.q.shape)
     loss, _, _ = quantile_huber_loss(q, seen.batch.actions, seen.y, seen.weights, 1.0)
     assert loss < metrics.loss
     assert (agent.online.params != before).mean() > 0.5
@@ -159,10 +161,11 @@ def test_each_pass_of_an_update_has_noise_of_its_own() -> None:
     draws = []
     for _ in range(3):
         agent.learn()
-        for cache in (agent._target_cache, agent._next_cache, agent._learn_cache):
-            draws.append(tuple(np.concatenate([layer["f_in"] for layer in cache]).tolist()))
+        for forward in (agent._valuing, agent._selecting, agent._learning):
+            noise = np.concatenate([cache["f_in"] for cache in forward.caches])
+            draws.append(tuple(noise.tolist()))
     assert len(set(draws)) == 9
-    assert all("f_in" not in layer for layer in agent._act_cache)
+    assert all("f_in" not in cache for cache in agent._acting.caches)
 
 
 @pytest.mark.parametrize("quantiles", [1, 3])
@@ -173,7 +176,7 @@ def test_weights_are_factors_of_each_rows_gradient(
         agent = small_agent(**BATCH, quantiles=quantiles, priority_alpha=0.6)
         live(agent, 60)
         with monkeypatch.context() as patch:
-            Seen(agent, patch).change = {"weights": weights.astype(np.float32)}
+            Seen(agent, patch).change_weights = weights.astype(np.float32)
             agent.learn()
         return agent.online.grads.copy()
 
@@ -189,24 +192,23 @@ def test_an_update_gives_each_transition_its_error_for_priority(
     quantiles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = small_agent(**BATCH, quantiles=quantiles, priority_alpha=0.7, priority_beta=0.5)
-    replay = agent.replay
-    assert isinstance(replay, PrioritizedReplay)
+    assert agent.priorities
     live(agent, 60)
     seen = Seen(agent, monkeypatch)
     for update in range(3):
-        leaves = replay.tree[len(replay.tree) // 2 :].copy()
+        leaves = agent.priorities.leaves[:, 0].copy()
         agent.learn()
-        p = leaves[seen.batch.starts]
+        p = leaves[seen.starts]
         np.testing.assert_allclose(seen.weights, (p.min() / p) ** 0.5, rtol=1e-5)
         assert (update == 0) == (set(seen.weights.tolist()) == {1.0})
 
         chosen = seen.q[np.arange(20), seen.batch.actions]  # (B, N)
         errors = seen.y.mean(axis=1) - chosen.mean(axis=1)
-        for start, error in zip(seen.batch.starts, errors, strict=True):  # the last one counts
+        for start, error in zip(seen.starts, errors, strict=True):  # the last one counts
             leaves[start] = (abs(error) + 0.01) ** 0.7
-        after = replay.tree[len(replay.tree) // 2 :]
+        after = agent.priorities.leaves[:, 0]
         np.testing.assert_allclose(after, leaves, rtol=1e-4)
-        assert len(set(after[seen.batch.starts])) > 5
+        assert len(set(after[seen.starts])) > 5
 
 
 def test_prioritised_replay_draws_whole_transitions_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,16 +220,16 @@ def test_prioritised_replay_draws_whole_transitions_only(monkeypatch: pytest.Mon
     for _ in range(5):
         agent.learn()
         assert set(seen.batch.discounts.tolist()) == {0.125}
-        assert 14 < seen.batch.starts.max() <= 17
+        assert 14 < seen.starts.max() <= 17
 
 
 def test_beta_follows_its_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = small_agent(**BATCH, priority_alpha=0.7, priority_beta=LinearDecay(0.0, 1.0, 100))
     live(agent, 60)
     agent.learn()
-    asked = []
-    sample = agent.replay.sample
-    monkeypatch.setattr(agent.replay, "sample", lambda *a: asked.append(a[-1]) or sample(*a))  # type: ignore[func-returns-value]  # it is None
+    assert agent.priorities
+    asked, draw = [], agent.priorities.draw
+    monkeypatch.setattr(agent.priorities, "draw", lambda *a: asked.append(a[-1]) or draw(*a))  # type: ignore[func-returns-value]  # it is None
     agent.learn()
     live(agent, 20)
     agent.learn()
@@ -239,14 +241,15 @@ def test_a_diverging_update_leaves_the_priorities_as_they_were() -> None:
     agent.begin(np.zeros(3))
     for _ in range(10):
         agent.observe(0, 3e38, np.zeros(3), False, False)
-    before = {name: array.copy() for name, array in agent.replay.arrays.items()}
+    assert agent.priorities
+    before = agent.priorities.tree.copy()
     with (
         pytest.raises(FloatingPointError, match="update 1 diverged"),
         np.errstate(all="ignore"),  # uncompiled, the kernels warn
     ):
         agent.learn()
-    for name, array in agent.replay.arrays.items():
-        np.testing.assert_array_equal(array, before[name])
+    np.testing.assert_array_equal(agent.priorities.tree, before)
+    assert agent.priorities.largest == 1.0
 
 
 def test_a_random_action_is_held() -> None:
@@ -307,20 +310,20 @@ def test_a_schedule_of_your_own_is_watched() -> None:
         agent.learn()
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(lanes: int) -> None:
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(num_envs: int) -> None:
     """A bridge takes a slot: in a ring of n slots there might be no transition of n steps."""
     env = chain()
     numbers = {"priority_alpha": 0.5, "n_step": 4, "batch_size": 2, "learning_starts": 8}
     with pytest.raises(ValueError, match=r"n_step 4.*buffer_size"):
-        agent_for(env, lanes, buffer_size=4 * lanes, **numbers)
-    agent = agent_for(env, lanes, buffer_size=5 * lanes, **numbers)
-    flags = np.zeros(lanes, np.bool_)
-    agent.begin(np.zeros((lanes, 3)))
+        agent_for(env, num_envs, buffer_size=4 * num_envs, **numbers)
+    agent = agent_for(env, num_envs, buffer_size=5 * num_envs, **numbers)
+    flags = np.zeros(num_envs, np.bool_)
+    agent.begin(np.zeros((num_envs, 3)))
     for t in range(60):
         ends = flags if t % 7 else ~flags
-        agent.observe([0] * lanes, [0.0] * lanes, np.zeros((lanes, 3)), flags, ends)
+        agent.observe([0] * num_envs, [0.0] * num_envs, np.zeros((num_envs, 3)), flags, ends)
         if t > 4:
             agent.learn()
         if t % 7 == 0:  # with NEXT_STEP autoreset, the bridge
-            agent.observe([0] * lanes, [0.0] * lanes, np.zeros((lanes, 3)), flags, flags)
+            agent.observe([0] * num_envs, [0.0] * num_envs, np.zeros((num_envs, 3)), flags, flags)

@@ -9,8 +9,9 @@ from gymnasium.spaces import Box, Discrete
 from PIL import Image, ImageSequence
 
 from minidqn import DQN, Axis, DQNConfig, History, animate, plot_learning_curve, plot_value_function
-from minidqn.history import Episode
-from minidqn.plotting import rolling_mean
+from minidqn.lab.plotting import rolling_mean
+
+from .conftest import add_episode
 
 
 def test_rolling_mean() -> None:
@@ -24,7 +25,7 @@ def test_rolling_mean() -> None:
 def test_learning_curve(episodes: int, tmp_path: Path) -> None:
     history = History()
     for i in range(episodes):
-        history.append(Episode(i, float(i), 1, 1 / (i + 1), 0.1, 1.0, 1.0))
+        add_episode(history, float(i), 1 / (i + 1))
     path = tmp_path / "curve.png"
     returns = np.arange(float(episodes))
     figure = plot_learning_curve(history, path, test_returns=[1.0, 2.0], solved_at=100.0)

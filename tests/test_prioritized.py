@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from minidqn.layers import Array
+from minidqn.nn.layers import Array
 from minidqn.prioritized import (
     SMALLEST,
-    PrioritizedReplay,
+    Priorities,
     admit,
     draw_leaves,
     find_leaf,
     set_leaf,
     set_priorities,
 )
-from minidqn.replay import Replay
+from minidqn.replay import BRIDGE, STEP, TERMINATED, TRUNCATED, Batch, Replay
 
 from .conftest import plain
 from .test_replay import ReplayMachine
@@ -94,10 +94,10 @@ class Highest(np.random.Generator):
 
 
 def test_the_highest_random_number_is_not_beyond_the_last_leaf() -> None:
-    replay = filled(40)
-    batch = replay.sample(32, Highest(), 1, 0.9)
-    assert batch.starts[-1] == 39
-    assert (replay.tree[len(replay.tree) // 2 + batch.starts] > 0.0).all()
+    priorities = filled(40)
+    starts, _ = priorities.draw(32, Highest(), 1.0)
+    assert starts[-1] == 39
+    assert (priorities.leaves[starts] > 0.0).all()
 
 
 class PrioritizedMachine(ReplayMachine):
@@ -108,13 +108,22 @@ class PrioritizedMachine(ReplayMachine):
         self.alpha = data.draw(st.sampled_from([0.5, 1.0]))
         self.largest = 1.0
         self.priorities: dict[tuple[int, int], float] = {}
-        self.prioritized = PrioritizedReplay(
-            capacity, (2,), np.float64, 4, self.lanes, n_step=self.n_step, alpha=self.alpha
-        )
-        return self.prioritized
+        replay = Replay(capacity, (2,), np.float64, 4, self.num_envs)
+        self.priority = Priorities(replay, self.n_step, self.alpha)
+        return replay
 
-    def is_complete(self, t: int, lane: int) -> bool:
-        walk = self.walk(t, lane, self.n_step)
+    def do_begin(self, data: st.DataObject) -> None:
+        super().do_begin(data)
+        self.priority.admit()
+
+    @precondition(lambda self: self.vector or not self.over[0])
+    @rule(data=st.data())
+    def add(self, data: st.DataObject) -> None:
+        super().add(data)
+        self.priority.admit()
+
+    def is_complete(self, t: int, env: int) -> bool:
+        walk = self.walk(t, env, self.n_step)
         return len(walk) == self.n_step or walk[-1].terminated or walk[-1].truncated
 
     @invariant()
@@ -122,14 +131,16 @@ class PrioritizedMachine(ReplayMachine):
         self.complete = [place for place in self.stored() if self.is_complete(*place)]
         for place in self.complete:
             self.priorities.setdefault(place, self.largest)
-        tree = self.prioritized.tree
+        tree = self.priority.tree
         leaves = np.zeros(len(tree) // 2)
         for place in self.complete:
             leaves[self.leaf(*place)] = self.priorities[place]
         np.testing.assert_allclose(tree[len(tree) // 2 :], leaves, rtol=1e-12)
         np.testing.assert_array_equal(tree[1 : len(leaves)], tree[2::2] + tree[3::2])
-        assert self.prioritized.largest[0] == pytest.approx(self.largest, rel=1e-12)
-        assert self.prioritized.is_sound()
+        assert self.priority.largest[0] == pytest.approx(self.largest, rel=1e-12)
+        before = tree.copy()
+        assert self.priority.restore()
+        np.testing.assert_array_equal(tree, before)
 
     @precondition(lambda self: self.complete)
     @rule(
@@ -141,14 +152,15 @@ class PrioritizedMachine(ReplayMachine):
     def draw(self, n_step: int, beta: float, errors: list[float], seed: int) -> None:
         size = min(len(errors), len(self.replay))
         rng = np.random.default_rng(seed)
-        batch = self.replay.sample(size, rng, self.n_step, 0.5, beta)
+        starts, weights = self.priority.draw(size, rng, beta)
+        batch = self.replay.batch(starts, self.n_step, 0.5)
         at = {self.leaf(*place): place for place in self.complete}
-        places = [at[start] for start in batch.starts.tolist()]
+        places = [at[start] for start in starts.tolist()]
         assert self.rows(batch) == [self.expected(*place, self.n_step, 0.5) for place in places]
         p = np.array([self.priorities[place] for place in places])
-        np.testing.assert_allclose(batch.weights, (p.min() / p) ** beta, rtol=1e-5)
+        np.testing.assert_allclose(weights, (p.min() / p) ** beta, rtol=1e-5)
 
-        self.replay.learned(batch.starts, np.array(errors[:size]))
+        self.priority.update(starts, np.array(errors[:size]))
         for place, error in zip(places, errors[:size], strict=True):
             self.priorities[place] = (abs(error) + 0.01) ** self.alpha
             self.largest = max(self.largest, self.priorities[place])
@@ -158,13 +170,36 @@ PrioritizedMachine.TestCase.settings = settings(max_examples=80, stateful_step_c
 TestPrioritizedReplay = PrioritizedMachine.TestCase
 
 
-def filled(steps: int, capacity: int = 100, alpha: float = 1.0) -> PrioritizedReplay:
+def prioritized(
+    capacity: int, n_step: int = 1, alpha: float = 1.0, num_envs: int = 1
+) -> Priorities:
+    return Priorities(Replay(capacity, (1,), np.float32, 2, num_envs), n_step, alpha)
+
+
+def begin(priorities: Priorities, *first: Any) -> None:
+    priorities.replay.begin(*first)
+    priorities.admit()
+
+
+def add(priorities: Priorities, *step: Any) -> None:
+    priorities.replay.add(*step)
+    priorities.admit()
+
+
+def filled(steps: int, capacity: int = 100, alpha: float = 1.0) -> Priorities:
     """One long episode whose observations count up; every step is complete at once."""
-    replay = PrioritizedReplay(capacity, (1,), np.float32, 2, n_step=1, alpha=alpha)
-    replay.begin([0.0])
+    priorities = prioritized(capacity, alpha=alpha)
+    begin(priorities, [0.0])
     for t in range(1, steps + 1):
-        replay.add(0, float(t), [float(t)], False, False)
-    return replay
+        add(priorities, 0, float(t), [float(t)], False, False)
+    return priorities
+
+
+def sample(
+    priorities: Priorities, size: int, rng: np.random.Generator, beta: float = 1.0
+) -> tuple[Array, Array, Batch]:
+    starts, weights = priorities.draw(size, rng, beta)
+    return starts, weights, priorities.replay.batch(starts, priorities.n_step, 0.9)
 
 
 def errors_for(priorities: Array, alpha: float = 1.0) -> Array:
@@ -173,20 +208,20 @@ def errors_for(priorities: Array, alpha: float = 1.0) -> Array:
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
 def test_the_chance_is_proportional_to_the_error_to_the_power_of_alpha(alpha: float) -> None:
-    replay = filled(30, alpha=alpha)
+    priorities = filled(30, alpha=alpha)
     rng = np.random.default_rng(0)
     errors = rng.exponential(size=30) * rng.choice([-1.0, 1.0], 30)
     errors[:3] = 0.0
-    replay.learned(np.arange(30), errors)
+    priorities.update(np.arange(30), errors)
     p = (abs(errors) + 0.01) ** alpha
     p /= p.sum()
     batches, size = 5000, 20
     counts = np.zeros(30)
     for _ in range(batches):
-        batch = replay.sample(size, rng, 1, 0.9)
-        once = np.bincount(batch.starts, minlength=30)
+        starts, _, batch = sample(priorities, size, rng)
+        once = np.bincount(starts, minlength=30)
         assert (abs(once - size * p) < 2.0).all()  # for each batch covers the range evenly
-        np.testing.assert_array_equal(batch.obs[:, 0], batch.starts)
+        np.testing.assert_array_equal(batch.obs[:, 0], starts)
         counts += once
     n = batches * size
     assert (abs(counts - n * p) < 4 * np.sqrt(n * p * (1 - p))).all()
@@ -194,19 +229,19 @@ def test_the_chance_is_proportional_to_the_error_to_the_power_of_alpha(alpha: fl
 
 
 def test_weights_with_beta_1_make_up_for_the_uneven_draw() -> None:
-    replay = filled(30)
+    priorities = filled(30)
     rng = np.random.default_rng(0)
     p = rng.choice([0.1, 0.5, 2.0], 30)
-    replay.learned(np.arange(30), errors_for(p))
+    priorities.update(np.arange(30), errors_for(p))
     totals, squares = np.zeros(30), np.zeros(30)
     batches, size = 5000, 30
     for _ in range(batches):
-        batch = replay.sample(size, rng, 1, 0.9, 1.0)
-        p_min = p[batch.starts].min()
-        np.testing.assert_allclose(batch.weights, p_min / p[batch.starts], rtol=1e-5)
-        assert batch.weights.max() == 1.0
-        np.add.at(totals, batch.starts, batch.weights / p_min)
-        np.add.at(squares, batch.starts, (batch.weights / p_min) ** 2)
+        starts, weights, _ = sample(priorities, size, rng)
+        p_min = p[starts].min()
+        np.testing.assert_allclose(weights, p_min / p[starts], rtol=1e-5)
+        assert weights.max() == 1.0
+        np.add.at(totals, starts, weights / p_min)
+        np.add.at(squares, starts, (weights / p_min) ** 2)
     expected = batches * size / p.sum()
     assert (abs(totals - expected) < 4 * np.sqrt(squares)).all()
     assert len(set(p)) == 3
@@ -214,72 +249,74 @@ def test_weights_with_beta_1_make_up_for_the_uneven_draw() -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 def test_beta_tempers_the_weights(beta: float) -> None:
-    replay = filled(10)
+    priorities = filled(10)
     p = np.arange(1.0, 11.0)
-    replay.learned(np.arange(10), errors_for(p))
-    batch = replay.sample(10, np.random.default_rng(0), 1, 0.9, beta)
-    p = p[batch.starts]
-    np.testing.assert_allclose(batch.weights, (p.min() / p) ** beta, rtol=1e-6)
+    priorities.update(np.arange(10), errors_for(p))
+    starts, weights, _ = sample(priorities, 10, np.random.default_rng(0), beta)
+    p = p[starts]
+    np.testing.assert_allclose(weights, (p.min() / p) ** beta, rtol=1e-6)
 
 
 def test_what_is_new_comes_with_the_largest_priority_so_far() -> None:
-    replay = filled(4)
-    leaves = replay.tree[len(replay.tree) // 2 :]
+    priorities = filled(4)
+    leaves = priorities.leaves[:, 0]
     assert leaves[:5].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
-    replay.learned(np.array([1, 2]), np.array([-3.0, 0.0]))
-    replay.learned(np.array([1]), np.array([0.5]))  # the largest stays, though nobody has it
-    replay.add(0, 0.0, [9.0], False, False)
+    priorities.update(np.array([1, 2]), np.array([-3.0, 0.0]))
+    priorities.update(np.array([1]), np.array([0.5]))  # the largest stays, though nobody has it
+    add(priorities, 0, 0.0, [9.0], False, False)
     np.testing.assert_allclose(leaves[:6], [1.0, 0.51, 0.01, 1.0, 3.01, 0.0])
 
 
 def test_of_equal_starts_the_last_error_counts() -> None:
-    replay = filled(4)
-    replay.learned(np.array([2, 2, 2]), np.array([5.0, 7.0, 0.09]))
-    assert replay.tree[len(replay.tree) // 2 + 2] == pytest.approx(0.1)
-    assert replay.largest[0] == pytest.approx(7.01)
+    priorities = filled(4)
+    priorities.update(np.array([2, 2, 2]), np.array([5.0, 7.0, 0.09]))
+    assert priorities.leaves[2, 0] == pytest.approx(0.1)
+    assert priorities.largest[0] == pytest.approx(7.01)
 
 
 def test_nothing_can_be_drawn_before_n_steps_or_an_end() -> None:
-    rng = np.random.default_rng(0)
-    replay = PrioritizedReplay(10, (1,), np.float32, 2, n_step=3, alpha=1.0)
-    replay.begin([0.0])
+    rng, priorities = np.random.default_rng(0), prioritized(10, n_step=3)
+    with pytest.raises(ValueError, match="batch_size 1: expected 1 to the 0 steps stored"):
+        priorities.draw(1, rng, 1.0)
+    begin(priorities, [0.0])
     for t in (1.0, 2.0):
-        replay.add(0, t, [t], False, False)
-    with pytest.raises(ValueError, match="no transition of 3 steps is complete yet"):
-        replay.sample(1, rng, 3, 0.9)
-    replay.add(0, 3.0, [3.0], False, False)
-    assert set(replay.sample(3, rng, 3, 0.9).starts) == {0}
-    replay.begin([5.0])  # cuts the episode
-    assert set(replay.sample(3, rng, 3, 0.9).starts) == {0, 1, 2}
+        add(priorities, 0, t, [t], False, False)
+    with pytest.raises(ValueError, match="no transition is complete yet: expected one of 3 steps"):
+        priorities.draw(1, rng, 1.0)
+    add(priorities, 0, 3.0, [3.0], False, False)
+    assert set(priorities.draw(3, rng, 1.0)[0]) == {0}
+    begin(priorities, [5.0])  # cuts the episode
+    assert set(priorities.draw(3, rng, 1.0)[0]) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("per_lane", [3, 4, 5])
-def test_what_is_drawn_once_can_always_be_drawn(per_lane: int) -> None:
+@pytest.mark.parametrize("per_env", [3, 4, 5])
+def test_what_is_drawn_once_can_always_be_drawn(per_env: int) -> None:
     """Also when the ring goes round, whatever n_step it has room for."""
-    replay = PrioritizedReplay(2 * per_lane, (1,), np.float32, 2, 2, n_step=per_lane - 1, alpha=1.0)
+    priorities = prioritized(2 * per_env, n_step=per_env - 1, num_envs=2)
     rng = np.random.default_rng(0)
-    replay.begin([[0.0], [0.0]])
+    begin(priorities, [[0.0], [0.0]])
     over = np.zeros(2, np.bool_)
     for t in range(500):
         if rng.random() < 0.1:
-            replay.begin([[0.0], [0.0]])
+            begin(priorities, [[0.0], [0.0]])
             over[:] = False
         over = (rng.random(2) < 0.2) & ~over
-        replay.add([0, 0], [0.0, 0.0], [[0.0], [0.0]], over, [False, False])
-        assert t < per_lane or replay.tree[1] > 0.0
+        add(priorities, [0, 0], [0.0, 0.0], [[0.0], [0.0]], over, np.zeros(2, np.bool_))
+        assert t < per_env or priorities.tree[1] > 0.0
 
 
 def test_the_kernels_agree_with_their_plain_python() -> None:
     trees = []
     rng = np.random.default_rng(0)
     uniforms, errors = rng.random(16), rng.normal(size=16)
-    terminated, truncated = rng.random((20, 2)) < 0.1, rng.random((20, 2)) < 0.1
+    kind = np.full((20, 2), STEP, np.int8)
+    kind[rng.random((20, 2)) < 0.1] = TERMINATED
+    kind[rng.random((20, 2)) < 0.1] = TRUNCATED
+    kind[np.roll(kind >= TRUNCATED, 1, axis=0)] = BRIDGE
     for wrap in (lambda compiled: compiled, plain):
         tree = np.zeros(128)
-        for last in range(60):
-            for lane in range(2):
-                wrap(set_leaf)(tree, (last + 1) % 20 * 2 + lane, 0.0)
-            wrap(admit)(tree, last, min(last + 1, 19), 3, terminated, truncated, 1.5)
+        for count in range(1, 61):
+            wrap(admit)(tree, kind, count, 3, 1.5)
         starts, weights = np.zeros(16, np.int64), np.zeros(16, np.float32)
         wrap(draw_leaves)(tree, uniforms, 0.7, starts, weights)
         largest = wrap(set_priorities)(tree, starts, errors, 0.6)
@@ -292,30 +329,41 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
 
 
 @pytest.mark.parametrize("steps", [7, 25])
-def test_a_tree_that_the_draw_cannot_rely_on(steps: int) -> None:
-    replay = filled(steps, capacity=10)
-    replay.begin([0.0])  # a bridge
-    replay.add(0, 0.0, [1.0], False, False)
-    leaves = len(replay.tree) // 2
+def test_leaves_that_the_draw_cannot_rely_on(steps: int) -> None:
+    priorities = filled(steps, capacity=10)
+    begin(priorities, [0.0])  # a bridge
+    add(priorities, 0, 0.0, [1.0], False, False)
+    replay = priorities.replay
     bridge, head = (replay.count - 2) % replay.slots, replay.count % replay.slots
     first = (bridge - 1) % replay.slots
-    before = replay.tree.copy()
-    for leaf, priority in ((first, -1.0), (bridge, 1.0), (head, 1.0), (11, 1.0), (first, 2.0)):
-        assert replay.is_sound()
-        set_leaf(replay.tree, leaf, priority)
-        assert not replay.is_sound(), (leaf, priority)
-        replay.tree[:] = before
-    for node in range(1, leaves):
-        replay.tree[node] += 1.0
-        assert not replay.is_sound()
-        replay.tree[:] = before
+    before = priorities.tree.copy()
+    for leaf, priority in ((first, -1.0), (bridge, 1.0), (head, 1.0), (first, 2.0)):
+        assert priorities.restore()
+        priorities.leaves[leaf, 0] = priority
+        assert not priorities.restore(), (leaf, priority)
+        priorities.tree[:] = before
+    for largest in (0.5, 1e100, np.inf, np.nan):
+        priorities.largest[0] = largest
+        assert not priorities.restore()
+
+
+def test_a_tree_is_restored_from_its_leaves() -> None:
+    priorities, rng = filled(30, capacity=20), np.random.default_rng(0)
+    drawable = priorities.leaves[:, 0] > 0.0
+    priorities.update(np.flatnonzero(drawable), rng.normal(size=drawable.sum()))
+    tree, leaves = priorities.tree.copy(), priorities.leaves.copy()
+    priorities.tree[:] = 0.0
+    priorities.leaves[:] = leaves
+    assert priorities.restore()
+    np.testing.assert_array_equal(priorities.tree, tree)
 
 
 @pytest.mark.parametrize(("capacity", "leaves"), [(1000, 1024), (1023, 1024), (1024, 2048)])
 def test_memory_and_arrays(capacity: int, leaves: int) -> None:
-    replay = PrioritizedReplay(capacity, (4,), np.float32, 2, n_step=1, alpha=0.6)
-    uniform = Replay(capacity, (4,), np.float32, 2)
-    assert replay.arrays.keys() - uniform.arrays.keys() == {"tree", "largest"}
-    assert replay.nbytes == uniform.nbytes + 8 * (2 * leaves + 1)
-    assert replay.arrays["tree"] is replay.tree
-    assert replay.arrays["largest"] is replay.largest
+    priorities = prioritized(capacity)
+    assert priorities.tree.size == 2 * leaves
+    assert priorities.arrays.keys() == {"leaves", "largest"}
+    assert priorities.leaves.shape == priorities.replay.kind.shape
+    for name, array in priorities.arrays.items():
+        assert np.shares_memory(array, getattr(priorities, name))
+    assert np.shares_memory(priorities.leaves, priorities.tree)

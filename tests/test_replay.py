@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from minidqn.layers import Array
-from minidqn.replay import Batch, Replay, draw_starts, gather
+from minidqn.nn.layers import Array
+from minidqn.replay import TRUNCATED, Batch, Replay, draw_starts, gather
 
 from .conftest import plain
 
@@ -32,8 +32,13 @@ class Everything(np.random.Generator):
 
 def draw_all(replay: Replay, n_valid: int, n_step: int = 1, gamma: float = 0.5) -> Batch:
     """Every transition that can be drawn, from oldest to newest, each once."""
-    batch = replay.sample(len(replay), Everything(len(replay)), n_step, gamma)
-    return Batch(*(part[:n_valid] for part in batch))
+    starts = replay.draw(len(replay), Everything(len(replay)))[:n_valid]
+    return replay.batch(starts, n_step, gamma)
+
+
+def sample(replay: Replay, size: int, rng: np.random.Generator, n_step: int, gamma: float) -> Batch:
+    """Transitions drawn at random."""
+    return replay.batch(replay.draw(size, rng), n_step, gamma)
 
 
 class Step(NamedTuple):
@@ -54,52 +59,55 @@ class ReplayMachine(RuleBasedStateMachine):
     """Drives a small ring and a list side by side; every observation is a new number."""
 
     @initialize(
-        lanes=st.integers(1, 3), per_lane=st.integers(3, 12), vector=st.booleans(), data=st.data()
+        num_envs=st.integers(1, 3),
+        per_lane=st.integers(3, 12),
+        vector=st.booleans(),
+        data=st.data(),
     )
-    def start(self, lanes: int, per_lane: int, vector: bool, data: st.DataObject) -> None:
-        self.lanes, self.vector = lanes, vector or lanes > 1
+    def start(self, num_envs: int, per_lane: int, vector: bool, data: st.DataObject) -> None:
+        self.num_envs, self.vector = num_envs, vector or num_envs > 1
         self.per_lane = per_lane
-        spare = data.draw(st.integers(0, lanes - 1))  # a capacity that lanes may not divide
-        self.replay = self.build(lanes * per_lane + spare, data)
-        self.stream: list[list[Step]] = [[] for _ in range(lanes)]
+        spare = data.draw(st.integers(0, num_envs - 1))  # a capacity that num_envs may not divide
+        self.replay = self.build(num_envs * per_lane + spare, data)
+        self.stream: list[list[Step]] = [[] for _ in range(num_envs)]
         self.numbers = iter(range(1, 10**6))
-        self.episode = [0] * lanes
-        self.now = [0.0] * lanes
-        self.over = [False] * lanes
+        self.episode = [0] * num_envs
+        self.now = [0.0] * num_envs
+        self.over = [False] * num_envs
         self.fresh = True  # the present observations are first ones, and no action was taken yet
         self.do_begin(data)
 
     def build(self, capacity: int, data: st.DataObject) -> Replay:
-        return Replay(capacity, (2,), np.float64, 4, self.lanes)
+        return Replay(capacity, (2,), np.float64, 4, self.num_envs)
 
     def new_obs(self, data: st.DataObject, terminated: Any) -> tuple[Array, Array | None]:
         """Observations and the masks that come with them; where it goes on, one is allowed."""
-        self.next = [float(next(self.numbers)) for _ in range(self.lanes)]
+        self.next = [float(next(self.numbers)) for _ in range(self.num_envs)]
         obs = np.array([[number, -number] for number in self.next])
         obs = obs if self.vector else obs[0]
-        self.next_mask = [[True] * 4 for _ in range(self.lanes)]
+        self.next_mask = [[True] * 4 for _ in range(self.num_envs)]
         dtype = data.draw(st.sampled_from([None, np.bool_, np.int8, np.float64]))
         if dtype is None:
             return obs, None
         bits = [data.draw(st.integers(0 if end else 1, 15)) for end in terminated]
         self.next_mask = [[bool(b >> action & 1) for action in range(4)] for b in bits]
         mask = np.array(self.next_mask, dtype)
-        return obs, mask if self.lanes > 1 or data.draw(st.booleans()) else mask[0]
+        return obs, mask if self.num_envs > 1 or data.draw(st.booleans()) else mask[0]
 
     def do_begin(self, data: st.DataObject) -> None:
-        obs, mask = self.new_obs(data, [False] * self.lanes)
+        obs, mask = self.new_obs(data, [False] * self.num_envs)
         self.replay.begin(obs, mask)
         if not self.fresh:
-            for lane, steps in enumerate(self.stream):
+            for env, steps in enumerate(self.stream):
                 if not (steps[-1].terminated or steps[-1].truncated or steps[-1].bridge):
                     steps[-1] = steps[-1]._replace(truncated=True)
-                steps.append(self.bridge(lane))
-                self.episode[lane] += 1
-        self.now, self.over = self.next, [False] * self.lanes
+                steps.append(self.bridge(env))
+                self.episode[env] += 1
+        self.now, self.over = self.next, [False] * self.num_envs
         self.fresh = True
 
-    def bridge(self, lane: int) -> Step:
-        now, episode = self.now[lane], self.episode[lane]
+    def bridge(self, env: int) -> Step:
+        now, episode = self.now[env], self.episode[env]
         return Step(now, 0, 0.0, np.nan, [], False, False, episode, True)
 
     @rule(data=st.data())
@@ -112,36 +120,36 @@ class ReplayMachine(RuleBasedStateMachine):
         endings = st.sampled_from(
             [(False, False)] * 3 + [(True, False), (False, True), (True, True)]
         )
-        actions = [data.draw(st.integers(0, 3)) for _ in range(self.lanes)]
-        rewards = [float(data.draw(st.integers(-4, 4))) for _ in range(self.lanes)]
+        actions = [data.draw(st.integers(0, 3)) for _ in range(self.num_envs)]
+        rewards = [float(data.draw(st.integers(-4, 4))) for _ in range(self.num_envs)]
         ends = [(False, False) if over else data.draw(endings) for over in self.over]
         terminated, truncated = (np.array(flags) for flags in zip(*ends, strict=True))
         next_obs, mask = self.new_obs(data, terminated)
         if self.vector:
-            stepped = self.replay.add(
+            counts = self.replay.add(
                 np.array(actions), np.array(rewards), next_obs, terminated, truncated, mask
             )
         else:
-            stepped = self.replay.add(actions[0], rewards[0], next_obs, *ends[0], mask)
-        assert stepped == self.over.count(False)
+            counts = self.replay.add(actions[0], rewards[0], next_obs, *ends[0], mask)
+        assert counts == (self.over.count(False), sum(end or cut for end, cut in ends))
         next_obs[:] = np.nan  # the environment may do as it likes with its arrays
         if mask is not None:
             mask[:] = 1 - mask
 
-        for lane in range(self.lanes):
-            if self.over[lane]:
-                self.stream[lane].append(self.bridge(lane))
-                self.episode[lane] += 1
+        for env in range(self.num_envs):
+            if self.over[env]:
+                self.stream[env].append(self.bridge(env))
+                self.episode[env] += 1
             else:
-                self.stream[lane].append(
+                self.stream[env].append(
                     Step(
-                        self.now[lane],
-                        actions[lane],
-                        rewards[lane],
-                        self.next[lane],
-                        self.next_mask[lane],
-                        *ends[lane],
-                        self.episode[lane],
+                        self.now[env],
+                        actions[env],
+                        rewards[env],
+                        self.next[env],
+                        self.next_mask[env],
+                        *ends[env],
+                        self.episode[env],
                     )
                 )
         self.fresh = all(self.over)  # then this step was nothing but a reset
@@ -150,28 +158,34 @@ class ReplayMachine(RuleBasedStateMachine):
     @invariant()
     def length(self) -> None:
         stored = min(len(self.stream[0]), self.per_lane)
-        assert len(self.replay) == stored * self.lanes
+        assert len(self.replay) == stored * self.num_envs
 
     @invariant()
     def head(self) -> None:
         assert self.replay.head[:, 0].tolist() == self.now
         assert self.replay.head_mask.tolist() == self.next_mask
 
-    def stored(self) -> list[tuple[int, int]]:
-        """Where the transitions are that the ring still has, oldest first: step, lane."""
-        count = len(self.stream[0])
-        places = product(range(max(count - self.per_lane, 0), count), range(self.lanes))
-        return [(t, lane) for t, lane in places if not self.stream[lane][t].bridge]
+    @invariant()
+    def ends(self) -> None:
+        assert self.replay.begun
+        assert self.replay.ended.tolist() == self.over
+        assert self.replay.over == all(self.over)
 
-    def walk(self, t: int, lane: int, n_step: int) -> list[Step]:
+    def stored(self) -> list[tuple[int, int]]:
+        """Where the transitions are that the ring still has, oldest first: step, env."""
+        count = len(self.stream[0])
+        places = product(range(max(count - self.per_lane, 0), count), range(self.num_envs))
+        return [(t, env) for t, env in places if not self.stream[env][t].bridge]
+
+    def walk(self, t: int, env: int, n_step: int) -> list[Step]:
         """The steps from there on, up to n of them, of the same episode."""
-        episode = self.stream[lane][t].episode
-        future = self.stream[lane][t : t + n_step]
+        episode = self.stream[env][t].episode
+        future = self.stream[env][t : t + n_step]
         return [s for s in future if s.episode == episode and not s.bridge]
 
-    def expected(self, t: int, lane: int, n_step: int, gamma: float) -> tuple[Any, ...]:
+    def expected(self, t: int, env: int, n_step: int, gamma: float) -> tuple[Any, ...]:
         """What is to be drawn there, as `rows` gives it."""
-        walk = self.walk(t, lane, n_step)
+        walk = self.walk(t, env, n_step)
         total = sum(gamma**k * s.reward for k, s in enumerate(walk))
         discount = 0.0 if walk[-1].terminated else gamma ** len(walk)
         first, last = walk[0], walk[-1]
@@ -190,18 +204,18 @@ class ReplayMachine(RuleBasedStateMachine):
         )
         return list(zip(*(part.tolist() for part in parts), strict=True))
 
-    def leaf(self, t: int, lane: int) -> int:
-        return t % (self.per_lane + 1) * self.lanes + lane
+    def leaf(self, t: int, env: int) -> int:
+        return t % (self.per_lane + 1) * self.num_envs + env
 
     @rule(n_step=st.integers(1, 6))
     def draw(self, n_step: int) -> None:
         places = self.stored()
         if not places:
             return
-        batch = draw_all(self.replay, len(places), n_step, gamma=0.5)
+        starts = self.replay.draw(len(self.replay), Everything(len(self.replay)))[: len(places)]
+        assert starts.tolist() == [self.leaf(*place) for place in places]
+        batch = self.replay.batch(starts, n_step, 0.5)
         assert self.rows(batch) == [self.expected(*place, n_step, 0.5) for place in places]
-        assert batch.starts.tolist() == [self.leaf(*place) for place in places]
-        assert set(batch.weights.tolist()) == {1.0}
 
 
 ReplayMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
@@ -233,7 +247,7 @@ def test_it_holds_exactly_its_capacity(steps: int) -> None:
 def test_every_transition_is_equally_likely() -> None:
     replay = filled(40, capacity=20, end_every=3)
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([replay.sample(20, rng, 1, 0.9).obs[:, 0] for _ in range(10_000)])
+    drawn = np.concatenate([sample(replay, 20, rng, 1, 0.9).obs[:, 0] for _ in range(10_000)])
     numbers, counts = np.unique(drawn, return_counts=True)
 
     # The last 20 slots: of each episode's 3 steps and a bridge, all but the bridges.
@@ -246,9 +260,9 @@ def test_every_transition_is_equally_likely() -> None:
 def test_draws_do_not_repeat_themselves_and_follow_the_generator() -> None:
     replay = filled(10)
     rng, same = np.random.default_rng(3), np.random.default_rng(3)
-    first, second = replay.sample(8, rng, 1, 0.9), replay.sample(8, rng, 1, 0.9)
+    first, second = sample(replay, 8, rng, 1, 0.9), sample(replay, 8, rng, 1, 0.9)
     assert first.obs.tolist() != second.obs.tolist()
-    np.testing.assert_array_equal(first.obs, replay.sample(8, same, 1, 0.9).obs)
+    np.testing.assert_array_equal(first.obs, sample(replay, 8, same, 1, 0.9).obs)
 
 
 def test_an_interrupted_episode_is_a_truncated_one() -> None:
@@ -264,19 +278,22 @@ def test_an_interrupted_episode_is_a_truncated_one() -> None:
     np.testing.assert_array_equal(batch.discounts, [0.5, 0.5])
 
 
+def oldest(replay: Replay) -> int:
+    return max(replay.count - replay.slots + 1, 0) % replay.slots
+
+
 def test_the_kernels_agree_with_their_plain_python() -> None:
     replay = filled(30, capacity=12, end_every=4)
-    uniforms = np.random.default_rng(0).random(40)
-    _, _, _, terminated, truncated, _ = replay.flat
+    uniforms, kind = np.random.default_rng(0).random(40), replay.kind.ravel()
     head, batches = replay.count % replay.slots, []
     for draw, collect in ((draw_starts, gather), (plain(draw_starts), plain(gather))):
         starts = np.full(30, -1)
-        assert draw(uniforms, 2, replay.count, 1, terminated, truncated, starts) == 2 + 28
+        assert draw(uniforms, oldest(replay), len(replay), kind, starts, 2) == 2 + 28
         assert (starts[:2] == -1).all()
         batch: list[Array] = [np.zeros((30, 1), np.float32), np.zeros(30, np.int32)]
         batch += [np.zeros(30, np.float32), np.zeros(30, np.float32)]
         batch += [np.zeros((30, 1), np.float32), np.zeros((30, 2), np.bool_)]
-        collect(starts[2:], head, 1, 3, 0.9, *replay.flat, *(part[2:] for part in batch))
+        collect(starts[2:], head, 1, 3, 0.9, *replay._flat, *(part[2:] for part in batch))
         batches.append([starts, *batch])
     for compiled, python in zip(*batches, strict=True):
         np.testing.assert_allclose(compiled, python, rtol=1e-6)
@@ -285,13 +302,12 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
 
 def test_all_ages_are_hit_by_equally_many_of_the_32_bit_numbers() -> None:
     replay = filled(3, capacity=3)  # 2^32 is no multiple of 3
-    _, _, _, terminated, truncated, _ = replay.flat
     starts = np.zeros(1, np.int64)
 
     def age_of(number: int) -> int | None:
         """The age that a draw of number / 2^32 gives, None if it is passed over."""
         uniforms = np.array([number / 2**32])
-        hit = draw_starts(uniforms, 0, replay.count, 1, terminated, truncated, starts)
+        hit = draw_starts(uniforms, oldest(replay), len(replay), replay.kind.ravel(), starts, 0)
         return int(starts[0]) if hit else None
 
     counts = []
@@ -306,16 +322,16 @@ def test_all_ages_are_hit_by_equally_many_of_the_32_bit_numbers() -> None:
 
 def test_memory() -> None:
     cartpole = Replay(50_000, (4,), np.float32, 2)
-    assert cartpole.nbytes == 50_001 * (4 * 4 + 4 + 4 + 1 + 1 + 2)
-    ram = Replay(1000, (128,), np.uint8, 4, lanes=4)
+    assert cartpole.nbytes == 50_001 * (4 * 4 + 4 + 4 + 1 + 2)
+    ram = Replay(1000, (128,), np.uint8, 4, num_envs=4)
     assert ram.obs.dtype == np.uint8
-    assert ram.nbytes == 251 * 4 * (128 + 4 + 4 + 1 + 1 + 4)
+    assert ram.nbytes == 251 * 4 * (128 + 4 + 4 + 1 + 4)
 
 
 GOOD: dict[str, Any] = {
     "action": 1,
     "reward": 1.0,
-    "next_obs": [0.0, 0.0],
+    "obs": [0.0, 0.0],
     "terminated": False,
     "truncated": False,
 }
@@ -324,13 +340,13 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"next_obs": [0.0, np.nan]}, "observation is not finite"),
-        ({"next_obs": [np.nan, 0.0]}, "observation is not finite"),
-        ({"next_obs": [0.0, np.inf]}, "observation is not finite"),
-        ({"next_obs": [0.0, 1e300]}, "observation is not finite"),  # inf, as a float32
-        ({"next_obs": [0.0]}, r"shape \(1,\): expected \(2,\)"),
-        ({"next_obs": [[0.0, 0.0], [0.0, 0.0]]}, "expected one for each of 1 lanes"),
-        ({"next_obs": [0j, 0j]}, "dtype complex128: expected float32"),
+        ({"obs": [0.0, np.nan]}, "observation is not finite"),
+        ({"obs": [np.nan, 0.0]}, "observation is not finite"),
+        ({"obs": [0.0, np.inf]}, "observation is not finite"),
+        ({"obs": [0.0, 1e300]}, "observation is not finite"),  # inf, as a float32
+        ({"obs": [0.0]}, r"shape \(1,\): expected \(2,\)"),
+        ({"obs": [[0.0, 0.0], [0.0, 0.0]]}, "expected one for each of 1 environments"),
+        ({"obs": [0j, 0j]}, "dtype complex128: expected float32"),
         ({"reward": np.nan}, "reward nan: expected a finite"),
         ({"reward": -np.inf}, "reward -inf: expected a finite"),
         ({"reward": 1e39}, "reward 1e.39: expected a finite"),
@@ -385,7 +401,7 @@ def test_numpy_scalars_and_integer_rewards_are_fine() -> None:
     replay.begin(np.zeros(2))
     replay.add(np.int64(1), np.array(3), np.ones(2), np.bool_(False), np.bool_(True))
     assert replay.reward[0, 0] == 3.0
-    assert replay.truncated[0, 0]
+    assert replay.kind[0, 0] == TRUNCATED
 
 
 def test_a_bad_mask_at_the_start_changes_nothing() -> None:
@@ -405,7 +421,7 @@ def test_a_bad_mask_at_the_start_changes_nothing() -> None:
 
 
 def test_where_the_episode_terminated_no_action_need_be_allowed() -> None:
-    replay = Replay(12, (1,), np.float32, 2, lanes=2)
+    replay = Replay(12, (1,), np.float32, 2, num_envs=2)
     zeros, flags = np.zeros((2, 1)), np.zeros(2, bool)
     replay.begin(zeros)
     mask = [[0, 0], [1, 0]]
@@ -428,7 +444,7 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(ValueError, match="call begin"):
         replay.add(**GOOD)
     with pytest.raises(ValueError, match="batch_size 1: expected 1 to the 0 steps"):
-        replay.sample(1, np.random.default_rng(0), 1, 0.9)
+        replay.draw(1, np.random.default_rng(0))
     replay.begin([0.0, 0.0])
     replay.add(**(GOOD | {"terminated": True}))
     with pytest.raises(ValueError, match="no episode is going on: reset"):
@@ -443,12 +459,12 @@ def test_misuse_is_refused() -> None:
         replay.add(**GOOD)
     with pytest.raises(TypeError, match="a copy would detach the views"):
         copy.deepcopy(replay)
-    with pytest.raises(ValueError, match="capacity 5 over 2 lanes: expected 3 steps"):
-        Replay(5, (2,), np.float32, 2, lanes=2)
+    with pytest.raises(ValueError, match="capacity 5 over 2 environments: expected 3 steps"):
+        Replay(5, (2,), np.float32, 2, num_envs=2)
 
 
 def test_bad_data_in_one_lane_changes_none() -> None:
-    replay = Replay(12, (1,), np.float32, 2, lanes=2)
+    replay = Replay(12, (1,), np.float32, 2, num_envs=2)
     zeros, flags = np.zeros((2, 1)), np.zeros(2, bool)
     with pytest.raises(ValueError, match="observation is not finite"):
         replay.begin([[0.0], [np.nan]])
@@ -462,19 +478,25 @@ def test_bad_data_in_one_lane_changes_none() -> None:
         (([0, 2], [0.0, 0.0], zeros, flags, flags), "action 2: expected"),
         (([0, 1], [0.0, np.nan], zeros, flags, flags), "reward nan: expected"),
         (([0, 1], [0.0, 0.0], [[0.0], [np.inf]], flags, flags), "observation is not finite"),
-        (([0, 1], [0.0, 0.0], zeros, [True, False], flags), "lane 0 ended twice: .*NEXT_STEP"),
+        (
+            ([0, 1], [0.0, 0.0], zeros, [True, False], flags),
+            "environment 0 ended twice.*NEXT",
+        ),
         (([0, 1], [0.0], zeros, flags, flags), r"has shape \(1,\): expected \(2,\)"),
         ((0, [0.0, 0.0], zeros, flags, flags), r"has shape \(\): expected \(2,\)"),
-        (([0], [0.0], zeros[:1], [False], [False]), "expected one for each of 2 lanes"),
-        ((0, 0.0, [0.0], False, False), "expected one for each of 2 lanes"),
-        (([0, 1], [0.0, 0.0], zeros, flags, [True, False]), "lane 0 ended twice: .*NEXT_STEP"),
+        (([0], [0.0], zeros[:1], [False], [False]), "expected one for each of 2 environments"),
+        ((0, 0.0, [0.0], False, False), "expected one for each of 2 environments"),
+        (
+            ([0, 1], [0.0, 0.0], zeros, flags, [True, False]),
+            "environment 0 ended twice.*NEXT",
+        ),
     ]
     for arguments, message in bad:
         with pytest.raises(ValueError, match=message):
             replay.add(*arguments)
-    for lanes in (1, 3):
-        with pytest.raises(ValueError, match="expected one for each of 2 lanes"):
-            replay.begin(np.zeros((lanes, 1)))
+    for num_envs in (1, 3):
+        with pytest.raises(ValueError, match="expected one for each of 2 environments"):
+            replay.begin(np.zeros((num_envs, 1)))
     for name, array in replay.arrays.items():
         np.testing.assert_array_equal(array, before[name])
     assert replay.count == 1
@@ -483,8 +505,8 @@ def test_bad_data_in_one_lane_changes_none() -> None:
 def test_integers_must_fit() -> None:
     replay = Replay(10, (2,), np.uint8, 2)
     replay.begin([0, 255])
-    with pytest.raises(ValueError, match=r"\[  0 256\] does not fit into uint8"):
+    with pytest.raises(ValueError, match=r"\[  0 256\] does not fit: expected uint8"):
         replay.begin([0, 256])
-    with pytest.raises(ValueError, match="does not fit into uint8"):
+    with pytest.raises(ValueError, match="does not fit: expected uint8"):
         replay.begin([0.0, 0.5])
     assert replay.obs[0, 0].tolist() == [0, 255]

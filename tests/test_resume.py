@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidqn import DQN, History, load_run, save, train
-from minidqn.prioritized import PrioritizedReplay
+from minidqn.lab.snapshot import _arrays
+from minidqn.replay import STEP, TRUNCATED
 
 from .conftest import TableEnv
 from .test_masks import MaskedEnv
@@ -29,27 +30,31 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "resume.py"
 STEPS = 60
 
 
-def environments(lanes: int, build: Callable[[], Any] = chain) -> Any:
-    if lanes == 1:
+def environments(num_envs: int, build: Callable[[], Any] = chain) -> Any:
+    if num_envs == 1:
         return build()
-    return SyncVectorEnv([build] * lanes, autoreset_mode=AutoresetMode.DISABLED)
+    return SyncVectorEnv([build] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def assert_same_arrays(agent: DQN, twin: DQN) -> None:
+    ours, theirs = _arrays(agent), _arrays(twin)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], name)
 
 
 def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
     (agent, history), (twin, twin_history) = one, other
-    for name, array in agent.replay.arrays.items():
-        np.testing.assert_array_equal(array, twin.replay.arrays[name])
-    np.testing.assert_array_equal(agent.online.params, twin.online.params)
-    np.testing.assert_array_equal(agent.target.params, twin.target.params)
-    np.testing.assert_array_equal(agent.held, twin.held)
+    assert_same_arrays(agent, twin)
     assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
-    assert (agent.steps, agent.updates, agent.resets) == (twin.steps, twin.updates, twin.resets)
+    for name in ("steps", "updates", "episodes", "resets"):
+        assert getattr(agent, name) == getattr(twin, name)
     np.testing.assert_array_equal(history.rows, twin_history.rows)
     np.testing.assert_array_equal(history.updates, twin_history.updates)
 
 
 @given(
-    lanes=st.sampled_from([1, 3]),
+    num_envs=st.sampled_from([1, 3]),
     part=st.sampled_from(sorted(PARTS)),
     build=st.sampled_from([chain, MaskedEnv]),
     stops=st.lists(st.integers(9, STEPS - 1), min_size=1, max_size=4, unique=True).map(sorted),
@@ -57,7 +62,7 @@ def assert_same(one: tuple[DQN, History], other: tuple[DQN, History]) -> None:
 )
 @settings(max_examples=80)
 def test_stopped_anywhere_and_resumed(
-    lanes: int,
+    num_envs: int,
     part: str,
     build: Callable[[], Any],
     stops: list[int],
@@ -65,15 +70,15 @@ def test_stopped_anywhere_and_resumed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     def new() -> Any:
-        return environments(lanes, build)
+        return environments(num_envs, build)
 
     numbers = {"learning_starts": 9, "buffer_size": 40} | PARTS[part]
     path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
-    agent = agent_for(new(), lanes, **numbers)
+    agent = agent_for(new(), num_envs, **numbers)
     history = train(agent, new(), STEPS, progress=False)
 
     env = new()
-    twin, twin_history = agent_for(env, lanes, **numbers), History()
+    twin, twin_history = agent_for(env, num_envs, **numbers), History()
     for stop in [*stops, agent.steps]:
         if twin.steps < stop:
             train(twin, env, stop - twin.steps, history=twin_history, progress=False)
@@ -84,38 +89,37 @@ def test_stopped_anywhere_and_resumed(
 
 
 @pytest.mark.parametrize("build", [chain, MaskedEnv])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_saved_and_loaded_over_and_over(
-    part: str, lanes: int, build: Callable[[], Any], tmp_path: Path
+    part: str, num_envs: int, build: Callable[[], Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "checkpoint.safetensors"
     numbers = {"learning_starts": 9, "buffer_size": 40} | PARTS[part]
-    agent = agent_for(environments(lanes, build), lanes, **numbers)
-    history = train(agent, environments(lanes, build), 120, progress=False)
+    agent = agent_for(environments(num_envs, build), num_envs, **numbers)
+    history = train(agent, environments(num_envs, build), 120, progress=False)
 
-    twin, twin_history = agent_for(environments(lanes, build), lanes, **numbers), History()
+    twin, twin_history = agent_for(environments(num_envs, build), num_envs, **numbers), History()
     for stop in (20, 21, 50, 83, agent.steps):
-        steps, env = stop - twin.steps, environments(lanes, build)
-        if steps > 0:  # three lanes may go beyond a stop
+        steps, env = stop - twin.steps, environments(num_envs, build)
+        if steps > 0:  # three num_envs may go beyond a stop
             train(twin, env, steps, history=twin_history, progress=False)
         save(twin, path, twin_history)
         before, (twin, twin_history) = twin, load_run(path)
-        assert type(twin.replay) is type(before.replay)
+        assert (twin.priorities is None) == (before.priorities is None)
         assert twin.config == before.config
     assert_same((agent, history), (twin, twin_history))
 
 
 def test_all_that_the_parts_remember_is_more_than_nothing() -> None:
-    """What the tests above compare: held actions, priorities, masks."""
+    """What the tests above compare: repeated actions, priorities, masks."""
     agent = agent_for(environments(3, MaskedEnv), 3, learning_starts=9, **ALL)
     train(agent, environments(3, MaskedEnv), 120, progress=False)
-    assert agent.held.any()
+    assert agent.repeat.state.any()
     assert not agent.replay.mask[: agent.replay.count].all()
-    assert isinstance(agent.replay, PrioritizedReplay)
-    assert len(np.unique(agent.replay.tree)) > 20
-    assert agent.replay.largest != 1.0
-    assert "largest" in agent.replay.arrays
+    assert agent.priorities
+    assert len(np.unique(agent.priorities.tree)) > 20
+    assert agent.priorities.largest != 1.0
 
 
 def test_killed_at_random_moments() -> None:
@@ -158,7 +162,8 @@ def test_an_environment_that_differs_in_what_no_observation_shows(difference: st
     train(agent, env, at, history=history, progress=False)
     if difference == "a later end":  # as if the stored episode had not been cut
         agent.replay.over = False
-        agent.replay.truncated[:] = False
+        agent.replay.kind[agent.replay.kind == TRUNCATED] = STEP
+        agent.episodes -= 1
     with pytest.warns(RuntimeWarning, match="this run does not go on exactly"):
         train(agent, Other(env), 5, history=history, progress=False)
 
@@ -173,7 +178,7 @@ def test_a_history_that_another_episode_has_overtaken() -> None:
         warnings.simplefilter("error")
         train(agent, chain(), 1, history=history, progress=False)
     assert agent.resets == resets + 1
-    assert history.unfinished[0].reset == resets
+    assert history.unfinished[0].number == resets
 
 
 def test_an_episode_longer_than_the_buffer(tmp_path: Path) -> None:
@@ -189,7 +194,7 @@ def test_an_episode_longer_than_the_buffer(tmp_path: Path) -> None:
 
 
 def test_lanes_of_unequal_length_are_saved_after_every_step(tmp_path: Path) -> None:
-    """A stream cut in all lanes at once, one of them in a bridge, is valid too."""
+    """A stream cut in all num_envs at once, one of them in a bridge, is valid too."""
     path = tmp_path / "checkpoint.safetensors"
     for stop in range(10, 40):
         env = SyncVectorEnv([chain, lambda: chain(limit=3)])
@@ -221,17 +226,61 @@ def test_a_reset_that_fails_leaves_a_run_that_can_be_saved(tmp_path: Path) -> No
     assert_same((agent, history), (whole, train(whole, chain(), 60, progress=False)))
 
 
-def test_lanes_that_end_together_are_all_in_the_history_before_anyone_looks() -> None:
+def test_episodes_that_end_together_are_shown_one_by_one_and_saved_all(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
     env = environments(3)
-    agent, seen = agent_for(env, 3), []
-    train(
-        agent, env, 60, on_episode=lambda agent, history: seen.append(len(history)), progress=False
-    )
-    steps = History()
-    history = train(agent_for(env, 3), env, 60, history=steps, progress=False)["step"]
-    together = [int(np.sum(history <= step)) for step in history]
-    assert seen == together
-    assert len(set(seen)) < len(seen)  # some did end together
+    agent, seen, saved = agent_for(env, 3), [], []
+
+    def watch(agent: DQN, history: History) -> None:
+        seen.append((len(history), len(history["step"]), history["step"][-1]))
+        save(agent, path, history)
+        saved.append(len(load_run(path)[1]))
+
+    history = train(agent, env, 60, on_episode=watch, progress=False)
+    steps = history["step"]
+    assert [number for number, _, _ in seen] == list(range(1, len(history) + 1))
+    assert all(number == rows and steps[number - 1] == step for number, rows, step in seen)
+    assert saved == [int(np.sum(steps <= step)) for step in steps]
+    assert len(set(saved)) < len(saved)  # some did end together
+    for step in set(steps):  # the updates are those since the last step in which an episode ended
+        of_step = history.rows[steps == step, 4:]
+        np.testing.assert_array_equal(of_step, of_step[:1].repeat(len(of_step), axis=0))
+    assert np.isfinite(history["loss"][5:]).all()
+
+
+def test_a_run_that_was_saved_between_two_rows_of_a_step_loses_none(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    agent = agent_for(environments(3), 3)
+    history = train(agent, environments(3), 60, progress=False)
+    for stop in (3, 4, 5, 6):
+        twin, twin_history = agent_for(environments(3), 3), History()
+
+        def stop_there(agent: DQN, history: History, stop: int = stop) -> None:
+            if len(history) == stop:
+                save(agent, path, history)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(twin, environments(3), 60, history=twin_history, on_episode=stop_there)
+        twin, twin_history = load_run(path)
+        train(twin, environments(3), 60 - twin.steps, history=twin_history, progress=False)
+        assert_same((agent, history), (twin, twin_history))
+
+
+def test_rows_that_a_watcher_kept_from_being_shown_come_with_the_next() -> None:
+    agent, history = agent_for(environments(3), 3), History()
+    whole_agent = agent_for(environments(3), 3)
+    whole = train(whole_agent, environments(3), 60, progress=False)
+
+    def fail(agent: DQN, history: History) -> None:
+        if len(history) == 4:
+            raise ValueError("not this one")
+
+    with pytest.raises(ValueError, match="not this one"):
+        train(agent, environments(3), 60, history=history, on_episode=fail, progress=False)
+    train(agent, environments(3), 60 - agent.steps, history=history, progress=False)
+    assert_same((agent, history), (whole_agent, whole))
+    assert len(history) == len(whole)
 
 
 def test_a_vector_that_resets_itself_starts_afresh_with_a_warning() -> None:
@@ -272,10 +321,10 @@ class Faulty(gym.Wrapper[Any, Any, Any, Any]):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("nan", r"after step 25: observation is not finite: \[ 0. nan  0.\]"),
-        ("shape", r"after step 25: observation has shape \(4,\): expected \(3,\)"),
-        ("reward", "after step 25: reward inf: expected a finite number"),
-        ("crash", "the simulator crashed\nafter step 24 of the run"),
+        ("nan", r"step 25: observation is not finite: \[ 0. nan  0.\]"),
+        ("shape", r"step 25: observation has shape \(4,\): expected \(3,\)"),
+        ("reward", "step 25: reward inf: expected a finite number"),
+        ("crash", "the simulator crashed\nin step 25 of the run"),
     ],
 )
 def test_a_faulty_environment_poisons_nothing(fault: str, message: str, tmp_path: Path) -> None:

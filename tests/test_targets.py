@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidqn.layers import Array
-from minidqn.targets import expected, greedy_actions, mean_max, quantile_huber_loss, td_targets
+from minidqn.nn.layers import Array
+from minidqn.policy import greedy
+from minidqn.targets import mean_max, mean_of_quantiles, quantile_huber_loss, td_targets
 
 from .conftest import plain
 
@@ -57,33 +58,17 @@ def anything(q: Array) -> Array:
 
 
 @given(batches())
-def test_greedy_actions_are_the_first_of_the_best_allowed(b: dict[str, Any]) -> None:
-    q, mask = b["q"][:, :, 0], b["mask"]
-    best = []
-    for values, allowed in zip(q, mask, strict=True):
-        choice = [a for a in range(len(values)) if allowed[a]]
-        best.append(min(choice, key=lambda a: (-values[a], a)) if choice else 0)
-    np.testing.assert_array_equal(greedy_actions(q, mask), best)
-    np.testing.assert_array_equal(plain(greedy_actions)(q, mask), best)
-
-
-def test_greedy_actions_by_hand() -> None:
-    q = np.array([[9.0, -3.0, -2.0, -2.0]] * 4)
-    mask = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]], np.bool_)
-    np.testing.assert_array_equal(greedy_actions(q, mask), [0, 2, 1, 0])
-    np.testing.assert_array_equal(greedy_actions(q, np.ones((4, 4), np.bool_)), q.argmax(axis=1))
-
-
-@given(batches())
-def test_expected_is_the_mean_of_the_quantiles(b: dict[str, Any]) -> None:
-    assert expected(b["q"]).dtype == b["q"].dtype
-    np.testing.assert_allclose(expected(b["q"]), b["q"].mean(axis=2), rtol=1e-5, atol=1e-6)
+def test_q_is_the_mean_of_the_quantiles(b: dict[str, Any]) -> None:
+    assert mean_of_quantiles(b["q"]).dtype == b["q"].dtype
+    np.testing.assert_allclose(mean_of_quantiles(b["q"]), b["q"].mean(axis=2), rtol=1e-5, atol=1e-6)
 
 
 @given(batches(most_quantiles=1))
 def test_td_targets(b: dict[str, Any]) -> None:
     q_next = b["q_next"]
-    y = td_targets(b["returns"], b["discounts"], expected(q_next), anything(q_next), q_next)
+    y = td_targets(
+        b["returns"], b["discounts"], mean_of_quantiles(q_next), anything(q_next), q_next
+    )
     best = b["returns"] + b["discounts"] * b["q_next"][:, :, 0].max(axis=1)
     np.testing.assert_allclose(y, best[:, None], rtol=1e-6)
     assert y.dtype == b["returns"].dtype
@@ -91,10 +76,10 @@ def test_td_targets(b: dict[str, Any]) -> None:
 
 @given(batches())
 def test_td_targets_of_every_quantile_of_the_next_action(b: dict[str, Any]) -> None:
-    chooser = expected(b["q_next_online"])
-    arguments = b["returns"], b["discounts"], chooser, b["mask"], b["q_next"]
+    q_select = mean_of_quantiles(b["q_next_online"])
+    arguments = b["returns"], b["discounts"], q_select, b["mask"], b["q_next"]
     y = td_targets(*arguments)
-    values = b["q_next"][np.arange(len(y)), greedy_actions(chooser, b["mask"])]  # (B, N)
+    values = b["q_next"][np.arange(len(y)), greedy(q_select, b["mask"])]  # (B, N)
     future = b["discounts"][:, None] * values
     np.testing.assert_allclose(y, b["returns"][:, None] + future, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(y, plain(td_targets)(*arguments), rtol=1e-6, atol=1e-6)
@@ -103,8 +88,8 @@ def test_td_targets_of_every_quantile_of_the_next_action(b: dict[str, Any]) -> N
 
 @given(batches(most_quantiles=1))
 def test_double_td_targets(b: dict[str, Any]) -> None:
-    chooser = expected(b["q_next_online"])
-    y = td_targets(b["returns"], b["discounts"], chooser, anything(chooser), b["q_next"])
+    q_select = mean_of_quantiles(b["q_next_online"])
+    y = td_targets(b["returns"], b["discounts"], q_select, anything(q_select), b["q_next"])
     best = b["q_next_online"][:, :, 0].argmax(axis=1)
     values = b["q_next"][np.arange(len(best)), best, 0]
     np.testing.assert_allclose(y[:, 0], b["returns"] + b["discounts"] * values, rtol=1e-6)
@@ -113,7 +98,9 @@ def test_double_td_targets(b: dict[str, Any]) -> None:
 @given(batches(most_quantiles=1), st.sampled_from([0.5, 1.0, math.inf]))
 def test_one_quantile_is_the_huber_loss_of_dqn(b: dict[str, Any], delta: float) -> None:
     q_next = b["q_next"]
-    y = td_targets(b["returns"], b["discounts"], expected(q_next), anything(q_next), q_next)
+    y = td_targets(
+        b["returns"], b["discounts"], mean_of_quantiles(q_next), anything(q_next), q_next
+    )
     ones = np.ones_like(b["returns"])
     loss, dq, errors = quantile_huber_loss(b["q"], b["actions"], y, ones, delta)
 
@@ -207,8 +194,8 @@ def test_descent_on_squared_errors_finds_the_mean() -> None:
 
 def test_a_terminated_step_has_no_future() -> None:
     q_next = np.full((2, 2, 3), 50.0)
-    chooser = expected(q_next)
-    y = td_targets(np.array([1.0, 1.0]), np.array([0.0, 0.9]), chooser, anything(chooser), q_next)
+    q_select = mean_of_quantiles(q_next)
+    y = td_targets(np.array([1.0, 1.0]), np.array([0.0, 0.9]), q_select, anything(q_select), q_next)
     np.testing.assert_allclose(y, [[1.0] * 3, [46.0] * 3])
 
 

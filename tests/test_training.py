@@ -12,7 +12,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from minidqn import DQN, DQNConfig, History, Metrics, evaluate, stop_on_interrupt, train
-from minidqn.training import TEST, TRAIN, episode_seed
+from minidqn.lab.envs import TEST, TRAIN, episode_seed
 
 from .conftest import TableEnv
 
@@ -206,16 +206,16 @@ def test_what_does_not_fit_is_refused() -> None:
             train(agent, env, steps, progress=False)
     with pytest.raises(ValueError, match="steps is 7: expected more, for learning_starts is 8"):
         train(agent, env, 7, progress=False)
-    with pytest.raises(ValueError, match=r"space is Box.*the agent was made for Box"):
+    with pytest.raises(ValueError, match=r"spaces are \(Box.*expected the agent's, \(Box"):
         train(agent, gym.make("CartPole-v1"), 100, progress=False)
-    with pytest.raises(ValueError, match=r"space is Discrete\(3\): the agent was made for"):
+    with pytest.raises(ValueError, match=r"spaces are .*Discrete\(3\)\): expected the agent's, "):
         evaluate(agent, TableEnv(np.zeros((3, 3), int), np.zeros((3, 3))))
     with pytest.raises(ValueError, match="2 environments: expected num_envs=1"):
         train(agent, SyncVectorEnv([chain, chain]), 100, progress=False)
     same_step = SyncVectorEnv([chain], autoreset_mode=AutoresetMode.SAME_STEP)
     with pytest.raises(ValueError, match=r"SAME_STEP.*expected .*NEXT_STEP"):
         train(agent, same_step, 100, progress=False)
-    with pytest.raises(TypeError, match="evaluate plays in one environment at a time"):
+    with pytest.raises(TypeError, match="evaluate takes one environment, not a vector"):
         evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]  # that is the test
     assert agent.steps == 0
 

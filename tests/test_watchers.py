@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from minidqn import DQN, History, train
-from minidqn.history import Episode
-from minidqn.training import Watcher
-from minidqn.watchers import RecordEvery, live_plot, log_every, until_solved
+from minidqn.lab.training import Watcher
+from minidqn.lab.watchers import RecordEvery, live_plot, log_every, until_solved
 
+from .conftest import add_episode
 from .test_agent import small_agent
 
 
@@ -21,8 +21,8 @@ def finish(watch: Watcher, returns: list[float]) -> list[bool]:
     """What a watcher says after each of some episodes."""
     agent, history = small_agent(), History()
     answers = []
-    for number, episode_return in enumerate(returns):
-        history.append(Episode(number, episode_return, 1, 0.5, 0.25, 1.0, 1.0))
+    for episode_return in returns:
+        add_episode(history, episode_return)
         answers.append(bool(watch(agent, history)))
     return answers
 
@@ -62,7 +62,7 @@ def test_the_plot_that_moves_keeps_to_its_share_of_the_time() -> None:
     drawn = 0.0
     start = time.perf_counter()
     while time.perf_counter() - start < 1.5:
-        history.append(Episode(len(history), 1.0, 1, 0.5, 0.25, 1.0, 1.0))
+        add_episode(history, 1.0)
         before = time.perf_counter()
         assert not watch(agent, history)
         drawn += time.perf_counter() - before

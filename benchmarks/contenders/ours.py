@@ -58,7 +58,7 @@ def observe() -> Call:
 
 def sample(batch: int) -> Call:
     agent = filled_agent([64, 64], 64)
-    return lambda: agent.replay.sample(batch, agent.rng, 1, 0.99)
+    return lambda: agent.replay.batch(agent.replay.draw(batch, agent.rng), 1, 0.99)
 
 
 def tutorial_step(hidden: list[int], batch: int) -> Call:

@@ -17,28 +17,21 @@ import math
 
 import numpy as np
 
-from minidqn.jit import kernel
-from minidqn.layers import Array
+from minidqn.nn.jit import kernel
+from minidqn.nn.layers import Array
 
 
 @kernel
 def adam_step(
-    params: Array,  # (P,), changed in place, as are m and v
-    grads: Array,  # (P,)
-    m: Array,  # (P,)
-    v: Array,  # (P,)
-    t: int,  # this step's number, from 1
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
+    params: Array, g: Array, m: Array, v: Array, t: int, lr: float, b1: float, b2: float, eps: float
 ) -> None:
+    """Step number t, from 1 on, which changes params, m and v in place: (P,) each, as g is."""
     # Scalars take the arrays' dtype: one float64 among them would halve the loop's speed.
     number = params.dtype.type
-    keep_m, add_m = number(beta1), number(1.0 - beta1)
-    keep_v, add_v = number(beta2), number(1.0 - beta2)
-    correct_m = number(1.0 / (1.0 - beta1**t))
-    correct_v = number(1.0 / (1.0 - beta2**t))
+    keep_m, add_m = number(b1), number(1.0 - b1)
+    keep_v, add_v = number(b2), number(1.0 - b2)
+    correct_m = number(1.0 / (1.0 - b1**t))
+    correct_v = number(1.0 / (1.0 - b2**t))
     rate, epsilon = number(lr), number(eps)
     zero, tiny = number(0.0), number(1e-30)
 
@@ -46,8 +39,8 @@ def adam_step(
         # A parameter without gradient, behind a dead ReLU, lets m and v decay for ever.
         # Far below what eps lets the step feel, they are set to 0: else they would
         # end as denormal numbers, with which the loop takes ten times as long.
-        mi = keep_m * m[i] + add_m * grads[i]
-        vi = keep_v * v[i] + add_v * grads[i] * grads[i]
+        mi = keep_m * m[i] + add_m * g[i]
+        vi = keep_v * v[i] + add_v * g[i] * g[i]
         m[i] = zero if abs(mi) <= tiny else mi
         v[i] = zero if vi <= tiny else vi
         params[i] -= rate * (correct_m * m[i]) / (np.sqrt(correct_v * v[i]) + epsilon)

@@ -1,194 +1,18 @@
-"""Layers: each a function, and beside it the same function run backwards.
+"""Layers that made DQN better since 2015. Each can be read, or left out, by itself.
 
-Backpropagation is the chain rule, applied from the last layer to the first. Let
-L be the loss, one number. Write dy for the gradient of L with respect to y: an
-array of y's shape that says how L changes when an entry of y does. A layer that
-computes y = f(x; W) owes two answers, given dy:
+    LayerNorm      holds the scale of the signals while the targets move
+    Dueling        learns a state's value apart from its actions' advantages
+    NoisyLinear    weights with noise that the network learns to need less of
 
-    dW = (dL/dy)(dy/dW)    how its own parameters should change
-    dx = (dL/dy)(dy/dx)    the dy of the layer below
-
-Each backward reads as its forward upside down, with the scalar rule above the
-matrix rule that collects it over the batch.
-
-Forward leaves what backward will need in a `cache` that the caller hands to
-both. So a second forward pass, with another cache, cannot spoil the first one's
-gradients; and the arrays in a cache are used again by the next pass of the same
-batch size. What forward returns therefore belongs to the cache: copy it to
-keep it, and leave x alone until backward has run. Backward may write into dy: copy it
-to use it twice.
-
-Letters: B batch, I inputs of a layer, O outputs.
-Source: Rumelhart, Hinton & Williams 1986, "Learning representations by
-back-propagating errors".
-
-Linear is the one to read first. Three layers more are parts that made DQN better:
-LayerNorm, Dueling and NoisyLinear, each with its source.
+See layers.py for what a layer is, and for the letters.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from minidqn.jit import kernel, kernel_of_sums
-
-Array = NDArray[Any]
-Cache = dict[str, Array]  # one per layer and per use: what forward leaves for backward
-
-
-def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
-    """The array `name` of `cache`, (B, width) for `like`'s B: a new one when B has changed."""
-    array = cache.get(name)
-    if array is None or len(array) != len(like):
-        array = cache[name] = np.empty((len(like), width), like.dtype)
-    return array
-
-
-@kernel
-def bias_and_relu(y: Array, b: Array, relu: bool) -> None:
-    """y += b in every row, (B, O) and (O,); then y = max(y, 0), with relu.
-
-    NaN stays, and of a complex number the real part decides.
-    """
-    for row in range(y.shape[0]):
-        for o in range(y.shape[1]):
-            z = y[row, o] + b[o]
-            y[row, o] = 0.0 if relu and z.real <= 0.0 else z
-
-
-@kernel
-def bias_and_relu_backward(dy: Array, y: Array, db: Array, relu: bool) -> None:
-    """dy = 0 where relu left y = 0, (B, O); then db = the sum of dy over its rows, (O,)."""
-    db[:] = 0.0
-    for row in range(dy.shape[0]):
-        if relu:
-            for o in range(dy.shape[1]):
-                dy[row, o] = 0.0 if y[row, o] <= 0.0 else dy[row, o]
-        for o in range(dy.shape[1]):
-            db[o] += dy[row, o]
-
-
-@kernel
-def scale_and_shift(x: Array, scale: Array, shift: Array, y: Array) -> None:
-    """y = scale x + shift in every row, (B, I) and (I,)."""
-    for row in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            y[row, i] = scale[i] * x[row, i] + shift[i]
-
-
-class Linear:
-    """y = x W + b, a weighted sum of the inputs for each output; with relu, y = max(y, 0).
-
-    Without the ReLU between them, two linear layers would be one linear layer. It is
-    part of the layer because one pass over y then does for both.
-
-    The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the variance of
-    the signal from layer to layer when a ReLU halves it after each (He et al.
-    2015, "Delving deep into rectifiers"). He's biases start at 0, which puts the
-    kink of every first ReLU through the origin; with the few inputs of a control
-    task it pays to spread them, so here they are uniform up to gain / sqrt(2 I).
-    """
-
-    def __init__(
-        self, n_in: int, n_out: int, *, relu: bool = False, gain: float = math.sqrt(2.0)
-    ) -> None:
-        self.n_in, self.n_out, self.relu, self.gain = n_in, n_out, relu, gain
-        self.size = n_in * n_out + n_out
-
-    def bind(self, params: Array, grads: Array) -> None:
-        """Make W, b, dW and db views of this layer's stretch of the flat vectors, (size,)."""
-        split = self.n_in * self.n_out
-        self.W, self.b = params[:split].reshape(self.n_in, self.n_out), params[split:]
-        self.dW, self.db = grads[:split].reshape(self.n_in, self.n_out), grads[split:]
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        self.W[:] = rng.normal(0.0, self.gain / math.sqrt(self.n_in), self.W.shape)
-        reach = self.gain / math.sqrt(2.0 * self.n_in)
-        self.b[:] = rng.uniform(-reach, reach, self.b.shape)
-
-    def forward(self, x: Array, cache: Cache) -> Array:
-        return self.apply(self.W, self.b, x, cache)
-
-    def apply(self, W: Array, b: Array, x: Array, cache: Cache) -> Array:
-        cache["x"], cache["W"] = x, W  # (B, I), (I, O)
-        y = reuse(cache, "y", x, self.n_out)  # (B, O)
-        x.dot(W, out=y)
-        bias_and_relu(y, b, self.relu)
-        return y
-
-    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        """Overwrites dy with the gradient below the ReLU."""
-        x, W, y = cache["x"], cache["W"], cache["y"]  # (B, I), (I, O), (B, O)
-
-        # dy/dz of y = max(z, 0) is 1 where z > 0 and 0 where z < 0. At the kink itself
-        # any value between is a subgradient; like everyone, we take 0. And z_o = ... + b_o
-        # in every row of the batch, so db_o = sum over B of dy_o.
-        bias_and_relu_backward(dy, y, self.db, self.relu)  # (O,)
-
-        # y_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
-        x.T.dot(dy, out=self.dW)  # (I, O)
-
-        # x_i enters every y_o with weight W_io, so dx_i = sum over O of W_io dy_o
-        if not need_dx:
-            return None
-        dx = reuse(cache, "dx", dy, self.n_in)  # (B, I)
-        dy.dot(W.T, out=dx)
-        return dx
-
-
-class Parameterless:
-    """Base of the layers without parameters: nothing to bind, nothing to draw."""
-
-    size = 0
-
-    def bind(self, params: Array, grads: Array) -> None:
-        pass
-
-    def initialize(self, rng: np.random.Generator) -> None:
-        pass
-
-
-class Flatten(Parameterless):
-    """y = x with each observation laid out as one row, (B, ...) to (B, I)."""
-
-    def forward(self, x: Array, cache: Cache) -> Array:
-        cache["x"] = x
-        return x.reshape(len(x), -1)
-
-    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        return dy.reshape(cache["x"].shape)
-
-
-class Normalize(Parameterless):
-    """y = scale x + shift, (B, I), which lays each entry's range, low to high, onto -1 to 1.
-
-    A weight learns at the pace of its input: an angle of 0.2 beside a speed of 3 would
-    hardly be noticed, and bytes up to 255 would drown the rest. It helps where the
-    bounds are near what is seen, as CartPole's angle; where they are far wider, as
-    Acrobot's speeds, it makes things worse. An entry without bounds, or with bounds
-    so wide that they say nothing, is left as it is.
-    """
-
-    def __init__(self, low: Array, high: Array) -> None:
-        known = (low > -1e6) & (low < high) & (high < 1e6)
-        low, high = np.where(known, low, -1.0), np.where(known, high, 1.0)
-        self.scale = 2.0 / (high - low).reshape(-1)  # (I,)
-        self.shift = -0.5 * self.scale * (high + low).reshape(-1)  # (I,)
-
-    def bind(self, params: Array, grads: Array) -> None:
-        # nothing to learn; but here the network tells its dtype
-        self.scale, self.shift = self.scale.astype(params.dtype), self.shift.astype(params.dtype)
-
-    def forward(self, x: Array, cache: Cache) -> Array:
-        y = reuse(cache, "y", x, len(self.scale))  # (B, I)
-        scale_and_shift(x, self.scale, self.shift, y)
-        return y
-
-    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        # y_i = scale_i x_i + shift_i, so dx_i = scale_i dy_i
-        return dy * self.scale  # (B, I)
+from minidqn.nn.jit import kernel, kernel_of_sums
+from minidqn.nn.layers import Array, Cache, Layer, Linear, bias_and_relu_backward, reuse
 
 
 @kernel_of_sums
@@ -208,7 +32,7 @@ def normalize_rows(
         for i in range(width):
             u[row, i] = x[row, i] - mean
             squares += u[row, i] * u[row, i]
-        scale[row, 0] = 1.0 / np.sqrt(squares / width + 1e-5)  # a row may be all alike
+        scale[row, 0] = 1.0 / np.sqrt(squares / width + 1e-5)  # all entries may be equal
         for i in range(width):
             u[row, i] *= scale[row, 0]
             z = gain[i] * u[row, i] + bias[i]
@@ -230,7 +54,7 @@ def normalize_rows_backward(dy: Array, gain: Array, u: Array, scale: Array, dx: 
             dx[row, i] = scale[row, 0] * (dx[row, i] - mean - u[row, i] * along)
 
 
-class LayerNorm:
+class LayerNorm(Layer):
     """y = gain u + bias, where u is x with mean 0 and variance 1 over each row; then ReLU.
 
     Targets that move change the scale of what every layer is fed. Normalising each
@@ -289,6 +113,7 @@ def join_streams(x: Array, y: Array) -> None:
 
 @kernel
 def join_streams_backward(dy: Array, dx: Array) -> None:
+    """dv = the sum of dy over the actions, dg_a = dy_a - dv / A: (B, A, N) to (B, 1 + A, N)."""
     n_actions = dy.shape[1]
     for row in range(dy.shape[0]):
         for k in range(dy.shape[2]):
@@ -300,13 +125,13 @@ def join_streams_backward(dy: Array, dx: Array) -> None:
                 dx[row, 1 + a, k] = dy[row, a, k] - total / n_actions
 
 
-class Dueling(Parameterless):
+class Dueling(Layer):
     """Q(s, a) = V(s) + G(s, a) - mean over a of G(s, a): (B, (1 + A) N) to (B, A N).
 
     In many states it hardly matters what one does. So the layer below gives the value of
-    the state, learned from every transition whatever its action was, and apart from it
-    how much better or worse each action is. Without the mean taken off, V could be moved
-    up and all G down with no effect; with it, the advantages Q - V sum to 0. Each of the
+    the state, which every transition teaches whatever its action was, and apart from it
+    how much better or worse each action is. Without the mean taken off, V could go up
+    and all G down with no effect; with it, the advantages Q - V sum to 0. Each of the
     N quantiles (1 in plain DQN) is joined by itself.
 
     Source: Wang et al. 2016, "Dueling network architectures for deep reinforcement
@@ -349,9 +174,9 @@ class NoisyLinear(Linear):
     the means are, so in states where the answer is known it dies away. I + O random
     numbers serve for I O weights ("factorised"). The means start as in Linear.
 
-    The noise lies in the cache, where `draw_noise` puts it: each use has its own, drawn
-    before a forward pass and kept until its backward has run. A cache without noise gives
-    the means, as in evaluation.
+    The noise lies in the cache, where `draw_noise` puts it: drawn before a forward, it
+    stays until its backward has run. A cache without noise gives the means, as in
+    evaluation.
 
     Source: Fortunato et al. 2018, "Noisy networks for exploration", section 3.
     """

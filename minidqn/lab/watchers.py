@@ -1,8 +1,8 @@
-"""What may look on while an agent trains.
+"""Watching an agent while it trains.
 
 Most are for `train`'s `on_episode`: each makes a watcher, a function of the agent and its
 history, which is called after every episode and stops the run by returning True.
-RecordEvery is put around the environment.
+RecordEvery is a wrapper of the environment.
 """
 
 import time
@@ -13,9 +13,12 @@ import gymnasium as gym
 from tqdm import tqdm
 
 from minidqn.agent import DQN
-from minidqn.history import History
-from minidqn.plotting import BLUE, RED, picture, rolling_mean, steps_a_picture, write_gif
-from minidqn.training import Watcher
+from minidqn.checks import expect
+from minidqn.lab.checkpoint import save
+from minidqn.lab.films import picture, steps_per_picture, write_gif
+from minidqn.lab.history import History
+from minidqn.lab.plotting import draw_returns
+from minidqn.lab.training import Watcher
 
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
@@ -27,77 +30,73 @@ def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
     return watch
 
 
+def save_every(steps: int, path: Path) -> Watcher:
+    """Save a checkpoint after so many `steps`: a watcher for `on_step`."""
+
+    def watch(agent: DQN, history: History) -> None:
+        if agent.steps % steps == 0:
+            save(agent, path, history)
+
+    return watch
+
+
 def log_every(episodes: int) -> Watcher:
-    """Print a line after so many `episodes`: their returns, and how learning goes."""
+    """Print a line after so many `episodes`: their returns, the last loss, and epsilon."""
 
     def watch(agent: DQN, history: History) -> None:
         if len(history) % episodes == 0:
-            returns = history["episode_return"][-episodes:]
+            returns, loss = history["episode_return"][-episodes:], history["loss"][-1]
             tqdm.write(
                 f"episode {len(history)}, step {agent.steps}: return {returns.mean():.1f} "
-                f"± {returns.std():.1f}, loss {history['loss'][-1]:.3g}, "
-                f"epsilon {agent.epsilon:.3f}"
+                f"± {returns.std():.1f}, loss {loss:.3g}, epsilon {agent.epsilon:.3f}"
             )
 
     return watch
 
 
 def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
-    """Draw the returns in a window while they come in, in at most this `share` of the time."""
+    """Draw the returns in a window as the run goes on, in at most this `share` of its time."""
     from matplotlib import pyplot as plt
 
     plt.ion()
     if plt.get_backend().lower() == "agg":
-        tqdm.write("there is no display: the plot will not be seen")
+        tqdm.write("no display: the plot will not be seen")
     figure, axes = plt.subplots(figsize=(9, 4.8))
-    (returns,) = axes.plot([], [], color=BLUE, alpha=0.4, lw=1)
-    (means,) = axes.plot([], [], color=BLUE, lw=2.2)
-    axes.set(xlabel="episode", ylabel="return, and mean of the last 100")
-    if solved_at is not None:
-        axes.axhline(solved_at, color=RED, lw=1, ls="--")
-    figure.canvas.draw()  # the first takes long: before the clock of the run starts
-    figure.canvas.flush_events()
     not_before = 0.0
+
+    def draw(history: History) -> None:
+        axes.clear()
+        draw_returns(axes, history["episode_return"], solved_at)
+        figure.canvas.draw()
+        figure.canvas.flush_events()
 
     def watch(agent: DQN, history: History) -> None:
         nonlocal not_before
         start = time.perf_counter()
-        if start < not_before:
-            return
-        episodes = range(1, len(history) + 1)
-        returns.set_data(episodes, history["episode_return"])
-        means.set_data(episodes, rolling_mean(history["episode_return"]))
-        axes.relim()
-        axes.autoscale_view()
-        figure.canvas.draw()
-        figure.canvas.flush_events()
-        end = time.perf_counter()
-        not_before = end + (end - start) * (1.0 / share - 1.0)
+        if start >= not_before:
+            draw(history)
+            end = time.perf_counter()
+            not_before = end + (end - start) * (1.0 / share - 1.0)
 
+    draw(History())  # the first takes long: before the clock of the run starts
     return watch
 
 
 class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
-    """Writes a GIF of every so many-th episode as it goes, its first `max_steps` steps.
+    """Write a GIF of every n-th episode while it is played, up to its first `max_steps` steps.
 
-    For an environment with render_mode="rgb_array", which has `finished` so many episodes.
+    n is `episodes`; `finished` is how many were played before. The environment needs
+    render_mode="rgb_array".
     """
 
     def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        episodes: int,
-        folder: Path,
-        finished: int = 0,
-        max_steps: int = 1000,
+        self, env: Any, episodes: int, folder: Path, finished: int = 0, max_steps: int = 1000
     ) -> None:
         super().__init__(env)
-        if env.render_mode != "rgb_array":
-            raise ValueError(f'render_mode is {env.render_mode!r}: expected "rgb_array"')
+        expect(env.render_mode == "rgb_array", f"render_mode is {env.render_mode!r}", '"rgb_array"')
         folder.mkdir(parents=True, exist_ok=True)
-        self.max_steps = max_steps
         self.episodes, self.folder, self.finished = episodes, folder, finished
-        self.steps = 0
+        self.max_steps, self.steps = max_steps, 0
         self.pictures: list[Any] = []  # of this episode, if it is one of those
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
@@ -118,7 +117,7 @@ class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
         number = self.finished + 1
         if number % self.episodes != 0:
             return
-        due = self.steps % steps_a_picture(self.env) == 0 and self.steps <= self.max_steps
+        due = self.steps % steps_per_picture(self.env) == 0 and self.steps <= self.max_steps
         if over or due:
             caption = f"episode {number}, step {self.steps}"
             self.pictures.append(picture(self.env, caption, over))

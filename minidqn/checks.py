@@ -1,0 +1,160 @@
+"""What bad settings are told: the value, and what was expected.
+
+Each function raises ValueError or TypeError before anything is changed. Whoever needs one
+calls it in one line, so that the other modules say what they do and not what might be wrong.
+(What an environment returns is checked in experience.py.)
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from operator import index
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from minidqn.nn.layers import Array
+
+MAX_COUNT = 2**31 - 1  # what the compiled loops can count to
+
+
+def expect(valid: Any, found: str, expected: str, error: type[Exception] = ValueError) -> None:
+    if not valid:
+        raise error(f"{found}: expected {expected}")
+
+
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "gamma": (lambda x: 0.0 <= x <= 1.0, "0 to 1"),
+    "tau": (lambda x: 0.0 < x <= 1.0, "more than 0, up to 1"),
+    "final_gain": (lambda x: 0.0 < x < math.inf, "a finite number, more than 0"),
+    "huber_delta": (lambda x: x > 0.0, "more than 0"),
+    "max_grad_norm": (lambda x: x > 0.0, "more than 0"),
+    "learning_rate": (lambda x: 0.0 <= x < 1.0, "0 to less than 1"),
+    "epsilon": (lambda x: 0.0 <= x <= 1.0, "0 to 1"),
+    "priority_alpha": (lambda x: 0.0 <= x <= 1.0, "0 to 1"),
+    "priority_beta": (lambda x: 0.0 <= x <= 1.0, "0 to 1"),
+}
+
+
+def config(c: Any) -> None:
+    """Every number of a DQNConfig. NumPy's are welcome, but Python's are kept: those are saved."""
+
+    def check(name: str, valid: bool, expected: str) -> None:
+        expect(valid, f"{name} is {getattr(c, name)!r}", expected)
+
+    for field in fields(c):
+        name, value = field.name, getattr(c, field.name)
+        if field.type is int:
+            expected = f"an integer of 1 or more, up to {MAX_COUNT}"
+            check(name, type(value) is not bool, expected)
+            convert(c, name, index, expected)
+            check(name, 1 <= value <= MAX_COUNT, expected)
+        elif field.type is bool:
+            check(name, type(value) in (bool, np.bool_), "True or False")
+            convert(c, name, bool, "True or False")
+        elif name == "hidden":
+            convert(c, name, lambda widths: tuple(map(index, widths)), "integers")
+            check(name, all(width > 0 for width in c.hidden), "positive widths")
+        elif field.type is float or not callable(value):
+            or_function = "" if field.type is float else " or a function of the step"
+            convert(c, name, float, "a number" + or_function)
+    for name, (valid, expected) in RANGES.items():
+        check(name, all(map(valid, known_values(getattr(c, name)))), expected)
+    check("learning_rate", known_values(c.learning_rate)[:1] != [0.0], "more than 0 at first")
+    check("batch_size", c.batch_size <= c.buffer_size, f"at most buffer_size, {c.buffer_size}")
+    expected = f"batch_size, {c.batch_size}, or more"
+    check("learning_starts", c.learning_starts >= c.batch_size, expected)
+
+
+def convert(settings: Any, name: str, to: Callable[[Any], Any], expected: str) -> None:
+    """Replace one of the frozen `settings` by what `to` makes of it."""
+    value = getattr(settings, name)
+    try:
+        object.__setattr__(settings, name, to(value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}: expected {expected}") from None
+
+
+def known_values(schedule: Any) -> list[float]:
+    """The values that bound all others: a decay's two ends; none of a function of your own."""
+    if hasattr(schedule, "start"):
+        return [schedule.start, schedule.end]
+    return [] if callable(schedule) else [schedule]
+
+
+def decay(settings: Any) -> None:
+    """The numbers of a decay: each becomes a Python float; the third one must be positive."""
+    start, end, speed, *per = vars(settings)
+    for name in (start, end, speed):
+        convert(settings, name, float, "a number")
+    value, counts = getattr(settings, speed), ("step", "update", "episode")
+    expect(value > 0.0, f"{speed} is {value!r}", "more than 0")
+    expect(value <= 1.0 or speed != "factor", f"factor is {value!r}", "up to 1")
+    expect(
+        not per or settings.per in counts,
+        f"per is {getattr(settings, 'per', None)!r}",
+        f"one of {counts}",
+    )
+
+
+def probability(name: str, value: float, step: int | None = None) -> float:
+    if not 0.0 <= value <= 1.0:
+        at = "" if step is None else f" at step {step}"
+        raise ValueError(f"{name}{at} is {value!r}: expected 0 to 1")
+    return value
+
+
+def batch_size(size: int, stored: int) -> None:
+    if not 0 < size <= stored:
+        raise ValueError(f"batch_size {size}: expected 1 to the {stored} steps stored")
+
+
+def capacity(steps: int, num_envs: int) -> None:
+    """Never more than two neighbours in a ring are bridges, so among three slots is a start."""
+    found = f"capacity {steps} over {num_envs} environments"
+    expect(num_envs > 0 and steps // num_envs >= 3, found, "3 steps or more for each")
+
+
+def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[Box, int]:
+    """What a DQN is made for: the observation space, and the number of actions."""
+    found, wrappers = f"observation space {space}", "gymnasium.wrappers"
+    expected = f"a Box; {wrappers}.FlattenObservation makes one of Dict, Tuple or Discrete"
+    expect(isinstance(space, Box), found, expected, TypeError)
+    known = space.dtype.kind in "biu" or space.dtype in (np.float32, np.float64)
+    expected = f"float32, float64 or integers; {wrappers}.DtypeObservation makes them"
+    expect(known, found, expected, TypeError)
+    known = isinstance(actions, Discrete) and actions.start == 0
+    expected = f"Discrete(n) that starts at 0; {wrappers}.DiscretizeAction makes one of a Box; "
+    expected += "a vector environment has it as single_action_space"
+    expect(known, f"action space {actions}", expected, TypeError)
+    expect(index(seed) >= 0, f"seed {seed}", "0 or more")
+    expect(index(num_envs) >= 1, f"num_envs {num_envs}", "1 or more")
+    slots = c.buffer_size // num_envs
+    found = f"buffer_size {c.buffer_size} over {num_envs} environments"
+    expect(slots * num_envs >= c.batch_size, found, f"room for a batch, {c.batch_size}")
+    most = min(c.learning_starts // num_envs, slots - 1)
+    expected = (
+        f"up to {most}, for prioritised replay draws whole transitions only, and has "
+        f"learning_starts {c.learning_starts} and buffer_size {c.buffer_size} steps for them"
+    )
+    enough = c.priority_alpha == 0.0 or c.n_step <= most
+    expect(enough, f"n_step {c.n_step} in {num_envs} environments", expected)
+    return space, int(actions.n)
+
+
+def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
+    """Whether an update may change the parameters."""
+    if not math.isfinite(loss + grad_norm):
+        raise FloatingPointError(
+            f"update {number} diverged: loss {loss}, gradient norm {grad_norm}; "
+            f"the one before it: {before}"
+        )
+
+
+def networks(online: Any, target: Any, obs: Array, outputs: int) -> None:
+    """Two networks that share nothing, and give `outputs` for each row of `obs`."""
+    shape = online.forward(obs).shape[1:]
+    expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
+    shared = np.shares_memory(online.params, target.params)
+    expect(not shared, "`network` gave the same network twice", "a new one each time")

@@ -1,0 +1,141 @@
+"""What an environment returned, as the replay buffer stores it: checked, and converted.
+
+Each function raises ValueError or TypeError, which names the value and what was expected,
+before anything is stored. One NaN in the buffer would spread to every parameter, many
+updates after the step that brought it.
+
+Letters: B batch, A actions. `ring` is a Replay.
+"""
+
+import math
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minidqn.nn.jit import kernel
+from minidqn.nn.layers import Array
+
+MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are stored as float32
+BOOLS = (bool, np.bool_)
+
+
+@kernel
+def all_finite(x: Array) -> bool:
+    """Whether x, of any shape, holds neither NaN nor inf."""
+    finite = True
+    for entry in x.flat:
+        finite &= np.isfinite(entry)
+    return finite
+
+
+def observation(obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`obs` as an array of `dtype`, if it is one finite observation or a batch, (B, ...).
+
+    Floats are rounded to dtype; anything else that dtype cannot hold is refused.
+    """
+    x = np.asarray(obs)
+    if x.shape != shape and x.shape[1:] != shape:
+        batch = ", ".join(["B", *map(str, shape)])
+        raise ValueError(f"observation has shape {x.shape}: expected {shape} or ({batch})")
+    if x.dtype != dtype:
+        if x.dtype.kind not in "biuf":
+            raise TypeError(f"observation has dtype {x.dtype}: expected {dtype}")
+        with np.errstate(all="ignore"):  # what does not fit is refused below
+            given, x = x, x.astype(dtype)
+        if dtype.kind != "f" and (x != given).any():
+            raise ValueError(f"observation {given} does not fit: expected {dtype}")
+    if dtype.kind == "f" and not all_finite(x):
+        raise ValueError(f"observation is not finite: {x}")
+    return x
+
+
+def action_mask(
+    mask: ArrayLike, shape: tuple[int, int], one_for_all: bool, over: Any = False
+) -> Array:
+    """`mask` as booleans, (B, A), if it is of 0s and 1s; it may be (A,) if it is `one_for_all`.
+
+    Each row must allow an action, except those that are `over`, (B,).
+    """
+    given, allowed = np.asarray(mask), np.empty(shape, np.bool_)
+    if given.shape != shape and not (one_for_all and given.shape == shape[1:]):
+        expected = f"shape {shape}, 0 or 1 for each action"
+    elif not ((given == 0) | (given == 1)).all():
+        expected = "0 or 1 for each action"
+    elif not np.logical_or(given.any(axis=-1), over).all():
+        expected = "one action or more to be allowed"
+    else:
+        allowed[:] = given
+        return allowed
+    raise ValueError(f"action_mask {mask!r}: expected {expected}")
+
+
+def first_observations(ring: Any, obs: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Any]:
+    """What `Replay.begin` is given: one observation for each environment; masks, or True."""
+    x = observation(obs, ring.obs_shape, ring.obs.dtype)
+    if x.size != ring.head.size:
+        raise ValueError(wrong_number(x, ring))
+    return x, True if mask is None else ring_mask(ring, mask, False)
+
+
+def ring_mask(ring: Any, mask: ArrayLike, over: Any) -> Array:
+    return action_mask(mask, ring.head_mask.shape, ring.num_envs == 1, over)
+
+
+def wrong_number(x: Array, ring: Any) -> str:
+    each = f"one for each of {ring.num_envs} environments"
+    return f"observation has shape {x.shape}: expected {each}"
+
+
+def step(
+    ring: Any, action: Any, reward: Any, obs: Any, terminated: Any, truncated: Any, mask: Any
+) -> tuple[Array, Any, bool]:
+    """What `Replay.add` is given: observations; masks, or True; whether these are bare."""
+    x = observation(obs, ring.obs_shape, ring.obs.dtype)
+    bare = x.shape == ring.obs_shape and ring.num_envs == 1
+    if bare:
+        if ring.over:
+            raise ValueError("no episode is going on: reset, then call begin(obs)")
+        outcome(ring.n_actions, action, reward, terminated, truncated)
+    elif x.shape != ring.head.shape:
+        raise ValueError(wrong_number(x, ring))
+    else:
+        begun(ring.begun)
+        outcomes(ring, action, reward, terminated, truncated)
+    return x, True if mask is None else ring_mask(ring, mask, terminated), bare
+
+
+def begun(yes: bool) -> None:
+    if not yes:
+        raise ValueError("no stream is open: reset, then call begin(obs)")
+
+
+def outcomes(ring: Any, *parts: Any) -> None:
+    """`outcome` for each environment; one that has just been reset cannot end again."""
+    shape = (ring.num_envs,)
+    for part in parts:
+        if np.shape(part) != shape:
+            each = "one for each environment"
+            raise ValueError(f"{part} has shape {np.shape(part)}: expected {shape}, {each}")
+    steps = zip(ring.ended.tolist(), *(np.asarray(part).tolist() for part in parts), strict=True)
+    for env, (ended, *part) in enumerate(steps):
+        outcome(ring.n_actions, *part)
+        if ended and (part[2] or part[3]):
+            raise ValueError(f"environment {env} ended twice: expected NEXT_STEP autoreset")
+
+
+def outcome(n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
+    """What one environment's step may give."""
+    try:
+        if not 0 <= index(action) < n_actions:
+            wrong = f"action {action}: expected 0 to {n_actions - 1}"
+        elif not -MAX_REWARD <= reward <= MAX_REWARD or math.isnan(reward):
+            wrong = f"reward {reward}: expected a finite number, as a float32"
+        elif type(terminated) not in BOOLS or type(truncated) not in BOOLS:
+            wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
+        else:
+            return
+    except (TypeError, ValueError):  # not a number, or several
+        wrong = f"action {action}, reward {reward}: expected an integer and a finite number"
+    raise ValueError(wrong)

@@ -1,0 +1,73 @@
+"""Save and load a run: networks, optimiser, replay buffer, generator, counters, history.
+
+One safetensors file holds the arrays, and beside them a line of JSON for the
+rest. It is data and nothing else: reading one can run no code, as unpickling
+would. A file is written beside the old one, brought to disk, and then renamed
+over it, so that at every moment one whole checkpoint is there.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minidqn.agent import DQN
+from minidqn.lab.history import History
+from minidqn.lab.snapshot import Build, CheckpointError, restore, take
+
+
+def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
+    """Write the agent to `path`, and the history of its run, all at once or not at all.
+
+    Raises CheckpointError if a schedule is a function of your own, for code cannot be
+    saved, and OSError if the file cannot be written.
+    """
+    path = Path(path)
+    text, arrays = take(agent, History() if history is None else history)
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        beside.open("wb").close()  # raises the system's own error where this is not possible
+        save_file(contiguous, beside, {"minidqn": text})
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, make the new name last too
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def load(path: str | Path, network: Build | None = None) -> DQN:
+    """The agent that `save` wrote, ready to act and to go on learning; see `load_run`."""
+    return load_run(path, network)[0]
+
+
+def load_run(path: str | Path, network: Build | None = None) -> tuple[DQN, History]:
+    """The agent that `save` wrote and the history of its run, for `train` to go on with.
+
+    `network` is needed again if the agent was made with one. Raises CheckpointError if
+    the file is damaged, of another kind, or written by another version of the format.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names, text = list(file.keys()), (file.metadata() or {}).get("minidqn")
+            if text is None:
+                raise CheckpointError(f"was not written by minidqn: it holds {names[:20]}")
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            return restore(text, shapes, file.get_tensor, network)
+    except OSError:
+        raise
+    except Exception as error:  # a stranger's file can be wrong in any way
+        why = f"does not describe an agent: {error!r}"
+        if isinstance(error, SafetensorError):
+            why = f"is no safetensors file, or damaged: {error}"
+        elif isinstance(error, CheckpointError):
+            why = str(error)
+        raise CheckpointError(f"{path} {why}") from error

@@ -1,0 +1,193 @@
+"""What the scripts in examples/ share: a command line, and the files that a run leaves.
+
+run = Run("CartPole-v1", steps=40_000)     # reads the command line
+env = run.make()
+agent = DQN(env.observation_space, env.action_space, config, run.seed)
+agent = run.train(agent, env)              # with progress bar, Ctrl-C, checkpoints
+returns = run.evaluate(agent)              # on episodes that it was never trained on
+run.show(agent, returns)                   # pictures and an animation
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from minidqn.agent import DQN
+from minidqn.config import DQNConfig
+from minidqn.lab.checkpoint import load_run, save
+from minidqn.lab.envs import TEST, episode_seed
+from minidqn.lab.films import animate
+from minidqn.lab.history import History
+from minidqn.lab.plotting import Axis, plot_learning_curve, plot_value_function
+from minidqn.lab.training import Watcher, evaluate, stop_on_interrupt, train
+from minidqn.lab.watchers import RecordEvery, live_plot, log_every, save_every, until_solved
+from minidqn.nn.layers import Array
+
+TEST_EPISODES = 100
+Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of a number on the command line."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: expected {least} or more")
+        return int(text)
+
+    return number
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--seed": {"type": at_least(0), "default": 0, "help": "of the run, 0 by default"},
+    "--steps": {"type": at_least(1000), "help": "how long to train"},
+    "--out": {"type": Path, "help": "the folder for its files"},
+    "--resume": {"action": "store_true", "help": "go on with the run in --out"},
+    "--checkpoint-every": {"type": at_least(1), "metavar": "STEPS", "help": "save on the way"},
+    "--until-solved": {"action": "store_true", "help": "stop once 20 episodes are, on average"},
+    "--log-every": {"type": at_least(1), "metavar": "EPISODES", "help": "print a line"},
+    "--record-every": {"type": at_least(1), "metavar": "EPISODES", "help": "write a GIF of one"},
+    "--live": {"action": "store_true", "help": "plot the returns in a window as it goes"},
+    "--no-animation": {"action": "store_true", "help": "leave out before_after.gif"},
+}
+
+
+class Run:
+    """One run of an example, as the command line asks for it.
+
+    `steps` is how long to train by default, and `solved_at` the mean return from which it
+    counts as solved, by default the environment's own. `train_wrapper` is put around the
+    environment for training only, and may change what a return is; the test is greedy but
+    for `test_epsilon`. `options` are for gymnasium.make.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        steps: int,
+        *,
+        solved_at: float | None = None,
+        train_wrapper: Wrapper | None = None,
+        test_epsilon: float = 0.0,
+        **options: Any,
+    ) -> None:
+        self.env_id, self.options = env_id, options
+        self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
+        self.solved_at = solved_at or gym.spec(env_id).reward_threshold or float("inf")
+        name = env_id.split("/")[-1].split("-")[0].lower()
+        self.parser = argparse.ArgumentParser(description=f"Learn {env_id} with minidqn.")
+        for flag, settings in OPTIONS.items():
+            self.parser.add_argument(flag, **settings)
+        self.parser.set_defaults(steps=steps, out=Path("runs") / name)
+        self.args = self.parser.parse_args()
+        self.steps, self.seed, self.out = self.args.steps, self.args.seed, self.args.out
+        self.checkpoint = self.out / "agent.safetensors"
+        if self.args.until_solved and train_wrapper:
+            self.parser.error("--until-solved: here training's returns are not those of the test")
+        if self.args.resume and not self.checkpoint.exists():
+            self.parser.error(f"--resume: there is no {self.checkpoint}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.history = History()
+        self.seconds: float | None = None  # of training, unless it was resumed
+
+    def _make(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
+        return gym.make(self.env_id, render_mode=render_mode, **self.options)
+
+    def make(self) -> gym.Env[Any, Any]:
+        """The environment to train in."""
+        env = self._make("rgb_array" if self.args.record_every else None)
+        return self.train_wrapper(env) if self.train_wrapper else env
+
+    def train(self, agent: DQN, env: gym.Env[Any, Any]) -> DQN:
+        """Train, and save the agent; with --resume it is the one that was saved.
+
+        Ctrl-C ends training early. What there is by then is kept, and can be resumed.
+        """
+        args = self.args
+        if args.resume:
+            saved, self.history = load_run(self.checkpoint)
+            if (saved.config, saved.seed) != (agent.config, agent.seed):
+                self.parser.error(f"--resume: {self.checkpoint} has another --seed or --steps")
+            agent = saved
+        if args.record_every:
+            env = RecordEvery(env, args.record_every, self.out, len(self.history))
+        solved_at = None if self.train_wrapper else self.solved_at
+        on_step: list[Watcher] = []
+        if args.checkpoint_every:
+            on_step.append(save_every(args.checkpoint_every, self.checkpoint))
+        on_episode = [until_solved(self.solved_at)] if args.until_solved else []
+        on_episode += [log_every(args.log_every)] if args.log_every else []
+        on_episode += [live_plot(solved_at)] if args.live else []
+        start, left, history = time.perf_counter(), self.steps - agent.steps, self.history
+        with stop_on_interrupt() as interrupted:
+            if left > 0:
+                on_step.append(interrupted)
+                train(agent, env, left, history=history, on_step=on_step, on_episode=on_episode)
+        self.seconds = None if args.resume else time.perf_counter() - start
+        save(agent, self.checkpoint, history)
+        history.write_csv(self.out / "history.csv")
+        return agent
+
+    def evaluate(self, agent: DQN) -> Array:
+        """Returns of 100 episodes that it was never trained on, also in summary.json."""
+        epsilon = self.test_epsilon
+        returns = evaluate(agent, self._make(), TEST_EPISODES, self.seed, epsilon)
+        mean, std, least = returns.mean(), returns.std(), returns.min()
+        took = f" in {self.seconds:.1f} s" if self.seconds else ", resumed"
+        how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
+        print(
+            f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {TEST_EPISODES} new "
+            f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}: "
+            f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
+        )
+        digest = hashlib.sha256(agent.online.params.tobytes()).hexdigest()
+        run = {"env_id": self.env_id, "seed": self.seed, "steps": agent.steps}
+        run |= {"updates": agent.updates, "train_seconds": self.seconds, "params_sha256": digest}
+        run["solved_at"] = self.solved_at
+        test = {"episodes": TEST_EPISODES, "epsilon": epsilon, "mean": mean, "std": std}
+        test |= {"min": least, "returns": returns.tolist()}
+        summary = run | {f"eval_{name}": value for name, value in test.items()}
+        (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        return returns
+
+    def show(
+        self,
+        agent: DQN,
+        returns: Array,
+        axes: tuple[Axis, Axis] | None = None,
+        actions: Sequence[str] = (),
+        film_steps: int = 200,
+    ) -> None:
+        """Draw the learning curve, and film up to `film_steps` of three episodes of the test.
+
+        `axes`, two entries of the observation, give a picture of the value function, with
+        the names of the `actions`.
+        """
+        what, solved_at = f"{self.env_id}, seed {self.seed}", self.solved_at
+        test: Any = {"test_returns": returns, "test_epsilon": self.test_epsilon}
+        test["solved_at"] = None if self.train_wrapper else solved_at
+        path = self.out / "learning_curve.png"
+        plot_learning_curve(self.history, path, title=f"DQN on {what}", **test)
+        if axes:
+            path, title = self.out / "value_function.png", f"What DQN learned of {what}"
+            plot_value_function(agent, path, *axes, actions=actions, title=title)
+        if not self.args.no_animation:
+            untrained = DQN(agent.observation_space, agent.action_space, agent.config, self.seed)
+            agents = {"before": untrained, "after": agent}
+            seeds = [episode_seed(self.seed, TEST, number) for number in range(3)]
+            with self._make("rgb_array") as env:
+                animate(agents, env, self.out / "before_after.gif", seeds, film_steps)
+        print(f"The agent, its history and pictures are in {self.out}")
+
+    def all(self, config: Callable[[int], DQNConfig], **shown: Any) -> None:
+        """Train, evaluate and show an agent with config(steps), as examples/cartpole.py does."""
+        env = self.make()
+        agent = DQN(env.observation_space, env.action_space, config(self.steps), self.seed)
+        agent = self.train(agent, env)
+        self.show(agent, self.evaluate(agent), **shown)

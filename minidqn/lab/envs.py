@@ -1,0 +1,135 @@
+"""One environment, several, or a vector: the same two calls for all of them.
+
+    reset(number)                  begin an episode in each; their numbers start at `number`
+    step(actions, over, number)    step each, or reset it where its last episode is `over`
+
+That is NEXT_STEP autoreset, which Gymnasium's vector environments do by themselves: a reset
+takes the place of a step. Environments that we reset ourselves get a seed for every episode,
+made from the run's seed, the purpose and the episode's number. So any episode can be played
+again without the others, which is how a run goes on in the middle of one; and tests are
+never played on the seeds of training. E is the number of environments.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from minidqn.agent import DQN
+from minidqn.checks import expect
+from minidqn.nn.layers import Array
+
+TRAIN, TEST = 0, 1  # what an episode is for
+
+Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
+Outcome = tuple[tuple[Any, ...], Sequence[float]]  # what DQN.observe takes; the rewards, (E,)
+
+
+def episode_seed(seed: int, purpose: int, number: int) -> int:
+    """The seed, 32 bits, of one reset in a run; purpose is TRAIN or TEST."""
+    return int(np.random.SeedSequence((seed, purpose, number)).generate_state(1)[0])
+
+
+def play(
+    agent: DQN, env: gym.Env[Any, Any], seed: int, epsilon: float = 0.0
+) -> Iterator[tuple[float, bool]]:
+    """One test episode: each step's reward, and whether it ended; first (0, False), the reset."""
+    obs, info = env.reset(seed=seed)
+    reward, over = 0.0, False
+    yield reward, over
+    while not over:
+        action = agent.act(obs, epsilon, info.get("action_mask"))
+        obs, reward, terminated, truncated, info = env.step(action)  # type: ignore[assignment]
+        over = terminated or truncated
+        yield float(reward), over
+
+
+class OwnEnvs:
+    """Environments that we reset ourselves."""
+
+    def __init__(self, envs: Sequence[gym.Env[Any, Any]], agent: DQN) -> None:
+        self.envs, self.seed, self.n_actions = envs, agent.seed, agent.n_actions
+
+    def reset_one(self, env: gym.Env[Any, Any], number: int) -> tuple[Any, dict[str, Any]]:
+        return env.reset(seed=episode_seed(self.seed, TRAIN, number))
+
+    def reset(self, number: int) -> tuple[Array, Array | None]:
+        starts = [self.reset_one(env, number + i) for i, env in enumerate(self.envs)]
+        return np.stack([obs for obs, _ in starts]), self.masks([info for _, info in starts])
+
+    def masks(self, infos: Sequence[dict[str, Any]]) -> Array | None:
+        """The action masks of all, (E, A); None if there are none."""
+        if not any("action_mask" in info for info in infos):
+            return None
+        return np.stack([info.get("action_mask", np.ones(self.n_actions)) for info in infos])
+
+    def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
+        steps: list[Any] = []
+        for env, action, is_over in zip(self.envs, actions.tolist(), over, strict=True):
+            if is_over:
+                obs, info = self.reset_one(env, number)
+                steps.append((obs, 0.0, False, False, info))
+                number += 1
+            else:
+                steps.append(env.step(action))
+        rewards = [float(step[1]) for step in steps]
+        if len(steps) == 1:
+            obs, _, terminated, truncated, info = steps[0]
+            return (action, *rewards, obs, terminated, truncated, info.get("action_mask")), rewards
+        all_obs, _, terminated, truncated, infos = zip(*steps, strict=True)
+        outcome = actions, rewards, np.stack(all_obs), terminated, truncated, self.masks(infos)
+        return outcome, rewards
+
+
+class VectorEnvs:
+    """A vector environment that resets itself: only its first episodes can be seeded."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], seed: int) -> None:
+        self.env, self.seed = env, seed
+
+    def reset(self, number: int) -> tuple[Array, Array | None]:
+        obs, info = self.env.reset(seed=episode_seed(self.seed, TRAIN, number))
+        return obs, _vector_mask(info)
+
+    def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
+        obs, rewards, terminated, truncated, info = self.env.step(actions)
+        outcome = (actions, rewards, obs, terminated, truncated, _vector_mask(info))
+        return outcome, np.asarray(rewards).tolist()
+
+
+Envs = OwnEnvs | VectorEnvs
+
+
+def as_envs(agent: DQN, env: Env) -> Envs:
+    """`env` with those two calls. Raises ValueError if it does not fit the agent."""
+    envs: Envs
+    if not isinstance(env, VectorEnv):
+        check_spaces(agent, env.observation_space, env.action_space)
+        envs, num_envs = OwnEnvs([env], agent), 1
+    else:
+        check_spaces(agent, env.single_observation_space, env.single_action_space)
+        envs, num_envs = VectorEnvs(env, agent.seed), env.num_envs
+        mode = env.metadata.get("autoreset_mode")
+        if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
+            envs, mode = OwnEnvs(env.envs, agent), AutoresetMode.NEXT_STEP
+        expected = f"{AutoresetMode.NEXT_STEP}, or a SyncVectorEnv with {AutoresetMode.DISABLED}"
+        expect(mode == AutoresetMode.NEXT_STEP, f"autoreset mode {mode}", expected)
+    ours = agent.replay.num_envs
+    expect(num_envs == ours, f"{num_envs} environments", f"num_envs={ours}")
+    return envs
+
+
+def check_spaces(agent: DQN, *spaces: Any) -> None:
+    """Raise ValueError unless these are the spaces that the agent was made for."""
+    made_for = agent.observation_space, agent.action_space
+    expect(spaces == made_for, f"the environment's spaces are {spaces}", f"the agent's, {made_for}")
+
+
+def _vector_mask(info: dict[str, Any]) -> Array | None:
+    """The same of a vector environment, which says in "_action_mask" which of them gave one."""
+    if "action_mask" not in info:
+        return None
+    mask: Array = np.where(info["_action_mask"][:, None], info["action_mask"], 1)
+    return mask

@@ -1,0 +1,83 @@
+"""Films: GIFs of an agent at play. Pillow, which comes with Matplotlib, writes them.
+
+A picture is what the environment draws, under a caption. A film is a list of pictures.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from minidqn.agent import DQN
+from minidqn.checks import expect
+from minidqn.lab.envs import play
+
+WIDTH, GAP, STRIP = 300, 4, 28  # pixels of a picture, between two, and for the caption
+GREY = "#7d828a"
+
+
+def animate(
+    agents: dict[str, DQN], env: Any, path: str | Path, seeds: Sequence[int], max_steps: int = 200
+) -> None:
+    """Write a GIF of agents side by side, each greedy, on the same test episodes.
+
+    `agents` maps a caption to an agent; `env` needs render_mode="rgb_array". An
+    episode is shown for at most `max_steps`; whoever ends earlier stays as it ended.
+    """
+    expect(seeds, f"seeds is {seeds!r}", "one or more")
+    episodes = [
+        [film(agent, env, seed, caption, max_steps) for caption, agent in agents.items()]
+        for seed in seeds
+    ]
+    write_gif(episodes, env, path)
+
+
+def film(agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int) -> list[Any]:
+    """The pictures of one greedy episode, about 25 a second."""
+    return [
+        picture(env, f"{caption}, step {step}", over)
+        for step, (_, over) in enumerate(islice(play(agent, env, seed), max_steps + 1))
+        if over or step % steps_per_picture(env) == 0
+    ]
+
+
+def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
+    """What the environment looks like, under a caption; dimmed if the episode has ended."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    expect(env.render_mode == "rgb_array", f"render_mode is {env.render_mode!r}", '"rgb_array"')
+    pixels = Image.fromarray(np.asarray(env.render()))
+    height = round(WIDTH * pixels.height / pixels.width)
+    image = Image.new("RGB", (WIDTH, STRIP + height), "white")
+    image.paste(pixels.resize((WIDTH, height)), (0, STRIP))
+    if over:
+        image = Image.blend(image, Image.new("RGB", image.size, GREY), 0.4)
+        caption += ", ended"
+    ImageDraw.Draw(image).text((8, 3), caption, "black", ImageFont.load_default(WIDTH / 18))
+    return image
+
+
+def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str | Path) -> None:
+    """Write `episodes` one after another, each of one film or several side by side."""
+    from PIL import Image
+
+    frames = []
+    for films in episodes:
+        width, height = films[0][0].size
+        for i in range(max(map(len, films))):
+            frame = Image.new("RGB", ((width + GAP) * len(films) - GAP, height), GREY)
+            for column, film in enumerate(films):
+                frame.paste(film[min(i, len(film) - 1)], ((width + GAP) * column, 0))
+            frames.append(frame.quantize(64, dither=Image.Dither.NONE))
+    milliseconds = round(1000 * steps_per_picture(env) / env.metadata.get("render_fps", 50))
+    timing: Any = {"duration": milliseconds, "loop": 0, "optimize": True}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **timing)
+
+
+def steps_per_picture(env: gym.Env[Any, Any]) -> int:
+    """How many steps go by from one picture to the next, for about 25 a second."""
+    fps: float = env.metadata.get("render_fps", 50)
+    return max(round(fps / 25), 1)

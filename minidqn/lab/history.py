@@ -1,0 +1,115 @@
+"""What happened in a run: a row for each episode that has ended, and all that is not in a row yet.
+
+A run that is stopped anywhere and resumed is to end as if it had never been stopped. The
+agent holds most of what that takes; the rest is here: the updates since the last row, and
+each unfinished episode. That is written down as its number, which gives the seed of its
+reset, and the actions taken since. So it can be played again up to where it was, in a new
+process, and no environment need ever be saved.
+"""
+
+import csv
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minidqn.agent import Metrics
+from minidqn.nn.layers import Array
+
+
+class Episode(NamedTuple):
+    """One row of a history: an episode that has ended, and the updates since the row before."""
+
+    step: int  # environment steps of the run when it ended
+    episode_return: float  # sum of its rewards, undiscounted
+    length: int  # in steps
+    epsilon: float  # when it ended
+    loss: float  # means over those updates; NaN if there were none
+    q: float
+    grad_norm: float
+
+
+COLUMNS, METRICS = len(Episode._fields), len(Metrics._fields)
+
+
+class Unfinished:
+    """An episode that is going on: its number in the run, its actions, its return so far."""
+
+    def __init__(self, number: int, actions: Iterable[int] = ()) -> None:
+        self.number, self.actions, self.episode_return = number, array("i", actions), 0.0
+
+    def add(self, action: int, reward: float) -> None:
+        self.actions.append(action)
+        self.episode_return += reward
+
+
+class History:
+    """The episodes of a run that have ended, and what is going on in each environment.
+
+    A column is an array, (episodes,): `history["episode_return"]`. The arguments are the
+    `rows`, `updates` and `unfinished` of another.
+    """
+
+    def __init__(
+        self, rows: bytes = b"", updates: bytes = b"", unfinished: Iterable[Unfinished] = ()
+    ) -> None:
+        # numbers one after another, for a long run has many
+        self._rows = array("d", rows)
+        self._next_rows = array("d")  # of the same step, not yet counted
+        self._updates = array("d", updates)  # the metrics of each update since the last row
+        self.unfinished = list(unfinished)  # one for each environment
+
+    def add_update(self, metrics: Metrics) -> None:
+        """Keep what one update saw for the next row."""
+        self._updates.extend(metrics)
+
+    def add_ended(self, step: int, epsilon: float, ended: Iterable[Unfinished]) -> Iterator[None]:
+        """Add a row for each of the episodes that ended in the same step; pause after each.
+
+        While it pauses, len(history) counts the rows so far, but all of them are saved.
+        """
+        columns = [self._updates[i::METRICS] for i in range(METRICS)]
+        means = [sum(column) / len(column) if column else math.nan for column in columns]
+        del self._updates[:]
+        for episode in ended:
+            length = len(episode.actions)
+            row = Episode(step, episode.episode_return, length, epsilon, *means)
+            self._next_rows.extend(row)
+        while self._next_rows:
+            self._rows.extend(self._next_rows[:COLUMNS])
+            del self._next_rows[:COLUMNS]
+            yield
+
+    @property
+    def updates(self) -> Array:
+        """Metrics of the updates since the last row, (updates, 3), a copy."""
+        return np.array(self._updates).reshape(-1, METRICS)
+
+    @property
+    def rows(self) -> Array:
+        """All rows, (episodes, columns), a copy."""
+        return np.array(self._rows + self._next_rows).reshape(-1, COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self._rows) // COLUMNS
+
+    def __getitem__(self, column: str) -> Array:
+        if column not in Episode._fields:
+            raise KeyError(f"{column!r}: expected one of {Episode._fields}")
+        return np.array(self._rows[Episode._fields.index(column) :: COLUMNS])
+
+    def mean_return(self, last: int = 100) -> float:
+        """Mean return of the last so many episodes; NaN before the first."""
+        recent = self["episode_return"][-last:]
+        return float(recent.mean()) if len(recent) else math.nan
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write a line for each row, below the names of the columns."""
+        with Path(path).open("w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(Episode._fields)
+            for step, episode_return, length, *rest in self.rows.tolist():
+                lines.writerow(Episode(int(step), episode_return, int(length), *rest))

@@ -1,0 +1,59 @@
+"""Going on exactly where a run was stopped, in the middle of an episode too."""
+
+import warnings
+
+import numpy as np
+
+from minidqn.agent import DQN
+from minidqn.lab.envs import Envs, VectorEnvs
+from minidqn.lab.history import History, Unfinished
+
+
+def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
+    """Play the unfinished episodes again, up to where they were; say which are over, (E,).
+
+    All are, and so new ones begin, where there is nothing to go on with, and, after a
+    warning, where an environment does not do again what it did.
+    """
+    replay, unfinished = agent.replay, history.unfinished
+    anew = [True] * replay.num_envs
+    numbers = [episode.number for episode in unfinished]
+    if replay.over or len(numbers) != replay.num_envs or max(numbers) != agent.resets - 1:
+        return anew
+    if isinstance(envs, VectorEnvs):
+        _warn(
+            f"the unfinished episodes of {replay.num_envs} environments start afresh: going on "
+            "exactly takes a SyncVectorEnv with autoreset_mode=AutoresetMode.DISABLED"
+        )
+        return anew
+    over: list[bool] = replay.ended.tolist()
+    for i, env in enumerate(envs.envs):
+        before = unfinished[i]
+        if not over[i]:
+            obs, _ = envs.reset_one(env, before.number)
+            again, rewards, ended = Unfinished(before.number), [], False
+            for action in before.actions:
+                if not ended:
+                    obs, reward, terminated, truncated, _ = env.step(action)
+                    again.add(action, float(reward))
+                    rewards.append(float(reward))
+                    ended = bool(terminated or truncated)
+            head = replay.head[i]
+            steps = min(len(again.actions), replay.count, replay.slots - 1)  # that are stored
+            stored = replay.reward[np.arange(replay.count - steps, replay.count) % replay.slots, i]
+            same = again.actions == before.actions and not ended
+            same &= np.array_equal(np.asarray(obs, head.dtype), head)
+            same &= np.array_equal(np.array(rewards[len(rewards) - steps :], np.float32), stored)
+            if not same:
+                _warn(
+                    f"this run does not go on exactly: after reset {before.number} and "
+                    f"{len(before.actions)} actions {env} is at {obs}, where it was at {head}. "
+                    "Another version, or not deterministic? The unfinished episodes start afresh"
+                )
+                return anew
+            unfinished[i] = again
+    return over
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=4)  # at the call of train

@@ -1,0 +1,202 @@
+"""An agent and its history as arrays and a line of JSON, and back, every part checked.
+
+What a checkpoint says is believed only after it was checked, for it may be damaged, or a
+stranger's: sizes first, as the arrays in the file bound all that is allocated for them.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from typing import Any, cast
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from minidqn.agent import DQN, Metrics
+from minidqn.checks import expect
+from minidqn.config import DQNConfig
+from minidqn.experience import all_finite
+from minidqn.lab.history import COLUMNS, METRICS, History, Unfinished
+from minidqn.nn.layers import Array, Layer
+from minidqn.nn.network import Network
+from minidqn.qnetwork import q_layers
+from minidqn.replay import BRIDGE, TERMINATED, TRUNCATED
+from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
+
+FORMAT = 1
+NAMES = sorted(field.name for field in fields(DQNConfig))
+COUNTERS = ("n_actions", "num_envs", "steps", "updates", "episodes", "adam_t", "replay_count")
+LONGEST_TEXT = 100_000  # Python takes several times as much for what the text describes
+DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay, GeometricDecay)}
+Build = Callable[[Box, int], Network]
+
+
+class CheckpointError(Exception):
+    """Not a checkpoint that this version can read, and why."""
+
+
+def take(agent: DQN, history: History) -> tuple[str, dict[str, Array]]:
+    """The run as text and arrays. Raises CheckpointError for a schedule of your own."""
+    replay = agent.replay
+    counts = ("seed", "n_actions", "steps", "updates", "episodes")
+    numbers: dict[str, Any] = {name: getattr(agent, name) for name in counts}
+    numbers |= {"num_envs": replay.num_envs, "replay_count": replay.count, "adam_t": agent.adam.t}
+    numbers |= {"rng": agent.rng.bit_generator.state, "last_metrics": agent.last_metrics}
+    numbers["config"] = {name: _to_json(name, getattr(agent.config, name)) for name in NAMES}
+    numbers["layers"] = _layout(agent.online.layers)
+    numbers |= {"format": FORMAT, "version": version("minidqn")}
+    text, space = json.dumps(numbers), cast(Box, agent.observation_space)
+    found = f"{len(text)} characters describe the agent"
+    expect(len(text) <= LONGEST_TEXT, found, f"up to {LONGEST_TEXT}", CheckpointError)
+    bounds = {"space_low": space.low, "space_high": space.high}
+    return text, bounds | _arrays(agent) | _history_arrays(history)
+
+
+def restore(
+    text: str, shapes: dict[str, Any], get: Callable[[str], Array], network: Build | None
+) -> tuple[DQN, History]:
+    """The run that `take` wrote: its text, its arrays' shapes, and what reads one by its name."""
+    _expect(len(text) <= LONGEST_TEXT, f"{len(text)} characters of text", f"up to {LONGEST_TEXT}")
+    about = json.loads(text)
+    if about["format"] != FORMAT:
+        age = "a newer" if about["format"] > FORMAT else "an older"
+        raise CheckpointError(
+            f"was written by {age} minidqn: format {about['format']}, {about.get('version')}"
+        )
+    for name in COUNTERS:
+        count = about[name]
+        _expect(type(count) is int and 0 <= count < 2**62, f"{name} {count!r}", "a count")
+    seed, num_envs, n_actions = about["seed"], about["num_envs"], about["n_actions"]
+    ever = about["replay_count"] * num_envs
+    _expect(about["steps"] <= ever, f"{about['steps']} steps", f"up to the {ever} ever stored")
+    _expect(type(seed) is int, f"seed {seed!r}", "an integer")
+    _expect(sorted(about["config"]) == NAMES, f"settings {sorted(about['config'])}", f"{NAMES}")
+    config = DQNConfig(**{name: _from_json(value) for name, value in about["config"].items()})
+    low, high = get("space_low"), get("space_high")
+    space = Box(low, high, dtype=low.dtype.type)
+
+    # Before anything is allocated: are there the arrays that the agent would have?
+    slots = config.buffer_size // max(num_envs, 1) + 1
+    of_ring = {"obs": (slots, num_envs, *space.shape), "mask": (slots, num_envs, n_actions)}
+    expected: dict[str, Any] = {f"replay_{name}": shape for name, shape in of_ring.items()}
+    if network is None:
+        expected["params"] = (sum(layer.size for layer in q_layers(config, space, n_actions)),)
+    for name, shape in expected.items():
+        _expect(shapes[name] == shape, f"{name} of shape {shapes[name]}", f"{shape}")
+
+    agent = DQN(space, Discrete(n_actions), config, seed, num_envs, network)
+    layout = _layout(agent.online.layers)
+    _expect(about["layers"] == layout, f"layers {about['layers']}", f"{layout}")
+    _expect(about["rng"]["state"]["inc"] % 2 == 1, "a generator that stands still", "an odd inc")
+    agent.rng.bit_generator.state = about["rng"]
+    agent.steps, agent.updates, agent.episodes = (about[name] for name in COUNTERS[2:5])
+    agent.adam.t, agent.replay.count = about["adam_t"], about["replay_count"]
+    if about["last_metrics"] is not None:
+        agent.last_metrics = Metrics(*map(float, about["last_metrics"]))
+    views, of_history = _arrays(agent), _history_arrays(History())
+    names = sorted(["space_low", "space_high", *views, *of_history])
+    _expect(sorted(shapes) == names, f"arrays {sorted(shapes)}", f"{names}")
+    for name, view in views.items():
+        view[:] = _checked(name, get(name), view.dtype, view.shape)
+    _check_state(agent)
+    return agent, _history(agent, {name: get(name) for name in of_history})
+
+
+def _arrays(agent: DQN) -> dict[str, Array]:
+    """The arrays that an agent is made of: views, to be read by save and written by load."""
+    priorities = agent.priorities.arrays if agent.priorities else {}
+    return {
+        "params": agent.online.params,
+        "target_params": agent.target.params,
+        "adam_m": agent.adam.m,
+        "adam_v": agent.adam.v,
+        "repeat": agent.repeat.state,
+        **{f"replay_{name}": array for name, array in agent.replay.arrays.items()},
+        **{f"priority_{name}": array for name, array in priorities.items()},
+    }
+
+
+def _history_arrays(history: History) -> dict[str, Array]:
+    # an unfinished episode is rows of its number and an action; -1 where it begins
+    unfinished = [(e.number, action) for e in history.unfinished for action in (-1, *e.actions)]
+    pairs = np.array(unfinished, np.int64).reshape(-1, 2)
+    return {"history": history.rows, "updates": history.updates, "unfinished": pairs}
+
+
+def _checked(name: str, array: Array, dtype: Any, shape: tuple[int, ...]) -> Array:
+    same = array.shape == shape and array.dtype == dtype
+    found = f"{name} of shape {array.shape} and dtype {array.dtype}"
+    _expect(same, found, f"{shape} and {np.dtype(dtype)}")
+    if array.dtype.kind == "f" and name != "history":  # in which means may be NaN
+        _expect(all_finite(array), f"NaN or inf in {name}", "finite numbers")
+    if array.dtype.kind == "b":
+        _expect(array.view(np.uint8).max() <= 1, f"{name}", "0 and 1")
+    return array
+
+
+def _check_state(agent: DQN) -> None:
+    """Whether sampling can rely on the ring: actions in range, a bridge after each end."""
+    replay, n_actions, kind = agent.replay, agent.n_actions, agent.replay.kind
+    stored = min(replay.count, replay.slots - 1)
+    order = np.arange(replay.count - stored, replay.count) % replay.slots
+    kinds, after = kind[order], replay.mask[(order + 1) % replay.slots]  # oldest first
+    _expect(kind.min() >= 0 and kind.max() <= TERMINATED, "a kind of slot", "0 to 3")
+    bridge, end = kinds == BRIDGE, kinds >= TRUNCATED
+    _expect(bridge[1:][end[:-1]].all(), "an end without a bridge", "one after each")
+    too_many = (bridge[2:] & bridge[1:-1] & bridge[:-2]).any() or (stored and bridge.all())
+    _expect(not too_many, "bridges side by side", "two at most, and transitions")
+    _expect((kind[replay.count :] == BRIDGE).all(), "steps that were never made", "none")
+    _expect((after.any(axis=2) | (kinds == TERMINATED)).all(), "no action", "one allowed or more")
+    repeated, left = agent.repeat.state
+    for actions in (replay.action, repeated):
+        _expect(actions.min() >= 0 and actions.max() < n_actions, "an action", "one in range")
+    most = agent.config.epsilon_hold
+    _expect(left.min() >= 0 and left.max() < most, "a repeated action", f"up to {most} steps")
+    _expect((agent.adam.v >= 0).all(), "adam_v with negative numbers", "squares")
+    if agent.priorities:
+        sound = agent.priorities.restore()
+        _expect(sound, "priorities", "0 where nothing can be drawn, and none above the largest")
+    replay.over = bool(replay.ended.all() if replay.count else not replay.mask[0].any())
+
+
+def _history(agent: DQN, arrays: dict[str, Array]) -> History:
+    rows, updates, unfinished = arrays.values()
+    for (name, array), width in zip(arrays.items(), (COLUMNS, METRICS, 2), strict=True):
+        _checked(name, array, "i8" if name == "unfinished" else "f8", (len(array), width))
+    _expect(np.isfinite(rows[:, :3]).all(), "NaN or inf in history", "finite numbers")
+    numbers, actions = unfinished.T
+    starts = np.flatnonzero(actions == -1)
+    each = len(actions) == 0 or (actions[0] == -1 and len(starts) == agent.replay.num_envs)
+    _expect(each, f"{len(starts)} unfinished episodes", "one for each environment")
+    in_range = ((actions >= -1) & (actions < agent.n_actions)).all()
+    _expect(in_range, "an action", "one in range")
+    begun = ((numbers >= 0) & (numbers < agent.resets)).all()
+    _expect(begun, "an unfinished episode", f"one of the {agent.resets} that have begun")
+    pieces = np.split(unfinished, starts[1:]) if len(starts) else []
+    episodes = [Unfinished(int(piece[0, 0]), piece[1:, 1].tolist()) for piece in pieces]
+    return History(rows.tobytes(), updates.tobytes(), episodes)
+
+
+def _expect(valid: Any, found: str, expected: str) -> None:
+    expect(valid, f"does not describe an agent: it has {found}", expected, CheckpointError)
+
+
+def _layout(layers: list[Layer]) -> list[list[Any]]:
+    """The kind and size of each layer: what a network must agree in to take the parameters."""
+    return [[type(la).__name__, la.size, getattr(la, "relu", False)] for la in layers]
+
+
+def _to_json(name: str, value: Any) -> Any:
+    if type(value) in DECAYS.values():
+        return {type(value).__name__: asdict(value)}
+    expected = f"a number or one of {sorted(DECAYS)}"
+    expect(not callable(value), f"{name} is {value!r}", expected, CheckpointError)
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        ((decay, arguments),) = value.items()
+        return DECAYS[decay](**arguments)
+    return value

@@ -1,0 +1,150 @@
+"""The loops around an agent: `train` lets it explore, observe and learn; `evaluate` only act.
+
+An episode *terminates* when the task itself is over: the pole has fallen. It is
+*truncated* when something outside the task cuts it short: a time limit. Either
+way the environment is reset; but only a terminated episode is worth nothing from
+there on. So both flags go to the agent as they are.
+"""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from minidqn.agent import DQN
+from minidqn.checks import expect
+from minidqn.lab.envs import TEST, Env, Envs, as_envs, check_spaces, episode_seed, play
+from minidqn.lab.history import History, Unfinished
+from minidqn.lab.resume import resume
+from minidqn.nn.layers import Array
+
+Watcher = Callable[[DQN, History], object]  # returning True, or what counts as true, stops
+
+
+def train(
+    agent: DQN,
+    env: Env,
+    steps: int,
+    *,
+    history: History | None = None,
+    on_step: Watcher | Sequence[Watcher] = (),
+    on_episode: Watcher | Sequence[Watcher] = (),
+    progress: bool = True,
+) -> History:
+    """Train the agent in `env` for `steps` more environment steps.
+
+    `env` is one environment, or a vector of num_envs with NEXT_STEP autoreset, or a
+    SyncVectorEnv with none (DISABLED): each of its steps counts num_envs, less those that
+    were resets, and the last one may go a little beyond `steps`. With the `history` of
+    its run so far, a run goes on exactly where it was, in the middle of an episode too;
+    without, a new episode begins. `on_episode` is called for every episode that ends, when
+    its row is the last of the history, and then `on_step` for every step: a watcher or
+    several. Raises ValueError if the environment does not fit the agent, or so few steps
+    would leave no update at all.
+    """
+    expect(steps >= 1, f"steps is {steps}", "1 or more")
+    envs, last_step = as_envs(agent, env), agent.steps + steps
+    least = f"more, for learning_starts is {agent.config.learning_starts}, before the first update"
+    expect(last_step >= agent.config.learning_starts, f"steps is {steps}", least)
+    step_watchers, episode_watchers = (
+        [given] if callable(given) else list(given) for given in (on_step, on_episode)
+    )
+    history = History() if history is None else history
+    over = resume(agent, envs, history)
+    shown, stop = agent.steps, False  # what the progress bar shows
+
+    with (
+        threadpool_limits(1, user_api="blas"),  # at these sizes threads only cost
+        tqdm(total=last_step, initial=agent.steps, disable=not progress, unit=" steps") as bar,
+    ):
+        while not stop:
+            over = step(agent, envs, history, over)
+            for _ in range(agent.updates_due):
+                history.add_update(agent.learn())
+
+            stop = agent.steps >= last_step
+            if True in over:
+                ended = [episode for episode, o in zip(history.unfinished, over, strict=True) if o]
+                for _ in history.add_ended(agent.steps, agent.epsilon, ended):
+                    for watch in episode_watchers:
+                        stop |= bool(watch(agent, history))
+            for watch in step_watchers:
+                stop |= bool(watch(agent, history))
+
+            if stop or agent.steps - shown >= 200:  # more often would cost more than a step
+                note = f"epsilon {agent.epsilon:.2f}, mean return {history.mean_return():.1f}"
+                bar.set_postfix_str(note, refresh=stop)
+                bar.update(agent.steps - shown)
+                shown = agent.steps
+    return history
+
+
+def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
+    """Take a step in each environment, whose last episode is `over` or not; which are now."""
+    number = agent.resets if True in over else 0  # of the next episode
+    try:
+        if all(over):
+            agent.begin(*envs.reset(number))
+            history.unfinished = [Unfinished(number + i) for i in range(len(over))]
+            over = [False] * len(over)
+        actions = agent.explore()
+        outcome, rewards = envs.step(actions, over, number)
+        agent.observe(*outcome)
+    except Exception as error:
+        error.add_note(f"in step {agent.steps + 1} of the run")
+        raise
+    for i, action in enumerate(actions.tolist()):
+        if over[i]:
+            history.unfinished[i] = Unfinished(number)
+            number += 1
+        else:
+            history.unfinished[i].add(action, rewards[i])
+    return [agent.replay.over] if len(over) == 1 else agent.replay.ended.tolist()
+
+
+def evaluate(
+    agent: DQN, env: gym.Env[Any, Any], episodes: int = 100, seed: int = 0, epsilon: float = 0.0
+) -> Array:
+    """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
+
+    Greedy, but for a random action with probability `epsilon`: some games go on for ever
+    under a policy that always answers the same.
+    """
+    if isinstance(env, VectorEnv):
+        raise TypeError(f"evaluate takes one environment, not a vector: got {env}")
+    check_spaces(agent, env.observation_space, env.action_space)
+    returns = np.zeros(episodes)
+    rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
+    try:
+        for episode in range(episodes):
+            for reward, _ in play(agent, env, episode_seed(seed, TEST, episode), epsilon):
+                returns[episode] += reward
+    finally:
+        agent.rng = rng
+    return returns
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Watcher]:
+    """A watcher for `train` that lets the first Ctrl-C end the run between two steps.
+
+    The second Ctrl-C is KeyboardInterrupt again. For the main thread only, as signals are.
+    """
+    interrupted = []
+    previous = signal.getsignal(signal.SIGINT)
+
+    def remember(signum: int, frame: object) -> None:
+        interrupted.append(signum)
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda agent, history: interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)

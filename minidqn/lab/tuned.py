@@ -1,0 +1,49 @@
+"""Settings that are known to work, by environment id.
+
+They stand in examples/, in one script for each environment, which shows what was chosen and
+why. A script defines STEPS, how long its settings were tuned to train for, and config(steps),
+the settings for a run of any length. The scripts come along with an installed package.
+"""
+
+import runpy
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any
+
+from minidqn.checks import expect
+from minidqn.config import DQNConfig
+from minidqn.schedules import LinearDecay
+
+SCRIPTS = {
+    "CartPole-v1": "cartpole.py",
+    "Acrobot-v1": "acrobot.py",
+    "MountainCar-v0": "mountaincar.py",
+    "LunarLander-v3": "lunarlander.py",
+    "ALE/Breakout-v5": "breakout_ram.py",
+}
+
+
+def example(env_id: str) -> dict[str, Any]:
+    """What the script for an environment defines. Raises ValueError for an unknown one."""
+    expect(env_id in SCRIPTS, f"env_id is {env_id!r}", f"one of {', '.join(SCRIPTS)}")
+    path = Path(__file__).parents[2] / "examples" / SCRIPTS[env_id]  # in a clone
+    try:
+        for file in files("minidqn") or ():
+            if file.parts[-2:] == ("examples", path.name):
+                path = Path(str(file.locate()))
+    except PackageNotFoundError:
+        pass
+    return runpy.run_path(str(path))
+
+
+def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
+    """The tuned settings of an environment, with `changes`, for a run of `steps` steps.
+
+    The decays take the same share of any run.
+    """
+    script = example(env_id)
+    steps = steps or script["STEPS"]
+    beta = {"priority_beta": LinearDecay(0.4, 1.0, steps)}
+    config: DQNConfig = script["config"](steps)
+    return replace(config, **beta | changes)

@@ -1,0 +1,90 @@
+"""A stack of layers over one flat parameter vector.
+
+The network owns `params` and `grads`, each one contiguous 1-D array; every
+weight and bias is a view of a stretch of it. So the optimiser is one loop, a
+target network is synchronised by `target.params[:] = online.params`, a soft
+update, a gradient norm or a checkpoint is one line, and a gradient check
+perturbs one vector.
+
+The price is one rule: write into the vectors (`params[:] = ...`), never rebind
+them, and copy a network by building a second one. deepcopy and pickle would give each
+view memory of its own, so they are refused.
+
+Letters: B batch, O outputs, P parameters.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minidqn.nn.layers import Array, Cache, Layer
+
+
+class Network:
+    """Layers applied in order; the same dtype throughout.
+
+    float32 is for training, float64 for gradient checks, and complex128 for
+    complex-step derivatives.
+    """
+
+    def __init__(self, layers: Sequence[Layer], dtype: DTypeLike = np.float32) -> None:
+        self.layers = list(layers)
+        size = sum(layer.size for layer in self.layers)
+        self.params: Array = np.zeros(size, dtype)  # (P,)
+        self.grads: Array = np.zeros(size, dtype)  # (P,)
+        start = 0
+        for layer in self.layers:
+            stretch = slice(start, start + layer.size)
+            layer.bind(self.params[stretch], self.grads[stretch])
+            start += layer.size
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw the first parameters of every layer."""
+        for layer in self.layers:
+            layer.initialize(rng)
+
+    def forward(self, x: Array) -> Array:
+        """Outputs for a batch, (B, ...) to (B, O), when no backward is to follow."""
+        return Pass(self).forward(x)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a copy would detach the views: build a second network, set its params[:]")
+
+
+class Pass:
+    """Forward through a network, and backward: with caches that no other pass can overwrite.
+
+    An update of DQN goes forward three times, twice through the same network, before it
+    goes backward once. So each use of a network has a Pass of its own.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.caches: list[Cache] = [{} for _ in network.layers]
+        # below the first layer with parameters nobody needs a gradient
+        first = next((i for i, layer in enumerate(network.layers) if layer.size), 0)
+        self.up = list(zip(network.layers, self.caches, strict=True))
+        self.down = [(*self.up[i], i > first) for i in range(len(self.up) - 1, first - 1, -1)]
+
+    def forward(self, x: Array) -> Array:
+        """Outputs for a batch: (B, ...) to (B, O). The next forward overwrites them."""
+        h = x if x.dtype == self.network.params.dtype else x.astype(self.network.params.dtype)
+        for layer, cache in self.up:
+            h = layer.forward(h, cache)
+        return h
+
+    def backward(self, dy: Array) -> None:
+        """Set the network's `grads` from dy = dL/dy, (B, O), for the last forward.
+
+        The gradients overwrite the last ones: nothing accumulates. dy may be overwritten too.
+        """
+        dh: Any = dy
+        for layer, cache, need_dx in self.down:
+            dh = layer.backward(dh, cache, need_dx)
+
+    def draw_noise(self, rng: np.random.Generator) -> None:
+        """New noise for the forwards to come, if the network has noisy layers."""
+        for layer, cache in self.up:
+            layer.draw_noise(rng, cache)

@@ -1,0 +1,82 @@
+"""How actions are chosen from Q-values: greedily, and now and then at random.
+
+Q-learning is *off-policy*: it learns the values of acting greedily from whatever was done.
+So the agent may explore as it likes, and the usual way is *epsilon-greedy* (Watkins 1989,
+"Learning from delayed rewards"): a uniformly random action with probability epsilon, else
+the one with the largest Q-value. A *mask* says which actions an environment allows.
+
+Letters: B batch, A actions, E environments.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidqn.nn.jit import kernel
+from minidqn.nn.layers import Array
+
+
+@kernel
+def greedy(q: Array, mask: Array) -> Array:
+    """The first of the best allowed actions in each row, 0 if none is: (B, A), (B, A) to (B,)."""
+    actions = np.zeros(len(q), np.int64)
+    for i in range(len(q)):
+        best = -1
+        for a in range(q.shape[1]):
+            if mask[i, a] and (best < 0 or q[i, a] > q[i, best]):
+                best = a
+        actions[i] = max(best, 0)
+    return actions
+
+
+@kernel
+def epsilon_greedy(q: Array, mask: Array, u: Array, epsilon: float) -> Array:
+    """A random allowed action in the rows where u < epsilon, else the greedy one: to (B,).
+
+    (B, A), (B, A), and u, (B,), uniform in [0, 1). One random number decides both: given
+    that u < epsilon, u / epsilon is uniform in [0, 1) too.
+    """
+    actions = greedy(q, mask)
+    for i in range(len(q)):
+        if u[i] < epsilon:
+            allowed = np.flatnonzero(mask[i])
+            choice = min(int(u[i] / epsilon * len(allowed)), len(allowed) - 1)
+            actions[i] = allowed[choice] if len(allowed) else 0
+    return actions
+
+
+class Repeat:
+    """Repeats a random action for a while: exploring that gets somewhere.
+
+    By a new random action in each step one gets no farther than the square root of the
+    number of steps. A repeated one reaches what takes persistence, as swinging up does, or
+    driving out of a valley. So epsilon becomes the chance that a random action *starts*; it
+    goes on for 1 to `hold` steps, each number equally likely, or until the episode ends.
+
+    Source: Dabney et al. 2021, "Temporally-extended epsilon-greedy exploration"; there the
+    number of steps is drawn from a zeta distribution.
+    """
+
+    def __init__(self, num_envs: int, hold: int) -> None:
+        self.hold = hold
+        self.state = np.zeros((2, num_envs), np.int64)  # actions, and steps that are left
+
+    def apply(self, actions: Array, random: Array, mask: Array, rng: np.random.Generator) -> None:
+        """Overwrite the actions that are being repeated; begin to repeat the new `random` ones.
+
+        (E,), (E,), (E, A).
+        """
+        repeated, left = self.state
+        for env in range(len(actions)):
+            if left[env] and mask[env, repeated[env]]:
+                actions[env] = repeated[env]
+                left[env] -= 1
+            else:
+                left[env] = 0
+                if random[env]:
+                    repeated[env] = actions[env]
+                    left[env] = rng.integers(self.hold)
+
+    def stop(self, ended: Any = ...) -> None:
+        """Repeat nothing any more where an episode has ended, (E,), or by default nowhere."""
+        self.state[1, ended] = 0
