@@ -43,9 +43,7 @@ if __name__ == "__main__":
     run.show(
         agent,
         returns,
-        axes=(
-            Axis(2, -0.21, 0.21, "pole angle, radians"),
-            Axis(3, -2.0, 2.0, "pole angular velocity, radians / s"),
-        ),
+        x=Axis(2, -0.21, 0.21, "pole angle, radians"),
+        y=Axis(3, -2.0, 2.0, "pole angular velocity, radians / s"),
         actions=("left", "right"),
     )

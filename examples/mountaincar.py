@@ -35,6 +35,7 @@ def config(steps: int) -> DQNConfig:
 if __name__ == "__main__":
     Run("MountainCar-v0", STEPS).all(
         config,
-        axes=(Axis(0, -1.2, 0.6, "position"), Axis(1, -0.07, 0.07, "velocity")),
+        x=Axis(0, -1.2, 0.6, "position"),
+        y=Axis(1, -0.07, 0.07, "velocity"),
         actions=("left", "none", "right"),
     )

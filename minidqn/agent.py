@@ -156,7 +156,7 @@ class DQN:
 
         With the exploration that the config asks for at this step: epsilon, and noise.
         """
-        experience.begun(self.replay.begun)
+        checks.expect(self.replay.begun, "no stream is open", "a reset, then begin(obs)")
         epsilon, x, allowed = self.epsilon, self.replay.head, self.replay.head_mask
         u = self.rng.random(len(x)) if epsilon > 0.0 else np.ones(len(x))
         self._exploring.draw_noise(self.rng)

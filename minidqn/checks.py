@@ -146,10 +146,8 @@ def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[B
 def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
     """Whether an update may change the parameters."""
     if not math.isfinite(loss + grad_norm):
-        raise FloatingPointError(
-            f"update {number} diverged: loss {loss}, gradient norm {grad_norm}; "
-            f"the one before it: {before}"
-        )
+        now = f"update {number} diverged: loss {loss}, gradient norm {grad_norm}"
+        raise FloatingPointError(f"{now}; the one before it: {before}")
 
 
 def networks(online: Any, target: Any, obs: Array, outputs: int) -> None:

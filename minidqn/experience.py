@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minidqn.checks import expect
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 
@@ -30,15 +31,19 @@ def all_finite(x: Array) -> bool:
     return finite
 
 
-def observation(obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def observation(
+    obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs: int = 0
+) -> Array:
     """`obs` as an array of `dtype`, if it is one finite observation or a batch, (B, ...).
 
+    With `num_envs` it has to be one for each environment; that of a single one may be bare.
     Floats are rounded to dtype; anything else that dtype cannot hold is refused.
     """
     x = np.asarray(obs)
-    if x.shape != shape and x.shape[1:] != shape:
-        batch = ", ".join(["B", *map(str, shape)])
-        raise ValueError(f"observation has shape {x.shape}: expected {shape} or ({batch})")
+    bare = x.shape == shape and num_envs <= 1
+    if not bare and (x.shape[1:] != shape or x.shape[:1] != (num_envs or len(x),)):
+        batch = f"for each of {num_envs} environments" if num_envs else "or a batch of such"
+        raise ValueError(f"observation has shape {x.shape}: expected {shape} {batch}")
     if x.dtype != dtype:
         if x.dtype.kind not in "biuf":
             raise TypeError(f"observation has dtype {x.dtype}: expected {dtype}")
@@ -71,44 +76,27 @@ def action_mask(
     raise ValueError(f"action_mask {mask!r}: expected {expected}")
 
 
-def first_observations(ring: Any, obs: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Any]:
-    """What `Replay.begin` is given: one observation for each environment; masks, or True."""
-    x = observation(obs, ring.obs_shape, ring.obs.dtype)
-    if x.size != ring.head.size:
-        raise ValueError(wrong_number(x, ring))
-    return x, True if mask is None else ring_mask(ring, mask, False)
-
-
-def ring_mask(ring: Any, mask: ArrayLike, over: Any) -> Array:
+def masks(mask: ArrayLike | None, ring: Any, over: Any = False) -> Any:
+    """The masks of a ring's next observations, (num_envs, A), or True for None."""
+    if mask is None:
+        return True
     return action_mask(mask, ring.head_mask.shape, ring.num_envs == 1, over)
-
-
-def wrong_number(x: Array, ring: Any) -> str:
-    each = f"one for each of {ring.num_envs} environments"
-    return f"observation has shape {x.shape}: expected {each}"
 
 
 def step(
     ring: Any, action: Any, reward: Any, obs: Any, terminated: Any, truncated: Any, mask: Any
 ) -> tuple[Array, Any, bool]:
-    """What `Replay.add` is given: observations; masks, or True; whether these are bare."""
-    x = observation(obs, ring.obs_shape, ring.obs.dtype)
-    bare = x.shape == ring.obs_shape and ring.num_envs == 1
-    if bare:
-        if ring.over:
-            raise ValueError("no episode is going on: reset, then call begin(obs)")
-        outcome(ring.n_actions, action, reward, terminated, truncated)
-    elif x.shape != ring.head.shape:
-        raise ValueError(wrong_number(x, ring))
-    else:
-        begun(ring.begun)
+    """What `Replay.add` is given: observations, masks, and whether it all is bare."""
+    x = observation(obs, ring.obs_shape, ring.obs.dtype, ring.num_envs)
+    bare = x.shape == ring.obs_shape
+    if not bare:
+        expect(ring.begun, "no stream is open", "a reset, then begin(obs)")
         outcomes(ring, action, reward, terminated, truncated)
-    return x, True if mask is None else ring_mask(ring, mask, terminated), bare
-
-
-def begun(yes: bool) -> None:
-    if not yes:
-        raise ValueError("no stream is open: reset, then call begin(obs)")
+    elif ring.over:
+        raise ValueError("no episode is going on: expected a reset, then begin(obs)")
+    else:
+        outcome(ring.n_actions, action, reward, terminated, truncated)
+    return x, True if mask is None else masks(mask, ring, terminated), bare
 
 
 def outcomes(ring: Any, *parts: Any) -> None:

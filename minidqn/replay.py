@@ -184,7 +184,8 @@ class Replay:
         `mask` says which actions are allowed there, (num_envs, A); None for all. An episode
         that was still going on counts as truncated: its last observation stays, as a bridge.
         """
-        x, allowed = experience.first_observations(self, obs, mask)
+        x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
+        allowed = experience.masks(mask, self)
         last = self.kind[(self.count - 1) % self.slots]
         if (last != BRIDGE).any():  # else x takes the place of a first observation
             last[last == STEP] = TRUNCATED

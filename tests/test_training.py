@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_refused() -> None:
     same_step = SyncVectorEnv([chain], autoreset_mode=AutoresetMode.SAME_STEP)
     with pytest.raises(ValueError, match=r"SAME_STEP.*expected .*NEXT_STEP"):
         train(agent, same_step, 100, progress=False)
-    with pytest.raises(TypeError, match="evaluate takes one environment, not a vector"):
+    with pytest.raises(TypeError, match=r"env is Sync.*: expected one environment"):
         evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]  # that is the test
     assert agent.steps == 0
 

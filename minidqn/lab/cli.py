@@ -1,18 +1,20 @@
 """What the scripts in examples/ share: a command line, and the files that a run leaves.
 
-run = Run("CartPole-v1", steps=40_000)     # reads the command line
-env = run.make()
-agent = DQN(env.observation_space, env.action_space, config, run.seed)
-agent = run.train(agent, env)              # with progress bar, Ctrl-C, checkpoints
-returns = run.evaluate(agent)              # on episodes that it was never trained on
-run.show(agent, returns)                   # pictures and an animation
+    run = Run("CartPole-v1", steps=40_000)    reads the command line
+    env = run.make()                          the environment to train in
+    agent = run.train(agent, env)             with a progress bar, Ctrl-C, checkpoints
+    returns = run.evaluate(agent)             on episodes that it was never trained on
+    run.show(agent, returns)                  pictures and an animation
+
+examples/cartpole.py is the script to read beside it.
 """
 
 import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,12 @@ from minidqn.lab.checkpoint import load_run, save
 from minidqn.lab.envs import TEST, episode_seed
 from minidqn.lab.films import animate
 from minidqn.lab.history import History
-from minidqn.lab.plotting import Axis, plot_learning_curve, plot_value_function
+from minidqn.lab.plotting import plot_learning_curve, plot_value_function
 from minidqn.lab.training import Watcher, evaluate, stop_on_interrupt, train
 from minidqn.lab.watchers import RecordEvery, live_plot, log_every, save_every, until_solved
 from minidqn.nn.layers import Array
 
 TEST_EPISODES = 100
-Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -73,11 +74,11 @@ class Run:
         steps: int,
         *,
         solved_at: float | None = None,
-        train_wrapper: Wrapper | None = None,
+        train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None,
         test_epsilon: float = 0.0,
         **options: Any,
     ) -> None:
-        self.env_id, self.options = env_id, options
+        self.env_id, self.make_env = env_id, partial(gym.make, env_id, **options)
         self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
         self.solved_at = solved_at or gym.spec(env_id).reward_threshold or float("inf")
         name = env_id.split("/")[-1].split("-")[0].lower()
@@ -96,12 +97,9 @@ class Run:
         self.history = History()
         self.seconds: float | None = None  # of training, unless it was resumed
 
-    def _make(self, render_mode: str | None = None) -> gym.Env[Any, Any]:
-        return gym.make(self.env_id, render_mode=render_mode, **self.options)
-
     def make(self) -> gym.Env[Any, Any]:
         """The environment to train in."""
-        env = self._make("rgb_array" if self.args.record_every else None)
+        env = self.make_env(render_mode="rgb_array" if self.args.record_every else None)
         return self.train_wrapper(env) if self.train_wrapper else env
 
     def train(self, agent: DQN, env: gym.Env[Any, Any]) -> DQN:
@@ -137,7 +135,7 @@ class Run:
     def evaluate(self, agent: DQN) -> Array:
         """Returns of 100 episodes that it was never trained on, also in summary.json."""
         epsilon = self.test_epsilon
-        returns = evaluate(agent, self._make(), TEST_EPISODES, self.seed, epsilon)
+        returns = evaluate(agent, self.make_env(), TEST_EPISODES, self.seed, epsilon)
         mean, std, least = returns.mean(), returns.std(), returns.min()
         took = f" in {self.seconds:.1f} s" if self.seconds else ", resumed"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
@@ -156,32 +154,23 @@ class Run:
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         return returns
 
-    def show(
-        self,
-        agent: DQN,
-        returns: Array,
-        axes: tuple[Axis, Axis] | None = None,
-        actions: Sequence[str] = (),
-        film_steps: int = 200,
-    ) -> None:
+    def show(self, agent: DQN, returns: Array, film_steps: int = 200, **picture: Any) -> None:
         """Draw the learning curve, and film up to `film_steps` of three episodes of the test.
 
-        `axes`, two entries of the observation, give a picture of the value function, with
-        the names of the `actions`.
+        `picture`, if given, is what plot_value_function takes: x, y, actions.
         """
-        what, solved_at = f"{self.env_id}, seed {self.seed}", self.solved_at
+        what, path = f"{self.env_id}, seed {self.seed}", self.out / "learning_curve.png"
         test: Any = {"test_returns": returns, "test_epsilon": self.test_epsilon}
-        test["solved_at"] = None if self.train_wrapper else solved_at
-        path = self.out / "learning_curve.png"
+        test["solved_at"] = None if self.train_wrapper else self.solved_at
         plot_learning_curve(self.history, path, title=f"DQN on {what}", **test)
-        if axes:
+        if picture:
             path, title = self.out / "value_function.png", f"What DQN learned of {what}"
-            plot_value_function(agent, path, *axes, actions=actions, title=title)
+            plot_value_function(agent, path, **picture, title=title)
         if not self.args.no_animation:
             untrained = DQN(agent.observation_space, agent.action_space, agent.config, self.seed)
             agents = {"before": untrained, "after": agent}
             seeds = [episode_seed(self.seed, TEST, number) for number in range(3)]
-            with self._make("rgb_array") as env:
+            with self.make_env(render_mode="rgb_array") as env:
                 animate(agents, env, self.out / "before_after.gif", seeds, film_steps)
         print(f"The agent, its history and pictures are in {self.out}")
 

@@ -38,10 +38,10 @@ class CheckpointError(Exception):
 
 def take(agent: DQN, history: History) -> tuple[str, dict[str, Array]]:
     """The run as text and arrays. Raises CheckpointError for a schedule of your own."""
-    replay = agent.replay
     counts = ("seed", "n_actions", "steps", "updates", "episodes")
     numbers: dict[str, Any] = {name: getattr(agent, name) for name in counts}
-    numbers |= {"num_envs": replay.num_envs, "replay_count": replay.count, "adam_t": agent.adam.t}
+    numbers |= {"num_envs": agent.replay.num_envs, "replay_count": agent.replay.count}
+    numbers["adam_t"] = agent.adam.t
     numbers |= {"rng": agent.rng.bit_generator.state, "last_metrics": agent.last_metrics}
     numbers["config"] = {name: _to_json(name, getattr(agent.config, name)) for name in NAMES}
     numbers["layers"] = _layout(agent.online.layers)
@@ -62,7 +62,7 @@ def restore(
     if about["format"] != FORMAT:
         age = "a newer" if about["format"] > FORMAT else "an older"
         raise CheckpointError(
-            f"was written by {age} minidqn: format {about['format']}, {about.get('version')}"
+            f"is of {age} minidqn, {about.get('version')}: format {about['format']}"
         )
     for name in COUNTERS:
         count = about[name]

@@ -116,8 +116,7 @@ def evaluate(
     Greedy, but for a random action with probability `epsilon`: some games go on for ever
     under a policy that always answers the same.
     """
-    if isinstance(env, VectorEnv):
-        raise TypeError(f"evaluate takes one environment, not a vector: got {env}")
+    expect(not isinstance(env, VectorEnv), f"env is {env}", "one environment", TypeError)
     check_spaces(agent, env.observation_space, env.action_space)
     returns = np.zeros(episodes)
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))

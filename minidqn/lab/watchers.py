@@ -23,11 +23,7 @@ from minidqn.lab.training import Watcher
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
     """Stop when the mean return of the last so many `episodes` reaches `solved_at`."""
-
-    def watch(agent: DQN, history: History) -> bool:
-        return len(history) >= episodes and history.mean_return(episodes) >= solved_at
-
-    return watch
+    return lambda _, runs: len(runs) >= episodes and runs.mean_return(episodes) >= solved_at
 
 
 def save_every(steps: int, path: Path) -> Watcher:

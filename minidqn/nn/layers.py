@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 
 from minidqn.nn.jit import kernel
 
+HE = math.sqrt(2.0)  # He's gain; see Linear
+
 Array = NDArray[Any]
 Cache = dict[str, Array]  # what one forward of one layer leaves for its backward
 
@@ -102,9 +104,7 @@ class Linear(Layer):
     task it pays to spread them, so here they are uniform up to gain / sqrt(2 I).
     """
 
-    def __init__(
-        self, n_in: int, n_out: int, *, relu: bool = False, gain: float = math.sqrt(2.0)
-    ) -> None:
+    def __init__(self, n_in: int, n_out: int, *, relu: bool = False, gain: float = HE) -> None:
         self.n_in, self.n_out, self.relu, self.gain = n_in, n_out, relu, gain
         self.size = n_in * n_out + n_out
 

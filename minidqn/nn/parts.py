@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from minidqn.nn.jit import kernel, kernel_of_sums
-from minidqn.nn.layers import Array, Cache, Layer, Linear, bias_and_relu_backward, reuse
+from minidqn.nn.layers import HE, Array, Cache, Layer, Linear, bias_and_relu_backward, reuse
 
 
 @kernel_of_sums
@@ -182,13 +182,7 @@ class NoisyLinear(Linear):
     """
 
     def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        *,
-        relu: bool = False,
-        gain: float = math.sqrt(2.0),
-        sigma: float = 0.5,
+        self, n_in: int, n_out: int, *, relu: bool = False, gain: float = HE, sigma: float = 0.5
     ) -> None:
         super().__init__(n_in, n_out, relu=relu, gain=gain)
         self.sigma = sigma  # the first S and s, times sqrt(I)
