@@ -83,38 +83,10 @@ def masks(mask: ArrayLike | None, ring: Any, over: Any = False) -> Any:
     return action_mask(mask, ring.head_mask.shape, ring.num_envs == 1, over)
 
 
-def step(
-    ring: Any, action: Any, reward: Any, obs: Any, terminated: Any, truncated: Any, mask: Any
-) -> tuple[Array, Any, bool]:
-    """What `Replay.add` is given: observations, masks, and whether it all is bare."""
-    x = observation(obs, ring.obs_shape, ring.obs.dtype, ring.num_envs)
-    bare = x.shape == ring.obs_shape
-    if not bare:
-        expect(ring.begun, "no stream is open", "a reset, then begin(obs)")
-        outcomes(ring, action, reward, terminated, truncated)
-    elif ring.over:
-        raise ValueError("no episode is going on: expected a reset, then begin(obs)")
-    else:
-        outcome(ring.n_actions, action, reward, terminated, truncated)
-    return x, True if mask is None else masks(mask, ring, terminated), bare
-
-
-def outcomes(ring: Any, *parts: Any) -> None:
-    """`outcome` for each environment; one that has just been reset cannot end again."""
-    shape = (ring.num_envs,)
-    for part in parts:
-        if np.shape(part) != shape:
-            each = "one for each environment"
-            raise ValueError(f"{part} has shape {np.shape(part)}: expected {shape}, {each}")
-    steps = zip(ring.ended.tolist(), *(np.asarray(part).tolist() for part in parts), strict=True)
-    for env, (ended, *part) in enumerate(steps):
-        outcome(ring.n_actions, *part)
-        if ended and (part[2] or part[3]):
-            raise ValueError(f"environment {env} ended twice: expected NEXT_STEP autoreset")
-
-
-def outcome(n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any) -> None:
-    """What one environment's step may give."""
+def outcome(
+    n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any, over: bool = False
+) -> None:
+    """Check what one environment's step gave; no episode may be `over` before it."""
     try:
         if not 0 <= index(action) < n_actions:
             wrong = f"action {action}: expected 0 to {n_actions - 1}"
@@ -122,8 +94,23 @@ def outcome(n_actions: int, action: Any, reward: Any, terminated: Any, truncated
             wrong = f"reward {reward}: expected a finite number, as a float32"
         elif type(terminated) not in BOOLS or type(truncated) not in BOOLS:
             wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
+        elif over:
+            wrong = "no episode is going on: expected a reset, then begin(obs)"
         else:
             return
     except (TypeError, ValueError):  # not a number, or several
         wrong = f"action {action}, reward {reward}: expected an integer and a finite number"
     raise ValueError(wrong)
+
+
+def outcomes(ring: Any, *parts: Any) -> None:
+    """Check the same of each environment; one that has just been reset cannot end again."""
+    expect(ring.begun, "no stream is open", "a reset, then begin(obs)")
+    for part in parts:
+        if np.shape(part) != (ring.num_envs,):
+            raise ValueError(f"{part} has shape {np.shape(part)}: expected ({ring.num_envs},)")
+    steps = zip(ring.ended.tolist(), *(np.asarray(part).tolist() for part in parts), strict=True)
+    for env, (ended, *part) in enumerate(steps):
+        outcome(ring.n_actions, *part)
+        if ended and (part[2] or part[3]):
+            raise ValueError(f"environment {env} ended twice: expected NEXT_STEP autoreset")

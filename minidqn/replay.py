@@ -1,8 +1,8 @@
 """The replay buffer: a ring that stores the stream of experience as it happened.
 
-One slot per environment step holds the observation, the action taken in it, and
-what came of that: the reward, and what kind of step it was. The next observation is
-simply the next slot's, so none is stored twice. A short episode, then another:
+One slot for each step holds the observation, the action taken in it, and what came of
+that: the reward, and what kind of step it was. The next observation is the next slot's,
+so none is stored twice. A short episode, then the beginning of another:
 
     slot         0     1           2       3     4
     observation  s0    s1          s2      z0    z1      s2: the final observation
@@ -10,15 +10,14 @@ simply the next slot's, so none is stored twice. A short episode, then another:
     reward       r0    r1          -       q0
     kind         STEP  TERMINATED  BRIDGE  STEP
 
-Slot 2 is a *bridge*: no action is taken there. It holds the final observation, in case
-the episode was only cut short by a time limit and its value is needed; sampling never
-starts at it. Slot 4 is the *head*: its action is not chosen yet. This is the very stream
-that a Gymnasium vector environment emits with NEXT_STEP autoreset. So arrays of shape
-(slots, num_envs, ...) hold one environment or many alike, and one counter is enough.
+Slot 2 is a *bridge*: no action is taken in it, and sampling never starts there. It holds
+the final observation, whose value counts if the episode was only cut by a time limit.
+Slot 4 is the *head*: its action is not chosen yet. This is the very stream that a
+Gymnasium vector environment emits with NEXT_STEP autoreset. So arrays of shape (slots,
+num_envs, ...) hold one environment or many alike, and one counter is enough.
 
-Because the stream is whole, the n-step return is summed up when a transition is
-drawn. From slot t it walks forward, and stops after n rewards, at the end of the
-episode, or at the head:
+Because the stream is whole, the n-step return is summed up when a batch is made: from
+slot t on, until there are n rewards, the episode ends, or the head is reached.
 
     R = r_t + gamma r_{t+1} + ... + gamma^(k-1) r_{t+k-1},    k <= n
 
@@ -26,9 +25,9 @@ The rest is the value of the state where it stopped, times gamma^k; or times 0 i
 the episode *terminated* there. *Truncated* is not terminated: the episode would
 have gone on, so the value of its final observation still counts.
 
-Letters: B batch, D observation, A actions.
+Letters: B batch, D numbers in an observation, A actions.
 Sources: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
-planning and teaching", for replay; Sutton & Barto 2018, section 7.1, for n-step returns.
+planning and teaching"; Sutton & Barto 2018, section 7.1, on n-step returns.
 """
 
 from typing import Any, NamedTuple
@@ -40,7 +39,7 @@ from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 
 BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots; from TRUNCATED on, an end
-ALL = slice(None)  # environments
+ALL: Any = slice(None)  # environments
 
 
 class Batch(NamedTuple):
@@ -56,11 +55,7 @@ class Batch(NamedTuple):
 def draw_starts(
     uniforms: Array, oldest: int, stored: int, kind: Array, starts: Array, found: int
 ) -> int:
-    """Fill in a start for each number that hits a transition; return how many there are now.
-
-    The numbers are in [0, 1); `kind` is the ring, flat, (slots * num_envs,); `starts`, (B,),
-    has `found` entries filled already.
-    """
+    """Add a start to the first `found` for each number in [0, 1) that hits a transition."""
     unfair = 2**32 % stored
     for uniform in uniforms:
         if found == len(starts):
@@ -205,15 +200,18 @@ class Replay:
         with `begin`. A vector environment spends its next step on the reset: the action is
         ignored, the slot is the bridge, and no episode ends in it.
         """
-        x, allowed, bare = experience.step(self, action, reward, obs, terminated, truncated, mask)
-        slot, head = self.count % self.slots, (self.count + 1) % self.slots
-        env: Any = 0
-        kind: Any = TERMINATED if bare and terminated else TRUNCATED if bare and truncated else STEP
-        taken, ended = 1, int(kind != STEP)
-        if not bare:
-            env, kind = ALL, np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, STEP))
+        x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
+        if x.shape == self.obs_shape:  # bare
+            experience.outcome(self.n_actions, action, reward, terminated, truncated, self.over)
+            kind: Any = TERMINATED if terminated else TRUNCATED if truncated else STEP
+            env, taken, ended = 0, 1, kind != STEP
+        else:
+            experience.outcomes(self, action, reward, terminated, truncated)
+            kind = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, STEP))
             kind[self.ended] = BRIDGE
-            taken, ended = int((kind > BRIDGE).sum()), int((kind > STEP).sum())
+            env, taken, ended = ALL, int((kind > BRIDGE).sum()), int((kind > STEP).sum())
+        allowed = True if mask is None else experience.masks(mask, self, terminated)
+        slot, head = self.count % self.slots, (self.count + 1) % self.slots
         self.action[slot, env], self.reward[slot, env], self.kind[slot, env] = action, reward, kind
         self.obs[head, env], self.mask[head] = x, allowed
         self.count, self.over = self.count + 1, ended == self.num_envs
@@ -222,7 +220,7 @@ class Replay:
     def draw(self, batch_size: int, rng: np.random.Generator) -> Array:
         """Where transitions begin, each stored one equally likely, with replacement: (B,).
 
-        Ages are drawn over all slots, and those that hit a bridge are drawn again.
+        Slots are drawn by their age, and those that are bridges are drawn again.
         """
         stored = len(self)
         checks.batch_size(batch_size, stored)
@@ -246,8 +244,5 @@ class Replay:
         )
         head = self.count % self.slots * self.num_envs
         gather(starts, head, self.num_envs, n_step, gamma, *self._flat, *flat)
-        obs, actions, returns, discounts, next_obs, next_mask = flat
         shape = size, *self.obs_shape
-        return Batch(
-            obs.reshape(shape), actions, returns, discounts, next_obs.reshape(shape), next_mask
-        )
+        return Batch(flat[0].reshape(shape), *flat[1:4], flat[4].reshape(shape), flat[5])

@@ -145,9 +145,9 @@ class Run:
             f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
         )
         digest = hashlib.sha256(agent.online.params.tobytes()).hexdigest()
-        run = {"env_id": self.env_id, "seed": self.seed, "steps": agent.steps}
-        run |= {"updates": agent.updates, "train_seconds": self.seconds, "params_sha256": digest}
-        run["solved_at"] = self.solved_at
+        run = {"env_id": self.env_id, "seed": self.seed, "solved_at": self.solved_at}
+        run |= {"steps": agent.steps, "updates": agent.updates}
+        run |= {"train_seconds": self.seconds, "params_sha256": digest}
         test = {"episodes": TEST_EPISODES, "epsilon": epsilon, "mean": mean, "std": std}
         test |= {"min": least, "returns": returns.tolist()}
         summary = run | {f"eval_{name}": value for name, value in test.items()}

@@ -131,5 +131,4 @@ def _vector_mask(info: dict[str, Any]) -> Array | None:
     """The same of a vector environment, which says in "_action_mask" which of them gave one."""
     if "action_mask" not in info:
         return None
-    mask: Array = np.where(info["_action_mask"][:, None], info["action_mask"], 1)
-    return mask
+    return np.asarray(np.where(info["_action_mask"][:, None], info["action_mask"], 1))

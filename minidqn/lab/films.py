@@ -79,5 +79,4 @@ def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str
 
 def steps_per_picture(env: gym.Env[Any, Any]) -> int:
     """How many steps go by from one picture to the next, for about 25 a second."""
-    fps: float = env.metadata.get("render_fps", 50)
-    return max(round(fps / 25), 1)
+    return int(max(env.metadata.get("render_fps", 50) / 25 + 0.5, 1))

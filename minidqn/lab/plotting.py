@@ -28,8 +28,7 @@ def rolling_mean(x: ArrayLike, window: int = 100) -> Array:
     total = np.concatenate([[0.0], np.cumsum(x)])  # (N + 1,)
     stop = np.arange(1, len(total))
     start = np.maximum(stop - window, 0)
-    means: Array = (total[stop] - total[start]) / (stop - start)
-    return means
+    return np.asarray((total[stop] - total[start]) / (stop - start))
 
 
 def draw_returns(axes: Any, returns: Array, solved_at: float | None) -> None:

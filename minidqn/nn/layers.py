@@ -48,6 +48,7 @@ class Layer:
     """What a network asks of a layer. The defaults are those of a layer without parameters."""
 
     size = 0  # how many parameters it has
+    noisy = False  # whether draw_noise does something
 
     def bind(self, params: Array, grads: Array) -> None:
         """Make the layer's parameters and their gradients views of these vectors, (size,)."""

@@ -61,16 +61,17 @@ class Pass:
     """
 
     def __init__(self, network: Network) -> None:
-        self.network = network
+        self.dtype = network.params.dtype
         self.caches: list[Cache] = [{} for _ in network.layers]
         # below the first layer with parameters nobody needs a gradient
         first = next((i for i, layer in enumerate(network.layers) if layer.size), 0)
         self.up = list(zip(network.layers, self.caches, strict=True))
+        self.noisy = [(layer, cache) for layer, cache in self.up if layer.noisy]
         self.down = [(*self.up[i], i > first) for i in range(len(self.up) - 1, first - 1, -1)]
 
     def forward(self, x: Array) -> Array:
         """Outputs for a batch: (B, ...) to (B, O). The next forward overwrites them."""
-        h = x if x.dtype == self.network.params.dtype else x.astype(self.network.params.dtype)
+        h = x if x.dtype == self.dtype else x.astype(self.dtype)
         for layer, cache in self.up:
             h = layer.forward(h, cache)
         return h
@@ -86,5 +87,5 @@ class Pass:
 
     def draw_noise(self, rng: np.random.Generator) -> None:
         """New noise for the forwards to come, if the network has noisy layers."""
-        for layer, cache in self.up:
+        for layer, cache in self.noisy:
             layer.draw_noise(rng, cache)

@@ -181,6 +181,8 @@ class NoisyLinear(Linear):
     Source: Fortunato et al. 2018, "Noisy networks for exploration", section 3.
     """
 
+    noisy = True
+
     def __init__(
         self, n_in: int, n_out: int, *, relu: bool = False, gain: float = HE, sigma: float = 0.5
     ) -> None:
