@@ -277,7 +277,9 @@ def test_what_is_returned_stays() -> None:
         np.testing.assert_array_equal(q, before)
 
 
-def test_divergence_stops_before_the_parameters_are_lost() -> None:
+def test_divergence_stops_before_the_parameters_are_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     agent = small_agent(n_step=5, gamma=1.0)
     agent.begin(np.zeros(3))
     for _ in range(10):
@@ -294,6 +296,17 @@ def test_divergence_stops_before_the_parameters_are_lost() -> None:
     with pytest.raises(FloatingPointError, match="update 2 diverged: .*" + re.escape(str(last))):
         agent.learn()
     assert np.isfinite(agent.online.params).all()
+
+    agent = small_agent()
+    live(agent, 10)
+    before = agent.online.params.copy()
+    for length in (math.inf, math.nan):
+        with monkeypatch.context() as patch:
+            patch.setattr("minidqn.agent.clip_by_global_norm", lambda *_, n=length: n)
+            with pytest.raises(FloatingPointError, match=f"update 1 .* gradient norm {length}"):
+                agent.learn()
+    np.testing.assert_array_equal(agent.online.params, before)
+    assert (agent.updates, agent.adam.t, agent.last_metrics) == (0, 0, None)
 
     agent = small_agent(learning_rate=lambda step: math.nan)
     live(agent, 10)

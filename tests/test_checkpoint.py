@@ -6,6 +6,8 @@ import math
 import os
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +40,7 @@ from minidqn.replay import BRIDGE, STEP, TERMINATED
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
+from .test_parts import ALL
 from .test_resume import assert_same_arrays
 from .test_training import agent_for, chain
 
@@ -125,6 +128,57 @@ def test_the_old_file_stays_until_the_new_one_is_whole(
     assert list(tmp_path.iterdir()) == [path]
     save(agent, path)
     assert path.read_bytes() != before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_a_file_may_be_read_by_those_who_may_read_any_other(agent: DQN, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    save(agent, tmp_path / "agent.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_the_first_format_can_be_read() -> None:
+    """data/format_1.safetensors is kept: every later version reads it, or refuses it by name.
+
+    It was written in the middle of an episode of `chain`, by an agent with all parts.
+    """
+    assert FORMAT == 1
+    agent, history = load_run(Path(__file__).parent / "data" / "format_1.safetensors")
+    assert (agent.steps, agent.updates, agent.episodes, agent.resets) == (51, 43, 13, 14)
+    expected = [[0.10658200, 0.30177963], [0.14527127, 0.59712011], [0.16411922, 0.65557420]]
+    np.testing.assert_allclose(agent.q_values(np.eye(3)), expected, rtol=1e-5)
+    assert agent.config.epsilon == ExponentialDecay(1.0, 0.1, 50)
+    assert agent.config.learning_rate == LinearDecay(1e-2, 1e-3, 100)
+    assert {name: getattr(agent.config, name) for name in ALL} == ALL
+    assert len(history) == 13
+    means = [0.4446035974, 0.0579708611, 0.4447578331, 0.1226789626]
+    np.testing.assert_allclose(history.rows[-1], [48.0, 1.0, 4.0, *means], rtol=1e-8)
+    (unfinished,) = history.unfinished
+    assert (unfinished.number, list(unfinished.actions)) == (13, [0, 0, 0])
+    train(agent, chain(), 49, history=history, progress=False)
+    assert (agent.steps, agent.updates) == (100, 92)
+
+
+def test_saving_takes_no_second_copy_of_the_buffer(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from minidqn import DQN, DQNConfig, save
+
+agent = DQN(Box(0, 255, (100_000,), np.uint8), Discrete(2), DQNConfig(buffer_size=1000, hidden=(1,)))
+agent.replay.obs[:] = 1  # 100 MB, all in use
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save(agent, sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)  # kB
+"""
+    if sys.platform != "linux":
+        pytest.skip("other systems count in other units")
+    path = tmp_path / "agent.safetensors"
+    grown = subprocess.check_output([sys.executable, "-c", code, str(path)], text=True)
+    assert path.stat().st_size > 1e8
+    assert int(grown) < 20_000
 
 
 JUNK = [None, -1, 0, 1, 2**70, 10**400, 0.5, math.nan, "x", "", [], {}, [[1, 2]], True, {"x": 1}]

@@ -1,14 +1,14 @@
 """Pictures: that they show what they should (whether they please, only an eye can tell)."""
 
 from pathlib import Path
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
-from PIL import Image, ImageSequence
+from PIL import Image
 
-from minidqn import DQN, Axis, DQNConfig, History, animate, plot_learning_curve, plot_value_function
+from minidqn import DQN, Axis, DQNConfig, History, plot_learning_curve, plot_value_function
 from minidqn.lab.plotting import rolling_mean
 
 from .conftest import add_episode
@@ -30,15 +30,34 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
     returns = np.arange(float(episodes))
     figure = plot_learning_curve(history, path, test_returns=[1.0, 2.0], solved_at=100.0)
     axes, right = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("episode", "return")
     lines = {str(line.get_label()): line for line in [*axes.lines, *right.lines]}
+    numbers = np.arange(1, episodes + 1)
     np.testing.assert_array_equal(lines["training, with exploration"].get_ydata(), returns)
+    for name in ("training, with exploration", "mean of the last 100", "epsilon, right axis"):
+        np.testing.assert_array_equal(lines[name].get_xdata(), numbers)
+    np.testing.assert_array_equal(lines["test, greedy"].get_ydata(), [1.0, 2.0])
+    epsilons = np.asarray(lines["epsilon, right axis"].get_ydata())
+    np.testing.assert_allclose(epsilons, 1 / numbers)
+    assert lines["training ends"].get_xdata() == [episodes + 0.5] * 2
     means = np.asarray(lines["mean of the last 100"].get_ydata())
     np.testing.assert_allclose(means, rolling_mean(returns))
     np.testing.assert_array_equal(lines["test, greedy"].get_xdata(), [episodes + 1, episodes + 2])
     assert lines["solved, 100"].get_ydata() == [100.0, 100.0]
-    assert np.size(lines["epsilon, right axis"].get_ydata()) == episodes
     with Image.open(path) as picture:
         assert picture.size == (1080, 576)
+
+
+def test_the_curve_says_how_the_test_was_played(tmp_path: Path) -> None:
+    history = History()
+    add_episode(history, 1.0)
+    options: Any = {"test_returns": [1.0, 2.0], "test_epsilon": 0.001, "title": "Breakout"}
+    figure = plot_learning_curve(history, tmp_path / "curve.png", **options)
+    assert figure.axes[0].get_title() == "Breakout"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "test, epsilon 0.001" in labels
+    assert not any("greedy" in label or "solved" in label for label in labels)
+    assert len(labels) == 5
 
 
 def test_value_function(tmp_path: Path) -> None:
@@ -63,32 +82,15 @@ def test_value_function(tmp_path: Path) -> None:
         plot_value_function(agent, path, x, y, actions=("go",))
 
 
-def test_animation_goes_on_for_the_one_that_stays_up(tmp_path: Path) -> None:
-    env = gym.make("CartPole-v1", render_mode="rgb_array")
-
-    class Lean(DQN):
-        def act(self, obs: object, epsilon: float = 0.0, mask: object = None) -> int:
-            return 0
-
-    class Balance(DQN):
-        def act(self, obs: object, epsilon: float = 0.0, mask: object = None) -> int:
-            _, _, angle, turning = np.asarray(obs)
-            return int(angle + 0.3 * turning > 0)
-
-    agents: dict[str, DQN] = {
-        "before": Lean(env.observation_space, env.action_space),
-        "after": Balance(env.observation_space, env.action_space),
-    }
-    path = tmp_path / "film.gif"
-    animate(agents, env, path, seeds=[1, 2], max_steps=40)
-    with Image.open(path) as film:
-        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
-        assert film.info["duration"] == 40  # milliseconds: real time
-    assert (frames[0][:, : frames[0].shape[1] // 2] == 255).mean() > 0.5
-    assert len(frames) >= 2 * 20  # one for every second step, of both episodes
-    frame = frames[20]
-    half = frame.shape[1] // 2
-    assert frame[:, :half].max() < 230 < frame[:, half + 8 :].max()  # only the fallen is dimmed
-
-    with pytest.raises(ValueError, match='render_mode is None: expected "rgb_array"'):
-        animate(agents, gym.make("CartPole-v1"), path, seeds=[1])
+def test_the_value_function_is_that_of_the_observation_that_is_given(tmp_path: Path) -> None:
+    agent = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden=()))
+    agent.online.params[:] = 0.0
+    agent.online.params[2] = 1.0  # Q(s, 0) = s_1
+    x, y = Axis(2, -1.0, 1.0, "third"), Axis(0, -1.0, 1.0, "first")
+    for obs in ([7.0, 0.5, 7.0], [0.0, 0.25, 0.0]):
+        figure = plot_value_function(agent, tmp_path / "v.png", x, y, obs=obs, title="t", points=3)
+        values, choices, *_ = figure.axes
+        shown = np.asarray(values.images[0].get_array())
+        np.testing.assert_array_equal(shown, np.full((3, 3), obs[1]))
+        assert not np.any(choices.images[0].get_array())
+    assert [label.get_text() for label in figure.axes[3].get_yticklabels()] == ["0", "1"]

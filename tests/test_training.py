@@ -1,18 +1,27 @@
 """The loops: what is counted, what stops them, and that evaluation leaves no trace."""
 
-import csv
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from minidqn import DQN, DQNConfig, History, Metrics, evaluate, stop_on_interrupt, train
+from minidqn import (
+    DQN,
+    DQNConfig,
+    GeometricDecay,
+    History,
+    LinearDecay,
+    evaluate,
+    stop_on_interrupt,
+    train,
+)
 from minidqn.lab.envs import TEST, TRAIN, episode_seed
+from minidqn.replay import TRUNCATED
 
 from .conftest import TableEnv
 
@@ -51,36 +60,6 @@ def test_steps_updates_and_history_add_up() -> None:
     assert history["step"][-1] > 140
 
 
-def test_a_row_averages_the_updates_of_its_own_episode() -> None:
-    class Counting(DQN):
-        def learn(self) -> Metrics:
-            self.updates += 1
-            return Metrics(loss=self.updates, q=0.0, grad_norm=0.0)
-
-    env = chain()
-    agent = Counting(
-        env.observation_space, env.action_space, DQNConfig(batch_size=8, learning_starts=8)
-    )
-    history = train(agent, env, 60, progress=False)
-    ends = history["step"] - 7  # updates made by the end of each episode: they began at step 8
-    starts = ends - history["length"]
-    after = starts >= 0
-    np.testing.assert_allclose(history["loss"][after], (starts + ends + 1)[after] / 2)
-    assert after.sum() > 5
-
-
-def test_history_as_csv(tmp_path: Path) -> None:
-    env = chain()
-    history = train(agent_for(env), env, 60, progress=False)
-    history.write_csv(tmp_path / "history.csv")
-    with (tmp_path / "history.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(history)
-    assert [float(row["episode_return"]) for row in rows] == history["episode_return"].tolist()
-    with pytest.raises(KeyError, match="'retrns': expected one of"):
-        history["retrns"]
-
-
 def test_one_environment_and_a_vector_of_one_give_the_same_bits() -> None:
     single = chain()
     vector = SyncVectorEnv([chain], autoreset_mode=AutoresetMode.DISABLED)
@@ -115,6 +94,92 @@ def test_watchers_stop_a_run() -> None:
     assert len(history) == 4
 
 
+def test_all_watchers_are_called_at_every_step_and_episode() -> None:
+    env = chain()
+    agent = agent_for(env)
+    steps: list[int] = []
+    episodes: list[tuple[str, int, int]] = []
+
+    def after_step(agent: DQN, history: History) -> None:
+        steps.append(agent.steps)
+
+    def first(agent: DQN, history: History) -> bool:
+        episodes.append(("first", len(history), agent.steps))
+        return agent.steps > 50
+
+    def second(agent: DQN, history: History) -> None:
+        episodes.append(("second", len(history), agent.steps))
+
+    history = train(agent, env, 30, on_step=after_step, on_episode=second, progress=False)
+    assert steps == list(range(1, 31))  # the last one too
+    assert episodes == [("second", n, int(s)) for n, s in enumerate(history["step"], 1)]
+    steps.clear()
+    episodes.clear()
+    again = train(agent, env, 100, on_step=[after_step], on_episode=[first, second], progress=False)
+    assert steps == list(range(31, agent.steps + 1))
+    assert 50 < agent.steps < 60
+    numbers = [(n, int(s)) for n, s in enumerate(again["step"], 1)]
+    assert episodes == [(who, *at) for at in numbers for who in ("first", "second")]
+
+
+@pytest.mark.parametrize("steps", [9, 12])
+def test_the_learning_rate_is_that_of_the_step(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    env, rates = chain(), []
+    decay = LinearDecay(1e-2, 0.0, 20)
+    agent = agent_for(env, learning_rate=decay)
+    step = agent.adam.step
+    monkeypatch.setattr(agent.adam, "step", lambda grads, lr: rates.append(lr) or step(grads, lr))  # type: ignore[func-returns-value]  # it is None
+    train(agent, env, steps, progress=False)
+    assert rates == [decay(t) for t in range(8, steps + 1)]
+
+
+def test_blas_has_one_thread_while_training_and_as_many_as_before_after() -> None:
+    def threads() -> list[int]:
+        return [
+            library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+        ]
+
+    env, seen = chain(), []
+    before = threads()
+    assert before
+    with threadpool_limits(2, user_api="blas"):
+        train(agent_for(env), env, 10, on_step=lambda *_: seen.append(threads()), progress=False)
+        assert max(threads()) == 2
+    assert {count for counts in seen for count in counts} == {1}
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_short_repeat_reaches_the_run(num_envs: int) -> None:
+    env: Any = chain() if num_envs == 1 else SyncVectorEnv([chain] * num_envs)
+    numbers = {"epsilon": 1.0, "learning_starts": 50, "batch_size": 50}
+    once, twice = (agent_for(env, num_envs, epsilon_hold=n, **numbers) for n in (1, 2))
+    for agent in (once, twice):
+        train(agent, env, 60, progress=False)
+    assert once.replay.action.tolist() != twice.replay.action.tolist()
+
+
+def test_a_repeated_action_ends_with_all_episodes_of_a_run() -> None:
+    """With every action repeated for long, each episode begins with an action of its own."""
+    env = SyncVectorEnv([lambda: chain(limit=1)] * 2, autoreset_mode=AutoresetMode.DISABLED)
+    agent = agent_for(env, 2, epsilon=1.0, epsilon_hold=1000, learning_starts=100, batch_size=100)
+    train(agent, env, 200, progress=False)
+    first = agent.replay.action[agent.replay.kind >= TRUNCATED]  # all steps are first ones
+    assert len(first) >= 90
+    assert 0.3 < first.mean() < 0.7
+
+
+def test_epsilon_falls_with_the_episodes_of_a_vector() -> None:
+    env, seen = SyncVectorEnv([chain, lambda: chain(limit=3)]), []
+    agent = agent_for(env, 2, epsilon=GeometricDecay(1.0, 0.0, 0.5, per="episode"))
+
+    def watch(agent: DQN, history: History) -> None:
+        seen.append((agent.epsilon, len(history)))
+
+    history = train(agent, env, 30, on_step=watch, progress=False)
+    assert [epsilon for epsilon, _ in seen] == [0.5**ended for _, ended in seen]
+    assert agent.episodes == len(history) > 5
+
+
 @pytest.fixture
 def foreground() -> Iterator[None]:
     """Ctrl-C as a process in the foreground has it; one in the background ignores it."""
@@ -140,6 +205,35 @@ def test_interrupt_stops_between_two_steps() -> None:
             signal.raise_signal(signal.SIGINT)
     assert agent.steps == 30
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_test_return_is_the_sum_of_the_rewards_of_its_episode() -> None:
+    env = TableEnv([[1], [2], [-1]], [[1.0], [10.0], [100.0]])
+    agent = agent_for(env)
+    returns = evaluate(agent, env, 20, seed=5)
+    starts = [episode_seed(5, TEST, number) % 3 for number in range(20)]
+    assert returns.tolist() == [[111.0, 110.0, 100.0][start] for start in starts]
+    assert len(set(returns)) == 3
+
+
+def test_the_random_actions_of_a_test_are_its_own() -> None:
+    env = gym.make("CartPole-v1")
+    agent = agent_for(env)
+    generators = []
+
+    class Spy(DQN):
+        def act(self, *arguments: Any, **named: Any) -> Any:
+            generators.append(self.rng)
+            return super().act(*arguments, **named)
+
+    spy = Spy(agent.observation_space, agent.action_space, agent.config)
+    before = spy.rng
+    evaluate(spy, env, 2, seed=3, epsilon=0.5)
+    assert spy.rng is before
+    assert before not in generators
+    assert len(set(map(id, generators))) == 1
+    draws = np.random.default_rng((3, TEST)).random(len(generators) + 1)
+    assert generators[0].random() == draws[-1]  # one draw for each action, and no other
 
 
 def test_evaluation_leaves_no_trace() -> None:

@@ -7,6 +7,8 @@ import gymnasium as gym
 import matplotlib as mpl
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from matplotlib import pyplot as plt
 from PIL import Image
 
 from minidqn import DQN, History, train
@@ -15,6 +17,7 @@ from minidqn.lab.watchers import RecordEvery, live_plot, log_every, until_solved
 
 from .conftest import add_episode
 from .test_agent import small_agent
+from .test_training import agent_for, chain
 
 
 def finish(watch: Watcher, returns: list[float]) -> list[bool]:
@@ -30,6 +33,17 @@ def finish(watch: Watcher, returns: list[float]) -> list[bool]:
 def test_it_stops_when_the_mean_is_there() -> None:
     assert finish(until_solved(5.0, episodes=3), [9, 9, 9]) == [False, False, True]
     assert finish(until_solved(5.0, episodes=2), [4, 5, 5, 4.9]) == [False, False, True, False]
+
+
+def test_a_line_for_each_multiple_of_episodes_that_end_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    env = SyncVectorEnv([chain] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    history = train(agent_for(env, 3), env, 90, on_episode=log_every(4), progress=False)
+    lines = capsys.readouterr().out.splitlines()
+    numbers = [int(line.split()[1].strip(",")) for line in lines]
+    assert numbers == list(range(4, len(history) + 1, 4))
+    assert len(set(history["step"])) < len(history)  # some did end together
 
 
 def test_a_line_every_few_episodes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +68,21 @@ def test_an_episode_is_recorded_as_it_went(tmp_path: Path) -> None:
             assert length // 2 - 3 <= pictures <= length // 2 + 2
             film.seek(pictures - 1)
             assert np.asarray(film.convert("L")).max() < 230  # dimmed: the pole has fallen here too
+
+
+def test_the_plot_that_moves_shows_the_returns_so_far() -> None:
+    mpl.use("Agg")
+    watch, agent, history = live_plot(5.0, share=1.0), small_agent(), History()
+    for episode_return in (3.0, 1.0, 8.0):
+        add_episode(history, episode_return)
+        assert not watch(agent, history)
+    (axes,) = plt.gcf().axes
+    returns, means, solved = axes.lines
+    assert np.asarray(returns.get_xydata()).tolist() == [[1.0, 3.0], [2.0, 1.0], [3.0, 8.0]]
+    assert np.asarray(means.get_xydata()).tolist() == [[1.0, 3.0], [2.0, 2.0], [3.0, 4.0]]
+    assert set(np.ravel(np.asarray(solved.get_ydata()))) == {5.0}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("episode", "return")
+    plt.close()
 
 
 def test_the_plot_that_moves_keeps_to_its_share_of_the_time() -> None:

@@ -30,7 +30,9 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
     beside = path.with_name(path.name + ".tmp")
     try:
         beside.open("wb").close()  # raises the system's own error where this is not possible
+        mode = beside.stat().st_mode
         save_file(contiguous, beside, {"minidqn": text})
+        beside.chmod(mode)  # safetensors' own is for its owner alone
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)

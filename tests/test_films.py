@@ -1,0 +1,129 @@
+"""Films: what they show, and of which episode."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+from PIL import Image, ImageSequence
+
+from minidqn import DQN, animate
+from minidqn.lab.films import GAP, STRIP, WIDTH, film, picture, steps_per_picture
+
+from .test_agent import force_q, small_agent
+
+
+def test_animation_goes_on_for_the_one_that_stays_up(tmp_path: Path) -> None:
+    env = gym.make("CartPole-v1", render_mode="rgb_array")
+
+    class Lean(DQN):
+        def act(self, obs: object, epsilon: float = 0.0, mask: object = None) -> int:
+            return 0
+
+    class Balance(DQN):
+        def act(self, obs: object, epsilon: float = 0.0, mask: object = None) -> int:
+            _, _, angle, turning = np.asarray(obs)
+            return int(angle + 0.3 * turning > 0)
+
+    agents: dict[str, DQN] = {
+        "before": Lean(env.observation_space, env.action_space),
+        "after": Balance(env.observation_space, env.action_space),
+    }
+    path = tmp_path / "film.gif"
+    animate(agents, env, path, seeds=[1, 2], max_steps=40)
+    with Image.open(path) as film:
+        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
+        assert film.info["duration"] == 40  # milliseconds: real time
+    assert (frames[0][:, : frames[0].shape[1] // 2] == 255).mean() > 0.5
+    assert len(frames) >= 2 * 20  # one for every second step, of both episodes
+    frame = frames[20]
+    half = frame.shape[1] // 2
+    assert frame[:, :half].max() < 230 < frame[:, half + 8 :].max()  # only the fallen is dimmed
+
+    with pytest.raises(ValueError, match='render_mode is None: expected "rgb_array"'):
+        animate(agents, gym.make("CartPole-v1"), path, seeds=[1])
+
+
+class Shades(gym.Env[Any, Any]):
+    """Draws the step as a shade of grey; `mask` is what is allowed; remembers what was asked."""
+
+    observation_space = Box(-1.0, 1.0, (3,), np.float32)
+    action_space = Discrete(2)
+    render_mode = "rgb_array"
+
+    def __init__(self, length: int, mask: list[int] | None = None, fps: int = 75) -> None:
+        self.length, self.info = length, {} if mask is None else {"action_mask": mask}
+        self.metadata = {"render_fps": fps}
+        self.seeds: list[int | None] = []
+        self.actions: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seeds.append(seed)
+        self.steps = 0
+        return np.zeros(3, np.float32), self.info
+
+    def step(self, action: int) -> Any:
+        self.actions.append(action)
+        self.steps += 1
+        return np.zeros(3, np.float32), 1.0, self.steps >= self.length, False, self.info
+
+    def render(self) -> Any:
+        return np.full((20, 30, 3), self.steps, np.uint8)
+
+
+def shades(pictures: list[Any]) -> list[int]:
+    """The step that each picture shows; below 100 it is not dimmed."""
+    return [int(np.asarray(image)[STRIP + 50, 10, 0]) for image in pictures]
+
+
+def test_a_film_shows_the_first_state_the_last_and_every_so_many_between() -> None:
+    agent, env = small_agent(), Shades(length=10)
+    assert steps_per_picture(env) == 3
+    pictures = film(agent, env, 5, "caption", max_steps=100)
+    assert shades(pictures[:-1]) == [0, 3, 6, 9]
+    dimmed = 0.6 * 10 + 0.4 * 0x7D
+    assert shades(pictures[-1:]) == [int(dimmed)]
+    assert env.seeds == [5]
+    assert pictures[0].size == (WIDTH, STRIP + 200)
+
+
+def test_a_film_ends_after_so_many_steps() -> None:
+    env = Shades(length=10)
+    assert shades(film(small_agent(), env, 5, "caption", max_steps=7)) == [0, 3, 6]
+    assert len(env.actions) == 7
+
+
+def test_a_film_keeps_to_the_mask() -> None:
+    agent = small_agent()
+    force_q(agent, [0.0, 5.0])
+    env = Shades(length=3, mask=[1, 0])
+    film(agent, env, 5, "caption", max_steps=7)
+    assert env.actions == [0, 0, 0]
+
+
+def test_films_stand_side_by_side_and_episodes_follow_each_other(tmp_path: Path) -> None:
+    env = Shades(length=4, fps=50)
+    agents: dict[str, DQN] = {"one": small_agent(), "two": small_agent()}
+    animate(agents, env, tmp_path / "film.gif", seeds=[3, 4], max_steps=10)
+    assert env.seeds == [3, 3, 4, 4]
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.size == (2 * WIDTH + GAP, STRIP + 200)
+        assert gif.info["duration"] == 40
+    with pytest.raises(ValueError, match=r"seeds is \[\]: expected one or more"):
+        animate(agents, env, tmp_path / "film.gif", seeds=[])
+
+
+def test_a_picture_has_its_caption_above_it() -> None:
+    env = Shades(length=4)
+    env.reset()
+    plain, other = (np.asarray(picture(env, text, over=False)) for text in ("a", "b"))
+    assert (plain[:STRIP] != other[:STRIP]).any()
+    np.testing.assert_array_equal(plain[STRIP:], other[STRIP:])
+    assert (plain[STRIP:] == 0).all()
+
+
+@pytest.mark.parametrize(("fps", "steps"), [(50, 2), (30, 1), (10, 1), (100, 4), (15, 1)])
+def test_there_are_about_25_pictures_a_second(fps: int, steps: int) -> None:
+    assert steps_per_picture(Shades(1, fps=fps)) == steps
