@@ -1,0 +1,222 @@
+"""Do the tests notice a bug? Changes one place of minidqn at a time, and runs them.
+
+A *mutant* is the package with one small, realistic bug: < for <=, + for -, a number that is
+one off, a condition the other way round, a statement left out, two arguments swapped. Each
+runs in a copy of the project, first against the tests that ought to notice, and if they do
+not, against all. Those that nobody noticed are listed.
+
+    python benchmarks/mutants.py --mutants 300 --out runs/mutants
+"""
+
+import argparse
+import ast
+import copy
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from lines import PACKAGE, table
+from tqdm import tqdm
+
+ROOT = PACKAGE.parent
+COPIED = ("minidqn", "tests", "examples", "benchmarks", "setup.cfg", "pyproject.toml", "README.md")
+TESTS = {  # the tests of a module that ought to notice, quick ones first
+    "nn/layers": "layers nn_parts network agent",
+    "nn/parts": "nn_parts layers network parts",
+    "nn/network": "network agent parts",
+    "nn/adam": "adam agent",
+    "nn/jit": "jit",
+    "targets": "targets agent parts masks",
+    "policy": "policy agent parts masks resume",
+    "replay": "replay agent prioritized training checkpoint",
+    "prioritized": "prioritized parts checkpoint resume",
+    "experience": "replay agent masks envs",
+    "checks": "agent parts schedules replay",
+    "schedules": "schedules agent parts",
+    "config": "agent tuned parts",
+    "qnetwork": "network agent",
+    "agent": "agent parts masks training learning history resume",
+    "lab/history": "history training resume checkpoint",
+    "lab/envs": "envs training masks resume",
+    "lab/resume": "resume",
+    "lab/snapshot": "checkpoint resume",
+    "lab/checkpoint": "checkpoint resume",
+    "lab/training": "training history resume masks",
+    "lab/watchers": "watchers cli",
+    "lab/plotting": "plotting watchers",
+    "lab/films": "films watchers",
+    "lab/tuned": "tuned",
+    "lab/cli": "cli examples",
+}
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+LEFT_ALONE = ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr  # what errors say, too
+
+
+def changes(node: Any) -> Iterator[tuple[str, Any]]:
+    """What may go wrong at a node: a word for it, and what changes a copy of the node."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+        yield "compare", lambda n: n.ops.__setitem__(0, COMPARISONS[type(n.ops[0])]())
+    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OPERATIONS:
+        yield "operator", lambda n: setattr(n, "op", OPERATIONS[type(n.op)]())
+    if isinstance(node, ast.BoolOp):
+        other = ast.Or if isinstance(node.op, ast.And) else ast.And
+        yield "and/or", lambda n: setattr(n, "op", other())
+    if isinstance(node, ast.If | ast.IfExp | ast.While):
+        yield "not", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield "bool", lambda n: setattr(n, "value", not n.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield "number", lambda n: setattr(n, "value", n.value + 1)
+    if isinstance(node, ast.Call) and len(node.args) >= 2:
+        yield "swapped", lambda n: n.args.__setitem__(slice(2), n.args[1::-1])
+    if isinstance(node, ast.Slice) and node.lower is not None:
+        yield "slice", lambda n: setattr(n, "lower", None)
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) and not is_text(node):
+        yield "left out", None
+    if isinstance(node, ast.Return) and node.value is not None:
+        yield "returns none", lambda n: setattr(n, "value", ast.Constant(None))
+
+
+def is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def places(tree: ast.Module) -> list[tuple[int, str]]:
+    """Every mutant of a file: the number of a node in the order of ast.walk, and what is done."""
+    skipped: set[int] = set()  # annotations, messages of errors, imports, names of modules
+    for node in ast.walk(tree):
+        parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        parts += [node] if isinstance(node, LEFT_ALONE) else []
+        parts += getattr(node, "decorator_list", [])
+        for part in filter(None, parts):
+            skipped |= {id(inner) for inner in ast.walk(part)}
+    return [
+        (number, word)
+        for number, node in enumerate(ast.walk(tree))
+        if id(node) not in skipped
+        for word, _ in changes(node)
+    ]
+
+
+def mutated(tree: ast.Module, number: int, word: str) -> tuple[ast.Module, int, str]:
+    """A copy of the tree with that change, the line, and the line as it then reads."""
+    tree = copy.deepcopy(tree)
+    node: Any = list(ast.walk(tree))[number]
+    change = dict(changes(node))[word]
+    if change is None:
+        shown = f"left out: {ast.unparse(node)}"
+        node_as_pass(tree, node)
+    else:
+        change(node)
+        shown = ast.unparse(node)
+    return ast.fix_missing_locations(tree), node.lineno, f"{word}: {shown[:200]}"
+
+
+def node_as_pass(tree: ast.Module, node: Any) -> None:
+    for parent in ast.walk(tree):
+        for _, block in ast.iter_fields(parent):
+            if isinstance(block, list) and node in block:
+                block[block.index(node)] = ast.copy_location(ast.Pass(), node)
+
+
+def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    try:
+        ended = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return True  # it hangs, and that is seen
+    return ended.returncode != 0
+
+
+def try_one(place: tuple[str, int, str], folders: "Queue[Path]") -> dict[str, Any]:
+    (module, number, word), folder = place, folders.get()
+    file = folder / "minidqn" / f"{module}.py"
+    original = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    try:
+        tree, line, shown = mutated(ast.parse(original), number, word)
+        file.write_text(ast.unparse(tree), encoding="utf-8")
+        tests = [f"tests/test_{name}.py" for name in TESTS[module].split()]
+        found = noticed(folder, tests, 150)
+        by_all = not found and noticed(folder, ["tests"], 600)
+    finally:
+        file.write_text(original, encoding="utf-8")
+        folders.put(folder)
+    return {"module": module, "line": line, "what": shown, "found": found, "by_all": by_all}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Put bugs in, one at a time.")
+    parser.add_argument("--mutants", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--modules", nargs="+", choices=TESTS, default=list(TESTS))
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutants")
+    args = parser.parse_args()
+    assert {f"{name}.py" for name in TESTS} | {"__init__.py"} >= {
+        name for name, (_, code) in table().items() if code
+    }
+
+    everything = [
+        (module, *place)
+        for module in args.modules
+        for place in places(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
+    ]
+    chosen = random.Random(args.seed).sample(everything, min(args.mutants, len(everything)))
+    folders: Queue[Path] = Queue()
+    for job in range(args.jobs):
+        folder = args.out / f"copy{job}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        folders.put(folder)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        tries = pool.map(lambda place: try_one(place, folders), chosen)
+        results = list(tqdm(tries, total=len(chosen), unit=" mutants"))
+    (args.out / "mutants.json").write_text(json.dumps(results, indent=1) + "\n")
+    found = sum(result["found"] or result["by_all"] for result in results)
+    print(f"{found} of {len(results)} noticed ({len(everything)} are possible). Not noticed:")
+    for result in results:
+        if not (result["found"] or result["by_all"]):
+            print(f"minidqn/{result['module']}.py:{result['line']}: {result['what']}")
+
+
+if __name__ == "__main__":
+    main()
