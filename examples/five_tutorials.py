@@ -1,4 +1,4 @@
-"""Five tutorials that people learn DQN from: each as written, and with its mistakes mended.
+"""Five tutorials that people learn DQN from: each as written, and with its mistakes fixed.
 
     T1  a Keras notebook: CartPole, one update for each step, no target network
     T2  Breakout from the console's memory, with much of it the wrong way round
@@ -6,16 +6,16 @@
     T4  a TensorFlow page on target networks: CartPole
     T5  "DQN in 130 lines": CartPole of 200 steps, one update for each episode
 
-They choose differently in almost everything. What is a mistake is a *quirk* here: settings
-as written, settings that mend it, and where settings do not reach, a few lines that
-override the agent. A tutorial as written has all of its quirks, mended it has none. What
-one of them costs shows twice: in the tutorial as written when only that one is mended, and
-in the mended one when only that one comes back.
+They choose differently in almost everything. What looks like a mistake is a *quirk* here:
+settings as written, settings that fix it, and where settings do not reach, a few lines that
+override the agent. A tutorial as written has all of its quirks, fixed it has none. What one
+of them costs is measured twice: in the tutorial as written when only that one is fixed, and
+in the fixed one when only that one comes back.
 
     python examples/five_tutorials.py --seeds 20       all of it, with tables and a figure
     python examples/five_tutorials.py --show T3        one run as written, as its author shows it
 
-T2 takes the extra `atari`. All of it can be stopped, and goes on where it was: each run leaves
+T2 takes the extra `atari`. It can be stopped at any time, and goes on where it was: each run leaves
 a file under --work, to be removed after a change. docs/five_tutorials.md sets the choices side
 by side.
 """
@@ -62,7 +62,7 @@ from minidqn.lab.watchers import RecordEvery, live_plot, log_every, until_solved
 from minidqn.nn.layers import Array, Linear
 from minidqn.replay import Replay
 
-# --- What settings do not reach. A step is (action, reward, next_obs, terminated, truncated, mask)
+# --- What settings cannot express. A step: action, reward, next_obs, terminated, truncated, mask
 
 
 class NoTerminalMask(DQN):
@@ -246,14 +246,14 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Quirk:
-    """A mistake: as written these settings of DQNConfig and this override, mended those settings.
+    """A mistake: as written these settings of DQNConfig and this override, fixed those settings.
 
     ("until" is no setting of DQNConfig: train until the mean of so many returns passes 195.)
     """
 
     name: str
     written: Settings = field(default_factory=dict)
-    mended: Settings = field(default_factory=dict)
+    fixed: Settings = field(default_factory=dict)
     override: type[DQN] = DQN
 
 
@@ -274,7 +274,7 @@ NO_TARGET_NETWORK = Quirk(
     # Each update moves the targets of the next: the values chase their own tail.
     "no target network",
     written={"tau": 1.0, "target_every": 1},
-    mended={"tau": 1.0, "target_every": 50},
+    fixed={"tau": 1.0, "target_every": 50},
 )
 NO_TERMINAL_MASK = Quirk("no terminal mask", override=NoTerminalMask)
 SQUARED, SMOOTH_L1 = {"huber_delta": np.inf}, {"huber_delta": 1.0}
@@ -430,7 +430,7 @@ TUTORIALS = {
             NO_TERMINAL_MASK,
             Quirk(
                 "epsilon 0.3 / episode",
-                mended={"epsilon": LinearDecay(1.0, 0.05, 5_000)},
+                fixed={"epsilon": LinearDecay(1.0, 0.05, 5_000)},
                 override=EpsilonByEpisode,
             ),
         ],
@@ -469,7 +469,7 @@ def build(tutorial: Tutorial, has: Collection[str], env: Any, seed: int) -> tupl
     settings = dict(tutorial.settings)
     overrides: list[type[DQN]] = []
     for quirk in tutorial.quirks:
-        settings |= quirk.written if quirk.name in has else quirk.mended
+        settings |= quirk.written if quirk.name in has else quirk.fixed
         if quirk.name in has and quirk.override not in (DQN, *overrides):
             overrides.append(quirk.override)
     until = settings.pop("until", None)
@@ -517,7 +517,7 @@ def variants(name: str) -> dict[str, Variant]:
     """The runs of a tutorial: with all quirks and with none; with all but one and with just one."""
     tutorial = TUTORIALS[name]
     quirks = tuple(quirk.name for quirk in tutorial.quirks)
-    has: dict[str, tuple[str, ...] | None] = {"as written": quirks, "mended": (), "minidqn": None}
+    has: dict[str, tuple[str, ...] | None] = {"as written": quirks, "fixed": (), "minidqn": None}
     has |= {f"without {q}": tuple(p for p in quirks if p != q) for q in quirks}
     has |= {f"only {q}": (q,) for q in quirks}
     runs = {key: Variant(value, tutorial.episodes) for key, value in has.items()}
@@ -591,22 +591,21 @@ def tables(results: Results) -> str:
         f"Means over {seeds} seeds with their 95 % bootstrap intervals. The test is of the policy "
         "that a run ends with: 100 new episodes, greedy (Breakout: 5, at epsilon 0.05).",
         "",
-        "| | its own claim | found, as written | test: as written | mended | minidqn |",
+        "| | its own claim | found, as written | test: as written | fixed | minidqn |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, runs in results.items():
-        tests = [shown([run.test for run in runs[key]]) for key in ("as written", "mended")]
+        tests = [shown([run.test for run in runs[key]]) for key in ("as written", "fixed")]
         tests += [shown([run.test for run in runs["minidqn"]])]
         claim = TUTORIALS[name].claim
         lines.append(f"| {name} | {claim} | {found(name, runs)} | " + " | ".join(tests) + " |")
     lines += [
         "",
-        "What each quirk costs, in the test's return: as written, and with only that one mended; "
-        "mended, and with only that one back. Differences are between runs of the same seed: a "
+        "What each quirk costs, in the test's return: as written, and with only that one fixed; "
+        "fixed, and with only that one back. Differences are between runs of the same seed: a "
         "mistake that costs has a plus in the first, a minus in the second.",
         "",
-        "| | quirk | as written | only it mended | difference "
-        "| mended | only it back | difference |",
+        "| | quirk | as written | only it fixed | difference | fixed | only it back | difference |",
         "| --- " * 8 + "|",
     ]
     for name, runs in results.items():
@@ -619,9 +618,9 @@ def tables(results: Results) -> str:
                 f"{test['as written'].mean():.1f}",
                 f"{without.mean():.1f}",
                 shown(without - test["as written"], "+"),
-                f"{test['mended'].mean():.1f}",
+                f"{test['fixed'].mean():.1f}",
                 f"{only.mean():.1f}",
-                shown(only - test["mended"], "+"),
+                shown(only - test["fixed"], "+"),
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -632,7 +631,7 @@ def draw(results: Results, path: Path) -> None:
     figure = Figure(figsize=(11, 6.2), dpi=120, layout="constrained")
     panels = list(figure.subplots(2, 3).flat)
     for axes, (name, runs) in zip(panels, results.items(), strict=False):
-        for key, color in (("as written", RED), ("mended", BLUE), ("minidqn", GREEN)):
+        for key, color in (("as written", RED), ("fixed", BLUE), ("minidqn", GREEN)):
             curves = np.stack([rolling_mean(run.returns, 20) for run in runs[key]])
             episodes = np.arange(1, curves.shape[1] + 1)
             low, high = interval(curves)
@@ -646,7 +645,7 @@ def draw(results: Results, path: Path) -> None:
     handles, _ = panels[0].get_legend_handles_labels()
     labels = [
         "as written",
-        "its mistakes mended",
+        "its mistakes fixed",
         "minidqn's own settings,\ngreedy once it has trained",
     ]
     panels[-1].legend(handles, labels, loc="center", frameon=False)
@@ -696,7 +695,7 @@ def show(name: str, seed: int, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run five tutorials, as written and mended.")
+    parser = argparse.ArgumentParser(description="Run five tutorials, as written and fixed.")
     parser.add_argument("--tutorials", nargs="+", choices=TUTORIALS, default=list(TUTORIALS))
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")

@@ -167,7 +167,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from minidqn import DQN, DQNConfig, save
 
-agent = DQN(Box(0, 255, (100_000,), np.uint8), Discrete(2), DQNConfig(buffer_size=1000, hidden=(1,)))
+config = DQNConfig(buffer_size=1000, hidden=(1,))
+agent = DQN(Box(0, 255, (100_000,), np.uint8), Discrete(2), config)
 agent.replay.obs[:] = 1  # 100 MB, all in use
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 save(agent, sys.argv[1])

@@ -414,7 +414,7 @@ def test_the_variants_differ_in_one_quirk(name: str) -> None:
     runs, quirks = variants(name), QUIRKS[name]
     assert len(set(quirks)) == len(quirks) > 0
     assert runs.pop("as written") == Variant(quirks, TUTORIALS[name].episodes)
-    assert runs.pop("mended") == Variant((), TUTORIALS[name].episodes)
+    assert runs.pop("fixed") == Variant((), TUTORIALS[name].episodes)
     assert runs.pop("minidqn") == Variant(None, TUTORIALS[name].episodes)
     for quirk in quirks:
         without, only = runs.pop(f"without {quirk}"), runs.pop(f"only {quirk}")
@@ -437,11 +437,11 @@ def test_every_variant_has_just_its_quirks_and_lives(name: str) -> None:
         overrides = set()
         for quirk in tutorial.quirks:
             has = quirk.name in variant.quirks
-            expected = quirk.written if has else quirk.mended
+            expected = quirk.written if has else quirk.fixed
             assert {key: got[key] for key in expected} == expected
             overrides |= {quirk.override} if has else set()
         # StaleDouble's `double` is the only one of the other settings that a quirk changes
-        settled = {key for quirk in tutorial.quirks for key in {**quirk.written, **quirk.mended}}
+        settled = {key for quirk in tutorial.quirks for key in {**quirk.written, **quirk.fixed}}
         assert settled & set(tutorial.settings) <= {"double"}
         expected = {key: tutorial.settings[key] for key in set(tutorial.settings) - settled}
         assert {key: got[key] for key in expected} == expected
@@ -594,7 +594,7 @@ def test_where_training_stops_the_test_goes_on(monkeypatch: pytest.MonkeyPatch) 
     assert run.test == 1049.5  # of 100
     assert (tested.agent.resets, tested.seed, tested.epsilon) == (5, 0, 0.0)
 
-    run = play("T1", Variant((), 8), 0)  # mended, it takes 100 good episodes
+    run = play("T1", Variant((), 8), 0)  # fixed, it takes 100 good episodes
     assert (run.trained, len(run.returns)) == (8, 8)
     assert max(run.returns) <= 210
     run = play("T1", Variant((), 103), 0)
@@ -658,7 +658,7 @@ def fabricated(names: list[str]) -> dict[str, dict[str, list[Outcome]]]:
     rng = np.random.default_rng(0)
     results: dict[str, dict[str, list[Outcome]]] = {}
     for name in names:
-        tests = {"as written": 50.0, "mended": 90.0, "minidqn": 95.0}
+        tests = {"as written": 50.0, "fixed": 90.0, "minidqn": 95.0}
         for k, quirk in enumerate(QUIRKS[name]):
             tests |= {f"without {quirk}": 51.0 + k, f"only {quirk}": 88.0 - 2 * k}
         results[name] = {key: [] for key in variants(name)}
