@@ -65,7 +65,7 @@ def work(trial: int, folder: Path) -> None:
     env_id = ENVIRONMENTS[trial // len(OPTIONS) % len(ENVIRONMENTS)]
     num_envs = numbers.pop("num_envs", 1)
     env = gym.make(env_id)
-    lanes = SyncVectorEnv(
+    several = SyncVectorEnv(
         [lambda: gym.make(env_id)] * num_envs, autoreset_mode=AutoresetMode.DISABLED
     )
     checkpoint = folder / "checkpoint.safetensors"
@@ -88,7 +88,7 @@ def work(trial: int, folder: Path) -> None:
     if agent.steps < STEPS:
         train(
             agent,
-            lanes if num_envs > 1 else env,
+            several if num_envs > 1 else env,
             STEPS - agent.steps,
             history=history,
             on_step=save_often,

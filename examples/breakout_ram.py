@@ -1,15 +1,14 @@
 """Learn Breakout from the 128 bytes of the console's memory, two million steps of it.
 
 The bytes hold all there is to know: where ball and paddle are, how the ball moves,
-which bricks still stand. They are stored as bytes, and laid onto -1 to 1 only on their
+which bricks still stand. They are stored as bytes, and mapped to -1 to 1 only on their
 way into the network. A step is four frames, in each of which the console may repeat the
 last action instead, with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall 432;
 random play scores about 1.
 
-It learns from what the game does not say so plainly: whatever a brick is worth counts 1,
-and a lost ball is an end. So the learning curve has the bricks of a ball, and then, in the
-test, the score of a game: five balls, with one random action in a thousand, for a ball can
-bounce in a loop for ever.
+In training every brick counts 1, and an episode is one ball. So the learning curve shows
+bricks per ball. The test shows the score of a whole game, which is five balls. There, one
+action in a thousand is random, for a ball can bounce in a loop for ever.
 
     pip install -e ".[atari]"
     python examples/breakout_ram.py --seed 1

@@ -705,7 +705,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs") / "five_tutorials" / "work")
     args = parser.parse_args()
     if args.seeds < 1 or args.jobs < 1 or args.seed < 0:
-        parser.error("expected --seeds and --jobs from 1 up, --seed from 0 up")
+        parser.error("--seeds and --jobs: expected 1 or more, --seed 0 or more")
     if "T2" in (args.show or args.tutorials) and not find_spec("ale_py"):
         parser.error('T2 takes the extra atari: pip install -e ".[atari]"')
     args.out.mkdir(parents=True, exist_ok=True)

@@ -78,5 +78,5 @@ class Repeat:
                     left[env] = rng.integers(self.hold)
 
     def stop(self, ended: Any = ...) -> None:
-        """Repeat nothing any more where an episode has ended, (E,), or by default nowhere."""
+        """Stop repeating where an episode has `ended`, (E,); by default everywhere."""
         self.state[1, ended] = 0

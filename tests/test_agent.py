@@ -81,7 +81,7 @@ def test_epsilon_is_the_chance_of_a_uniform_action(epsilon: float, batched: bool
     assert (abs(counts - n * p) < 4 * np.sqrt(n * p * (1 - p))).all()
 
 
-def test_a_random_action_is_held() -> None:
+def test_a_random_action_is_repeated() -> None:
     hold, n = 5, 20_000
     agent = small_agent(n_actions=3, epsilon=0.1, epsilon_hold=hold, buffer_size=10)
     force_q(agent, [0.0, 5.0, 0.0])
@@ -103,7 +103,7 @@ def test_a_random_action_is_held() -> None:
     assert share == pytest.approx(2 / 3 * 0.1 * mean / (0.1 * mean + 0.9), rel=0.1)
 
 
-def test_a_held_action_that_is_not_allowed_any_more_is_dropped() -> None:
+def test_a_repeated_action_that_is_not_allowed_any_more_is_dropped() -> None:
     agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
     force_q(agent, [0.0, 5.0, 0.0])
     agent.begin(np.zeros(3))
@@ -115,7 +115,7 @@ def test_a_held_action_that_is_not_allowed_any_more_is_dropped() -> None:
     assert agent.explore().tolist() == [1]
 
 
-def test_an_action_is_not_held_beyond_its_episode() -> None:
+def test_an_action_is_not_repeated_beyond_its_episode() -> None:
     agent = small_agent(n_actions=3, epsilon=0.0, epsilon_hold=9)
     force_q(agent, [0.0, 5.0, 0.0])
     agent.begin(np.zeros(3))
@@ -216,8 +216,8 @@ def test_an_update_lowers_the_loss_of_its_own_batch(double: bool) -> None:
 
     rows = np.arange(20)
     q_next = agent.target.forward(batch.next_obs)
-    chooser = agent.online.forward(batch.next_obs) if double else q_next
-    y = batch.returns + batch.discounts * q_next[rows, chooser.argmax(axis=1)]
+    selecting = agent.online.forward(batch.next_obs) if double else q_next
+    y = batch.returns + batch.discounts * q_next[rows, selecting.argmax(axis=1)]
 
     def losses() -> Array:
         e = abs(agent.online.forward(batch.obs)[rows, batch.actions] - y)

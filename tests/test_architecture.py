@@ -1,6 +1,7 @@
 """Who may import whom, and how long the code may get: read from the code itself."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -105,3 +106,15 @@ def test_it_stays_small() -> None:
     assert sum(files[name][1] for name in LESSON) <= 800
     assert sum(code for _, code in files.values()) <= 2_400
     assert {name: lines for name, (lines, _) in files.items() if lines > 250} == {}
+
+
+def test_the_readme_counts_right() -> None:
+    text = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| \[(\S+)\]\(minidqn/(\S+)\) \| (\d+) \| (\d+) \|", text)
+    shown = {name: (int(lines), int(code)) for name, _, lines, code in rows}
+    assert all(name == target for name, target, _, _ in rows)
+    files = {name: counts for name, counts in table().items() if counts[1]}
+    assert shown | {"__init__.py": files["__init__.py"]} == files
+    lesson = sum(files[name][1] for name in LESSON)
+    everything = sum(code for _, code in files.values())
+    assert f"Together {everything:,} lines of code, {lesson} of them the lesson." in text

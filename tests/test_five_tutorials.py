@@ -263,16 +263,16 @@ def test_a_memory_gives_back_what_happened(
 
         def observe(self, *step: Any, **_: Any) -> None:
             super().observe(*step)
-            held = self.replay.entries[: self.replay.filled]
-            assert len(np.unique(held)) == len(held) == min(self.steps, 10)
+            kept = self.replay.entries[: self.replay.filled]
+            assert len(np.unique(kept)) == len(kept) == min(self.steps, 10)
             if kind is OverwritesRandom:
-                assert self.replay.count - 1 in held
+                assert self.replay.count - 1 in kept
 
     agent = small(Watched)
     stream = live(agent, steps, seed)
-    held = stream.times(agent.replay.obs[agent.replay.entries[: agent.replay.filled], 0])
+    kept = stream.times(agent.replay.obs[agent.replay.entries[: agent.replay.filled], 0])
     if kind is ThrowsOutNewest:
-        assert held.tolist() == list(range(min(steps, 10)))
+        assert kept.tolist() == list(range(min(steps, 10)))
 
     seen: set[int] = set()
     for _ in range(200 // steps + 1):
@@ -284,7 +284,7 @@ def test_a_memory_gives_back_what_happened(
         discounts = np.where(stream.terminated[times], 0.0, GAMMA)
         np.testing.assert_array_equal(batch.discounts, discounts)
         seen.update(times)
-    assert seen == set(held)  # one of 10 is missed in 200 draws with a chance of 10 * 0.9^200
+    assert seen == set(kept)  # one of 10 is missed in 200 draws with a chance of 10 * 0.9^200
 
 
 def test_some_old_steps_survive_and_any_may_be_overwritten() -> None:

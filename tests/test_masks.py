@@ -133,7 +133,7 @@ def test_a_lane_that_terminated_may_have_no_action_left(epsilon: float) -> None:
         assert actions[1] == 1
 
 
-def test_a_held_action_is_let_go_where_it_is_forbidden() -> None:
+def test_a_repeated_action_is_dropped_where_it_is_forbidden() -> None:
     agent = exploring(1.0, epsilon_hold=10)
     rng = np.random.default_rng(0)
     agent.begin(np.zeros(3))
@@ -183,8 +183,8 @@ def test_the_bootstrap_takes_the_best_allowed_action(
     batch = agent.replay.batch(agent.replay.draw(20, agent.rng), 1, 0.5)
     agent.rng.bit_generator.state = state
     theta = agent.target.forward(batch.next_obs).reshape(20, 3, quantiles)
-    chooser = agent.online if double else agent.target
-    q = chooser.forward(batch.next_obs).reshape(20, 3, quantiles).mean(axis=2)
+    selecting = agent.online if double else agent.target
+    q = selecting.forward(batch.next_obs).reshape(20, 3, quantiles).mean(axis=2)
     free = q.argmax(axis=1)
     allowed = np.array([masks[obs.tobytes()] for obs in batch.next_obs])
     best = np.where(allowed, q, -np.inf).argmax(axis=1)

@@ -252,7 +252,7 @@ def test_a_diverging_update_leaves_the_priorities_as_they_were() -> None:
     assert agent.priorities.largest == 1.0
 
 
-def test_a_random_action_is_held() -> None:
+def test_a_random_action_is_repeated() -> None:
     agent = small_agent(n_actions=8, epsilon=1.0, epsilon_hold=4)
     agent.begin(np.zeros(3))
     actions = []
@@ -260,13 +260,13 @@ def test_a_random_action_is_held() -> None:
         actions.append(int(agent.explore()[0]))
         agent.observe(actions[-1], 0.0, np.zeros(3), False, False)
     changes = np.flatnonzero(np.diff(actions))
-    # held for 1 to 4 steps, 2.5 in the mean, and one in eight draws repeats the last action
+    # repeated for 1 to 4 steps, 2.5 in the mean, and one in eight draws repeats the last action
     assert len(changes) == pytest.approx(4000 / 2.5 * 7 / 8, rel=0.05)
     runs = np.bincount(np.diff(changes))
     assert runs[1:5].min() > 200
 
 
-def test_greedy_actions_are_not_held() -> None:
+def test_greedy_actions_are_not_repeated() -> None:
     agent = small_agent(n_actions=2, epsilon=0.0, epsilon_hold=10)
     agent.online.params[:] = 0.0
     agent.begin(np.zeros(3))
