@@ -164,7 +164,7 @@ def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
 def try_one(place: tuple[str, int, str], folders: "Queue[Path]") -> dict[str, Any]:
     (module, number, word), folder = place, folders.get()
     file = folder / "minidqn" / f"{module}.py"
-    original = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    original = file.read_text(encoding="utf-8")
     try:
         tree, line, shown = mutated(ast.parse(original), number, word)
         file.write_text(ast.unparse(tree), encoding="utf-8")
@@ -189,12 +189,6 @@ def main() -> None:
         name for name, (_, code) in table().items() if code
     }
 
-    everything = [
-        (module, *place)
-        for module in args.modules
-        for place in places(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")))
-    ]
-    chosen = random.Random(args.seed).sample(everything, min(args.mutants, len(everything)))
     folders: Queue[Path] = Queue()
     for job in range(args.jobs):
         folder = args.out / f"copy{job}"
@@ -207,6 +201,12 @@ def main() -> None:
             else:
                 shutil.copy(source, folder / name)
         folders.put(folder)
+    everything = [
+        (module, *place)
+        for module in args.modules
+        for place in places(ast.parse((folder / "minidqn" / f"{module}.py").read_text("utf-8")))
+    ]
+    chosen = random.Random(args.seed).sample(everything, min(args.mutants, len(everything)))
     with ThreadPoolExecutor(args.jobs) as pool:
         tries = pool.map(lambda place: try_one(place, folders), chosen)
         results = list(tqdm(tries, total=len(chosen), unit=" mutants"))

@@ -14,18 +14,18 @@ STEPS = 100_000
 
 
 def config(steps: int) -> DQNConfig:
-    """The settings, tuned on seeds from 1000 up."""
+    """The settings, tuned on other seeds (1000 and up)."""
     return DQNConfig(
         hidden=(128, 128),
         n_step=2,
         huber_delta=10.0,  # returns are about -80
         batch_size=128,
         train_every=2,
-        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is to be good
+        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=30_000,
     )
 
 
 if __name__ == "__main__":
-    Run("Acrobot-v1", STEPS).all(config, film_steps=150)
+    Run("Acrobot-v1", STEPS).train_and_show(config, film_steps=150)

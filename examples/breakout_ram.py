@@ -61,7 +61,7 @@ def config(steps: int) -> DQNConfig:
         n_step=1,
         batch_size=128,
         train_every=4,
-        learning_rate=LinearDecay(1e-3, 0.0, steps),  # to 0: the last policy is to be good
+        learning_rate=LinearDecay(1e-3, 0.0, steps),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.01, steps / 20),
         buffer_size=500_000,
         tau=0.005,
@@ -80,4 +80,4 @@ if __name__ == "__main__":
         test_epsilon=0.001,
         obs_type="ram",
     )
-    run.all(config, film_steps=300)
+    run.train_and_show(config, film_steps=300)

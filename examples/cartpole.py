@@ -17,19 +17,16 @@ STEPS = 40_000
 
 
 def config(steps: int) -> DQNConfig:
-    """The settings, tuned on seeds from 1000 up."""
+    """The settings, tuned on other seeds (1000 and up)."""
     return DQNConfig(
-        normalize_obs=True,  # an angle of 0.2 is as much to it as a position of 2.4
+        normalize_obs=True,  # the network sees an angle of 0.4 as large as a position of 4.8
         hidden=(64, 64),
-        # A cart that drifts off falls hundreds of steps later: look far ahead,
-        gamma=0.995,
-        # and let a fall be felt 40 steps back at once, instead of step by step.
-        n_step=40,
+        gamma=0.995,  # look far ahead: a cart that drifts off falls hundreds of steps later
+        n_step=40,  # a fall is felt 40 steps back at once, not step by step
         batch_size=128,
-        train_every=4,  # more experience for each update keeps the policy steady
-        # Steps get smaller until they are 0, for the last policy is to be the good one.
-        learning_rate=LinearDecay(3e-3, 0.0, steps),
-        epsilon=LinearDecay(1.0, 0.1, steps / 10),  # a random action less and less often
+        train_every=4,  # one update every 4 steps keeps the policy steady
+        learning_rate=LinearDecay(3e-3, 0.0, steps),  # down to 0: the last policy is a good one
+        epsilon=LinearDecay(1.0, 0.1, steps / 10),  # random actions get rarer
         learning_starts=200,
     )
 
@@ -38,11 +35,12 @@ if __name__ == "__main__":
     run = Run("CartPole-v1", STEPS)
     env = run.make()
     agent = DQN(env.observation_space, env.action_space, config(run.steps), run.seed)
-    agent = run.train(agent, env)
+    agent = run.train(agent, env)  # with --resume, the saved one
     returns = run.evaluate(agent)
     run.show(
         agent,
         returns,
+        # which entry of the observation, from, to, label
         x=Axis(2, -0.21, 0.21, "pole angle, radians"),
         y=Axis(3, -2.0, 2.0, "pole angular velocity, radians / s"),
         actions=("left", "right"),

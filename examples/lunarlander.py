@@ -16,7 +16,7 @@ STEPS = 300_000
 
 
 def config(steps: int) -> DQNConfig:
-    """The settings, tuned on seeds from 1000 up."""
+    """The settings, tuned on other seeds (1000 and up)."""
     return DQNConfig(
         hidden=(128, 128),
         layer_norm=True,
@@ -24,7 +24,7 @@ def config(steps: int) -> DQNConfig:
         huber_delta=10.0,  # a landing is worth 100
         batch_size=128,
         train_every=4,
-        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is to be good
+        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         # What earlier policies did says little of the present one: 300,000 is worse by 60.
         buffer_size=50_000,
@@ -32,4 +32,4 @@ def config(steps: int) -> DQNConfig:
 
 
 if __name__ == "__main__":
-    Run("LunarLander-v3", STEPS).all(config, film_steps=400)
+    Run("LunarLander-v3", STEPS).train_and_show(config, film_steps=400)

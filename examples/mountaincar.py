@@ -17,7 +17,7 @@ STEPS = 60_000
 
 
 def config(steps: int) -> DQNConfig:
-    """The settings, tuned on seeds from 1000 up."""
+    """The settings, tuned on other seeds (1000 and up)."""
     return DQNConfig(
         normalize_obs=True,
         # A new random action in each step never leaves the valley, so there would be no first
@@ -27,13 +27,13 @@ def config(steps: int) -> DQNConfig:
         n_step=10,
         batch_size=128,
         train_every=2,
-        learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is to be good
+        learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is a good one
         buffer_size=60_000,  # all of the run: the first successes are rare
     )
 
 
 if __name__ == "__main__":
-    Run("MountainCar-v0", STEPS).all(
+    Run("MountainCar-v0", STEPS).train_and_show(
         config,
         x=Axis(0, -1.2, 0.6, "position"),
         y=Axis(1, -0.07, 0.07, "velocity"),

@@ -1,18 +1,18 @@
 """The agent: deep Q-learning, put together from the modules beside it.
 
-A Q-value Q(s, a) is the discounted reward to be had after taking action a in
-state s and acting well from there on. An agent that knew it would only ever take
-the action with the largest. DQN learns a network for it by regression on what
-it has seen (Mnih et al. 2015, Algorithm 1). Each step of a run is
+A Q-value Q(s, a) is the mean sum of the rewards after action a in state s, when acting
+well from then on; a reward t steps later counts gamma^t times. An agent that knew it
+would only ever take the action with the largest. DQN learns a network for it by
+regression on what it has seen (Mnih et al. 2015, Algorithm 1). Each step of a run is
 
     explore   the greedy action, or with probability epsilon a random one
     observe   store what came of it in the replay buffer
     learn     draw old transitions at random, and move Q(s, a) towards
-              R + discount * max Q(s', .)    (targets.py)
+              R + discount * max_a Q_target(s', a)    (targets.py)
 
-Two things keep the regression from chasing its own tail: transitions are drawn
-from a long memory and so are nearly independent, and the values on the right
-come from a *target network*, a copy of the online one that follows it late.
+To count on a value that a network gives is called *bootstrapping*. Two things keep it
+stable: transitions are drawn from a long memory, and so are nearly independent; and the
+values on the right come from a *target network*, a copy of the online one that is late.
 
 Letters: B batch, A actions, N quantiles (1 in plain DQN).
 """
@@ -41,7 +41,7 @@ class Metrics(NamedTuple):
     """What one update saw."""
 
     loss: float  # mean over the batch (and its quantiles), weighted if replay is prioritised
-    q: float  # mean over the batch of max_a Q(s, a), of all actions
+    q: float  # mean over the batch of max_a Q(s, a), also of actions that a mask forbids
     grad_norm: float  # length of the gradient, before clipping
 
 
@@ -86,7 +86,7 @@ class DQN:
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
 
-        # one pass for each use of a network, so that none disturbs another's backward
+        # one pass for each use of a network: it keeps its own arrays and its own noise
         self._acting, self._exploring = Pass(self.online), Pass(self.online)
         self._learning, self._selecting = Pass(self.online), Pass(self.online)
         self._valuing = Pass(self.target)
@@ -96,7 +96,7 @@ class DQN:
 
     @property
     def config(self) -> DQNConfig:
-        """Every number of the run; fixed, for buffers and networks have been built to it."""
+        """The settings; fixed, for the networks and the buffer have been made for them."""
         return self._config
 
     @property
@@ -115,14 +115,14 @@ class DQN:
         value = value_at(getattr(self.config, name), self.steps, self.updates, self.episodes)
         return checks.probability(name, value, self.steps)
 
-    def _theta(self, network: Pass, x: Array) -> Array:
+    def _theta(self, use: Pass, x: Array) -> Array:
         """theta(s, .), the quantiles of each action: (B, ...) to (B, A, N)."""
-        return network.forward(x).reshape(len(x), self.n_actions, -1)
+        return use.forward(x).reshape(len(x), self.n_actions, -1)
 
-    def _q(self, network: Pass, x: Array) -> Array:
+    def _q(self, use: Pass, x: Array) -> Array:
         """Q(s, .): (B, ...) to (B, A)."""
         plain = self.config.quantiles == 1
-        return network.forward(x) if plain else mean_of_quantiles(self._theta(network, x))
+        return use.forward(x) if plain else mean_of_quantiles(self._theta(use, x))
 
     def q_values(self, obs: Any) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
@@ -134,8 +134,8 @@ class DQN:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
 
         Greedy, or random with probability `epsilon`; among those that `mask`, (A,) or
-        (B, A), allows. Among equal Q-values the first is taken. epsilon = 0 draws no
-        random number, so it leaves no trace, and noisy layers are quiet.
+        (B, A), allows. Among equal Q-values the first is taken. Noisy layers give their
+        means. epsilon = 0 draws no random number.
         """
         checks.probability("epsilon", epsilon)
         x = experience.observation(obs, self.replay.obs_shape, self.replay.obs.dtype)
@@ -152,7 +152,7 @@ class DQN:
         return int(actions[0]) if single else actions
 
     def explore(self) -> Array:
-        """An action for each environment where the stream now is, to learn from: (num_envs,).
+        """An action for the current observation of each environment: (num_envs,).
 
         With the exploration that the config asks for at this step: epsilon, and noise.
         """
@@ -160,8 +160,8 @@ class DQN:
         epsilon, x, allowed = self.epsilon, self.replay.head, self.replay.head_mask
         u = self.rng.random(len(x)) if epsilon > 0.0 else np.ones(len(x))
         self._exploring.draw_noise(self.rng)
-        unneeded = len(x) == 1 and u[0] < epsilon
-        q = self._no_q if unneeded else self._q(self._exploring, x)  # (num_envs, A)
+        skip = len(x) == 1 and u[0] < epsilon  # a random action needs no Q-values
+        q = self._no_q if skip else self._q(self._exploring, x)  # (num_envs, A)
         actions = epsilon_greedy(q, allowed, u, epsilon)
         if self.repeat.hold > 1:
             self.repeat.apply(actions, u < epsilon, allowed, self.rng)
@@ -200,7 +200,7 @@ class DQN:
 
     @property
     def updates_due(self) -> int:
-        """How many updates the steps so far call for, beyond those made."""
+        """How many updates are still to be made; the first round is at step learning_starts."""
         c = self.config
         rounds = (self.steps - c.learning_starts) // c.train_every + 1
         return max(rounds * c.gradient_steps - self.updates, 0)
@@ -218,14 +218,15 @@ class DQN:
         else:
             starts, weights = self.replay.draw(c.batch_size, self.rng), self._equal_weights
         batch = self.replay.batch(starts, c.n_step, c.gamma)
-        for network in (self._valuing, self._selecting, self._learning):
-            network.draw_noise(self.rng)
+        for use in (self._valuing, self._selecting, self._learning):
+            use.draw_noise(self.rng)
 
         # what Q(s, a) should have been; a constant, as far as the gradient goes
         theta_next = self._theta(self._valuing, batch.next_obs)  # (B, A, N)
-        q_select = mean_of_quantiles(theta_next)  # (B, A)
-        if c.double:
-            q_select = self._q(self._selecting, batch.next_obs)
+        if c.double:  # the online network selects the next action
+            q_select = self._q(self._selecting, batch.next_obs)  # (B, A)
+        else:
+            q_select = mean_of_quantiles(theta_next)  # (B, A)
         y = td_targets(batch.returns, batch.discounts, q_select, batch.next_mask, theta_next)
 
         # what it is, and how the loss changes with every parameter
@@ -233,7 +234,7 @@ class DQN:
         loss, dtheta, errors = quantile_huber_loss(theta, batch.actions, y, weights, c.huber_delta)
         self._learning.backward(dtheta.reshape(len(starts), -1))
 
-        # one step downhill, unless there is none to be taken
+        # one step downhill, unless the loss or its gradient is not finite
         grad_norm = clip_by_global_norm(self.online.grads, c.max_grad_norm)
         checks.update(self.updates + 1, loss, grad_norm, self.last_metrics)
         self.adam.step(self.online.grads, self._now("learning_rate"))

@@ -1,4 +1,4 @@
-"""Every number of a run, in one place."""
+"""The settings of an agent, in one place."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from minidqn.schedules import LinearDecay, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class DQNConfig:
-    """Every number of a run. Steps are environment steps, updates are calls of `learn`.
+    """The settings of an agent. Steps are environment steps, updates are calls of `learn`.
 
-    A number that is out of its range raises ValueError, which names it.
+    A setting that is out of its range raises ValueError, which names it.
     """
 
     # the network: fully connected
@@ -22,9 +22,9 @@ class DQNConfig:
     final_gain: float = 0.1  # scale of the last layer's weights: Q-values start near 0
 
     # the regression
-    gamma: float = 0.99  # discount for each step: rewards count for about 1 / (1 - gamma) steps
+    gamma: float = 0.99  # discount for each step: it looks about 1 / (1 - gamma) steps ahead
     n_step: int = 3  # rewards summed up before bootstrapping
-    double: bool = True  # Double DQN: the online network picks the bootstrap action
+    double: bool = True  # Double DQN: the online network selects the bootstrap action
     huber_delta: float = 1.0  # errors beyond it count linearly; inf for (half) the squared error
     batch_size: int = 64  # transitions in an update
     learning_rate: Schedule = 1e-3  # Adam's; a number or a function of the step
@@ -33,7 +33,7 @@ class DQNConfig:
     # the replay buffer
     buffer_size: int = 50_000  # steps it holds, before the oldest are overwritten
     priority_alpha: float = 0.0  # draw in proportion to error^alpha; 0 is uniform
-    priority_beta: Schedule = LinearDecay(0.4, 1.0, 100_000)  # how far weights make up for it
+    priority_beta: Schedule = LinearDecay(0.4, 1.0, 100_000)  # how much weights correct it
     learning_starts: int = 1_000  # steps before the first update
     train_every: int = 1  # steps from one round of updates to the next
     gradient_steps: int = 1  # updates in a round
@@ -43,8 +43,8 @@ class DQNConfig:
     target_every: int = 1
 
     # exploration
-    epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)  # chance of (starting) a random action,
-    epsilon_hold: int = 1  # which is repeated for 1 to so many steps, drawn at random
+    epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)  # chance that a random action starts
+    epsilon_hold: int = 1  # which is repeated for 1 to so many steps
     noisy: bool = False  # weights that are random and learn how random; epsilon may then be 0
 
     def __post_init__(self) -> None:

@@ -1,9 +1,10 @@
 """How actions are chosen from Q-values: greedily, and now and then at random.
 
-Q-learning is *off-policy*: it learns the values of acting greedily from whatever was done.
-So the agent may explore as it likes, and the usual way is *epsilon-greedy* (Watkins 1989,
-"Learning from delayed rewards"): a uniformly random action with probability epsilon, else
-the one with the largest Q-value. A *mask* says which actions an environment allows.
+One-step Q-learning is *off-policy*: from any actions it learns the values of greedy ones
+(from n-step returns only roughly). So the agent may explore. The usual way is
+*epsilon-greedy* (Watkins 1989, "Learning from delayed rewards"): a uniformly random action
+with probability epsilon, else the one with the largest Q-value. A *mask* says which actions
+an environment allows.
 
 Letters: B batch, A actions, E environments.
 """
@@ -11,6 +12,7 @@ Letters: B batch, A actions, E environments.
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
@@ -18,7 +20,7 @@ from minidqn.nn.layers import Array
 
 @kernel
 def greedy(q: Array, mask: Array) -> Array:
-    """The first of the best allowed actions in each row, 0 if none is: (B, A), (B, A) to (B,)."""
+    """The first best allowed action in each row, 0 if none is allowed: (B, A), (B, A) to (B,)."""
     actions = np.zeros(len(q), np.int64)
     for i in range(len(q)):
         best = -1
@@ -33,14 +35,15 @@ def greedy(q: Array, mask: Array) -> Array:
 def epsilon_greedy(q: Array, mask: Array, u: Array, epsilon: float) -> Array:
     """A random allowed action in the rows where u < epsilon, else the greedy one: to (B,).
 
-    (B, A), (B, A), and u, (B,), uniform in [0, 1). One random number decides both: given
+    (B, A), (B, A), and u, (B,), uniform in [0, 1). u decides whether, and then which: given
     that u < epsilon, u / epsilon is uniform in [0, 1) too.
     """
     actions = greedy(q, mask)
     for i in range(len(q)):
         if u[i] < epsilon:
             allowed = np.flatnonzero(mask[i])
-            choice = min(int(u[i] / epsilon * len(allowed)), len(allowed) - 1)
+            choice = int(u[i] / epsilon * len(allowed))
+            choice = min(choice, len(allowed) - 1)  # rounding may reach len(allowed)
             actions[i] = allowed[choice] if len(allowed) else 0
     return actions
 
@@ -61,10 +64,10 @@ class Repeat:
         self.hold = hold
         self.state = np.zeros((2, num_envs), np.int64)  # actions, and steps that are left
 
-    def apply(self, actions: Array, random: Array, mask: Array, rng: np.random.Generator) -> None:
-        """Overwrite the actions that are being repeated; begin to repeat the new `random` ones.
+    def apply(self, actions: Array, is_random: Array, mask: Array, rng: Generator) -> None:
+        """Overwrite `actions` where one is being repeated; begin to repeat the new random ones.
 
-        (E,), (E,), (E, A).
+        actions and is_random (E,), mask (E, A).
         """
         repeated, left = self.state
         for env in range(len(actions)):
@@ -73,9 +76,9 @@ class Repeat:
                 left[env] -= 1
             else:
                 left[env] = 0
-                if random[env]:
+                if is_random[env]:
                     repeated[env] = actions[env]
-                    left[env] = rng.integers(self.hold)
+                    left[env] = rng.integers(self.hold)  # steps after this one
 
     def stop(self, ended: Any = ...) -> None:
         """Stop repeating where an episode has `ended`, (E,); by default everywhere."""

@@ -1,6 +1,6 @@
 """The Q-network: a fully connected network from an observation to a value for each action.
 
-    normalise    each entry that the observation space bounds
+    normalise    if asked, each entry that the observation space bounds
     hidden       linear layers, each followed by a ReLU
     output       a linear layer with one Q-value for each action, or several quantiles of it
 
@@ -17,7 +17,7 @@ from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
 
 
 def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
-    """The layers that `c` describes: observations (B, ...) to (B, A N), N quantiles side by side.
+    """The layers that `c` describes: (B, ...) to (B, A * N), an action's N quantiles side by side.
 
     A small `final_gain` starts every Q-value near 0, so that the first targets are
     the rewards themselves and not the noise of the initial weights.

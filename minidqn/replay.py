@@ -6,26 +6,26 @@ so none is stored twice. A short episode, then the beginning of another:
 
     slot         0     1           2       3     4
     observation  s0    s1          s2      z0    z1      s2: the final observation
-    action       a0    a1          -       b0            z0: a new episode
-    reward       r0    r1          -       q0
-    kind         STEP  TERMINATED  BRIDGE  STEP
+    action       a0    a1          -       b0    ?       z0: a new episode
+    reward       r0    r1          -       p0    ?
+    kind         STEP  TERMINATED  BRIDGE  STEP  ?
 
-Slot 2 is a *bridge*: no action is taken in it, and sampling never starts there. It holds
-the final observation, whose value counts if the episode was only cut by a time limit.
-Slot 4 is the *head*: its action is not chosen yet. This is the very stream that a
-Gymnasium vector environment emits with NEXT_STEP autoreset. So arrays of shape (slots,
-num_envs, ...) hold one environment or many alike, and one counter is enough.
+Slot 2 is a *bridge* between two episodes: no action is taken in it, and sampling never
+starts there. It holds the final observation, whose value counts if the episode was only
+cut by a time limit. Slot 4 is the *head*: its action is not chosen yet. A Gymnasium
+vector environment gives the same stream: after an end, its next step is the reset
+(NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...) hold one or many.
 
 Because the stream is whole, the n-step return is summed up when a batch is made: from
 slot t on, until there are n rewards, the episode ends, or the head is reached.
 
     R = r_t + gamma r_{t+1} + ... + gamma^(k-1) r_{t+k-1},    k <= n
 
-The rest is the value of the state where it stopped, times gamma^k; or times 0 if
-the episode *terminated* there. *Truncated* is not terminated: the episode would
-have gone on, so the value of its final observation still counts.
+Then the value of the state reached is added, times gamma^k, which is *bootstrapping*;
+or times 0 if the episode *terminated* there. *Truncated* is not terminated: the episode
+would have gone on, so the value of its final observation still counts.
 
-Letters: B batch, D numbers in an observation, A actions.
+Letters: B batch, A actions, D numbers in an observation.
 Sources: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
 planning and teaching"; Sutton & Barto 2018, section 7.1, on n-step returns.
 """
@@ -55,17 +55,16 @@ class Batch(NamedTuple):
 def draw_starts(
     uniforms: Array, oldest: int, stored: int, kind: Array, starts: Array, found: int
 ) -> int:
-    """Add a start to the first `found` for each number in [0, 1) that hits a transition."""
-    unfair = 2**32 % stored
+    """Fill `starts`, (B,), from index `found` on, from numbers in [0, 1); return the new count."""
+    # A number times `stored`, rounded down, is a place; 0 is the oldest slot. Some places
+    # would be likelier by 2^-32: their surplus products are skipped (Lemire 2019, "Fast
+    # random integer generation in an interval").
+    surplus = 2**32 % stored
     for uniform in uniforms:
         if found == len(starts):
             break
-
-        # The number times `stored`, rounded down, is an age; 0 is the oldest. Rounding
-        # makes some ages likelier by 2^-32, unless their first few hits are passed over
-        # (Lemire 2019, "Fast random integer generation in an interval").
         product = np.int64(uniform * 2.0**32) * stored
-        if product & (2**32 - 1) < unfair:
+        if product & (2**32 - 1) < surplus:
             continue
         start = oldest + (product >> 32)
         if start >= len(kind):
@@ -110,10 +109,9 @@ def gather(
 class Replay:
     """A ring of the last `capacity` steps, of all environments together.
 
-    Bridges take a slot each, so it holds as many transitions fewer as episodes ended.
-    `begin` opens a stream, `add` continues it. Everything is copied in when it
-    arrives: an environment may reuse its arrays. Bad data raises ValueError or
-    TypeError before anything is stored.
+    Each ended episode costs one more slot, for its bridge. `begin` opens a stream, `add`
+    continues it. Everything is copied in when it arrives: an environment may reuse its
+    arrays. Bad data raises ValueError or TypeError before anything is stored.
     """
 
     def __init__(
@@ -123,7 +121,7 @@ class Replay:
         self.obs_shape, self.n_actions, self.num_envs = shape, n_actions, num_envs
         self.slots = slots = capacity // num_envs + 1  # one more, for the head
         self.count = 0  # slots completed since the start; the head is slot count % slots
-        self.over = True  # whether no episode is going on: `begin` comes next
+        self.over = True  # no episode is going on in any environment
         self.obs: Array = np.zeros((slots, num_envs, *shape), dtype)
         self.action = np.zeros((slots, num_envs), np.int32)
         self.reward = np.zeros((slots, num_envs), np.float32)
@@ -152,12 +150,12 @@ class Replay:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a present observation."""
+        """Whether there is a current observation."""
         return self.count > 0 or not self.over
 
     @property
     def head(self) -> Array:
-        """The present observation of each environment, (num_envs, ...): a view."""
+        """The current observation of each environment, (num_envs, ...): a view."""
         head: Array = self.obs[self.count % self.slots]
         return head
 
@@ -182,7 +180,7 @@ class Replay:
         x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
         allowed = experience.masks(mask, self)
         last = self.kind[(self.count - 1) % self.slots]
-        if (last != BRIDGE).any():  # else x takes the place of a first observation
+        if (last != BRIDGE).any():  # else no step was taken since the last begin
             last[last == STEP] = TRUNCATED
             self.kind[self.count % self.slots] = BRIDGE
             self.count += 1
@@ -192,7 +190,7 @@ class Replay:
     def add(
         self, action: Any, reward: Any, obs: Any, terminated: Any, truncated: Any, mask: Any = None
     ) -> tuple[int, int]:
-        """Store what came of the action in each environment; return how many stepped, and ended.
+        """Store each environment's step; return how many took one, and how many ended with it.
 
         Arguments have shape (num_envs, ...), or are bare for a single environment. `obs` is
         what was observed next, and `mask` which actions are allowed there, (num_envs, A);
@@ -220,7 +218,7 @@ class Replay:
     def draw(self, batch_size: int, rng: np.random.Generator) -> Array:
         """Where transitions begin, each stored one equally likely, with replacement: (B,).
 
-        Slots are drawn by their age, and those that are bridges are drawn again.
+        Slots are drawn uniformly; for one that is a bridge, another is drawn.
         """
         stored = len(self)
         checks.batch_size(batch_size, stored)

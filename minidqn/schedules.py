@@ -1,10 +1,9 @@
 """Numbers that change during training, as functions of the environment step.
 
-A schedule is any function from the step, counted over the whole run, to a
-number; a plain number stays what it is. Those here are classes, not closures,
-so that a checkpoint can write them down. A schedule has no state but the step
-(GeometricDecay: or the updates, or the episodes): a run that is stopped and resumed
-goes on where it was.
+A schedule is any function from the step, counted over the whole run, to a number; a
+plain number stays what it is. (GeometricDecay may count updates or episodes instead.)
+It keeps no state, so a run that is resumed goes on where it was. Those here are classes,
+not closures, so that a checkpoint can write them down.
 """
 
 import math
@@ -17,10 +16,7 @@ Schedule = float | Callable[[int], float]
 
 
 class Decay:
-    """A schedule whose first two numbers are where it starts and ends, and the third one how fast.
-
-    Its numbers are checked, and become Python floats, when it is made.
-    """
+    """A schedule of three numbers: where it starts, where it ends, and how fast."""
 
     def __post_init__(self) -> None:
         checks.decay(self)

@@ -1,37 +1,36 @@
 """What Q-learning regresses on, and the gradient of its loss.
 
-The optimal action values obey Bellman's equation: Q*(s, a) is the reward plus
-gamma times the best Q* of the next state. DQN reads the right-hand side off the
-target network, a copy that follows late, and regresses the left-hand side on it:
+The optimal action values obey Bellman's equation: Q*(s, a) is the mean of the reward plus
+gamma times the best Q* of the next state. DQN takes the right-hand side from the target
+network, a copy that follows late, and fits the left-hand side to it:
 
     y = R + discount * max_a Q_target(s', a)
     L = mean over the batch of huber(y - Q(s, a))
 
-R sums up to n rewards and s' is where they end; discount is gamma^k after k
-rewards, or 0 when the episode *terminated* there, for then no future is left to
-value (replay.py works out all three). y is a constant: no gradient flows
-through it, although the network behind it is a copy of the one that learns.
+R sums at most n rewards, and s' is where they end. discount is gamma^k after k rewards,
+or 0 when the episode *terminated* there, for then no future is left to value (replay.py
+works out all three). y is a constant: no gradient flows through it, although the network
+behind it is a copy of the one that learns.
 
-*Double DQN.* The maximum of noisy estimates is too high on average, for it picks the
-noise as well. So let the online network pick the action and the target network value
-it: two networks seldom share their noise. In the code the one array becomes two.
+*Double DQN.* The maximum of noisy estimates is too high on average: noise decides which
+is largest. So the online network selects the action (`q_select` in the code) and the
+target network evaluates it (`theta_next`): two networks seldom share their noise.
 
     y = R + discount * Q_target(s', argmax_a Q_online(s', a))
 
 *Quantile regression (QR-DQN).* A return is random, and its mean is all that Q tells.
 Give each action N values instead, theta_1 to theta_N, which are to be the return's
-quantiles at t_k = (k - 1/2) / N; their mean is Q. Each has a target from every
-quantile of what follows, y_j = R + discount * theta_target_j(s', a*), and each pair
-an error u = y_j - theta_k. Count the size of an error above theta_k with weight t_k and
-of one below with weight 1 - t_k, and theta_k comes to rest where a share t_k of the
-targets lies below it: that is what a quantile is. (Huber's loss is the size but for a
-parabola up to delta, which draws the quantiles towards the mean, if delta is not small
-against their spread.)
+quantiles at t_k = (k - 1/2) / N; their mean is Q. The targets are the quantiles of what
+follows, y_j = R + discount * theta_target_j(s', a*), with a* the best action, and each
+pair has an error u = y_j - theta_k. Weight the size of u by t_k if the target is above
+theta_k, else by 1 - t_k. The loss is least where a share t_k of the targets lies below
+theta_k: that is what a quantile is. (Huber's loss is a parabola up to delta. Unless delta
+is small against their spread, this draws the quantiles towards the mean.)
 
     L = mean over batch, k and j of  2 |t_k - [u < 0]| huber(u)
 
-With N = 1 the weight is 2 |1/2 - ...| = 1, and this is the loss of DQN above. So there is
-one rule here for both: DQN is the case of one quantile. (Dabney sums over k, has no
+[u < 0] is 1 if u < 0, else 0. With N = 1 the weight is 1, and this is the loss of DQN
+above: one rule for both, DQN is the case of one quantile. (Dabney sums over k, has no
 factor 2 and divides by delta; those are constants.)
 
 Letters: B batch, A actions, N quantiles.
@@ -60,8 +59,8 @@ def td_targets(
 ) -> Array:
     """y_j = R + discount * theta_j(s', a*), with a* the best action that `mask` allows.
 
-    (B,), (B,), (B, A), (B, A), (B, A, N) to (B, N). `q_select` selects a*: it is Q(s', .) of
-    the target network, or with Double DQN of the online network.
+    returns and discounts (B,), q_select and mask (B, A), theta_next (B, A, N) to y (B, N).
+    `q_select` is Q(s', .) of the target network, or in Double DQN of the online network.
     """
     best = greedy(q_select, mask)  # (B,)
     y = np.empty((len(returns), theta_next.shape[2]), returns.dtype)
@@ -77,8 +76,8 @@ def quantile_huber_loss(
 ) -> tuple[float, Array, Array]:
     """The loss of theta(s, a) against its targets, the gradient, and each row's mean error.
 
-    (B, A, N), (B,), (B, N), (B,) and delta to the loss, dtheta (B, A, N) and errors (B,),
-    the mean target less Q(s, a). Each row's loss is multiplied by its weight (prioritized.py).
+    theta (B, A, N), actions (B,), targets (B, N), weights (B,) to the loss, dtheta (B, A, N)
+    and errors (B,), the mean target less Q(s, a). Each row's loss is multiplied by its weight.
 
     Huber's loss is u^2 / 2 up to |u| = delta and goes on as a straight line,
     delta (|u| - delta / 2): one wild target cannot throw the network far. With c for u
@@ -91,7 +90,7 @@ def quantile_huber_loss(
     dtheta = np.zeros_like(theta)
     errors = np.zeros(batch)
     above = 2.0 * (np.arange(n) + 0.5) / n  # 2 t, the weight of an error above
-    pull, losses = np.zeros(n), np.zeros(n)  # sums over j; the loss over the batch too
+    slopes, losses = np.zeros(n), np.zeros(n)  # for each k: sums over j; losses also over i
     for i in range(batch):
         a = actions[i]
         for j in range(n):
@@ -100,10 +99,10 @@ def quantile_huber_loss(
                 c = min(max(u, -delta), delta)
                 slope = weights[i] * (2.0 - above[k] if u < 0.0 else above[k]) * c
                 losses[k] += slope * (u - 0.5 * c)
-                pull[k] += slope
+                slopes[k] += slope
         for k in range(n):
-            dtheta[i, a, k] = -pull[k] / pairs  # for du/dtheta = -1
-            pull[k] = 0.0
+            dtheta[i, a, k] = -slopes[k] / pairs  # for du/dtheta = -1
+            slopes[k] = 0.0
             errors[i] += (targets[i, k] - theta[i, a, k]) / n
     return losses.sum() / pairs, dtheta, errors
 

@@ -57,7 +57,7 @@ def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
 ) -> None:
     this = run(monkeypatch, tmp_path, "--seed", 5, train_wrapper=Wrapped, test_epsilon=0.25)
     assert isinstance(this.make(), Wrapped)
-    this.all(config, film_steps=17)
+    this.train_and_show(config, film_steps=17)
 
     test, film, curve = seen["evaluate"], seen["animate"], seen["plot"]
     assert (test["seed"], test["epsilon"], test["episodes"]) == (5, 0.25, 100)
@@ -93,13 +93,15 @@ def test_without_a_wrapper_the_curve_shows_where_it_counts_as_solved(
     seen: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").all(config)
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show(config)
     assert seen["plot"]["solved_at"] == 475.0
     assert "animate" not in seen
     output = capsys.readouterr().out
     assert f"{STEPS} steps and {STEPS - 999} updates in " in output
     assert "Greedy return in 100 new episodes: 49.5 ± 28.9, minimum 0: not solved" in output
-    run(monkeypatch, tmp_path, "--no-animation", solved_at=49.5, test_epsilon=0.5).all(config)
+    run(monkeypatch, tmp_path, "--no-animation", solved_at=49.5, test_epsilon=0.5).train_and_show(
+        config
+    )
     assert seen["plot"]["solved_at"] == 49.5
     output = capsys.readouterr().out
     assert "Return at epsilon 0.5 in 100 new episodes: 49.5 ± 28.9, minimum 0: solved" in output
@@ -111,14 +113,14 @@ def test_a_run_is_resumed_with_its_own_settings_alone(
     seen: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").all(config)
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show(config)
     for flags in (["--seed", 1], ["--steps", STEPS + 1]):
         with pytest.raises(SystemExit) as ended:
-            run(monkeypatch, tmp_path, "--no-animation", "--resume", *flags).all(config)
+            run(monkeypatch, tmp_path, "--no-animation", "--resume", *flags).train_and_show(config)
         assert ended.value.code == 2
-        assert "has another --seed or --steps" in capsys.readouterr().err
+        assert "has other settings or --seed" in capsys.readouterr().err
     again = run(monkeypatch, tmp_path, "--no-animation", "--resume")
-    again.all(config)
+    again.train_and_show(config)
     assert seen["evaluate"]["agent"].steps == STEPS
     assert len(again.history) > 10
     assert f"{STEPS} steps and {STEPS - 999} updates, resumed." in capsys.readouterr().out
@@ -134,7 +136,7 @@ def test_a_checkpoint_is_saved_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr("minidqn.lab.watchers.save", save)
     this = run(monkeypatch, tmp_path, "--no-animation", "--checkpoint-every", 400)
-    this.all(config)
+    this.train_and_show(config)
     assert [steps for steps, _, _ in saved] == [400, 800, 1200]
     assert {path for _, path, _ in saved} == {tmp_path / "agent.safetensors"}
 

@@ -81,7 +81,7 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("minidqn.lab.cli.TEST_EPISODES", 20)
     options: dict[str, Any] = {"solved_at": 31.8, "train_wrapper": breakout.OneBall}
     run = Run("ale_py:ALE/Breakout-v5", 2000, test_epsilon=0.5, **options, **short)
-    run.all(breakout.config, film_steps=20)
+    run.train_and_show(breakout.config, film_steps=20)
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -132,7 +132,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     other = [*COMMAND, *map(str, arguments), str(broken), "--resume", "--seed", "1"]
     finished = subprocess.run(other, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
-    assert "has another --seed or --steps" in finished.stderr
+    assert "has other settings or --seed" in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
     run = Run("CartPole-v1", steps=40_000)    reads the command line
     env = run.make()                          the environment to train in
+    agent = DQN(env.observation_space, env.action_space, config, run.seed)
     agent = run.train(agent, env)             with a progress bar, Ctrl-C, checkpoints
     returns = run.evaluate(agent)             on episodes that it was never trained on
     run.show(agent, returns)                  pictures and an animation
@@ -35,7 +36,7 @@ TEST_EPISODES = 100
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """The type of a number on the command line."""
+    """An argparse type: an integer of `least` or more."""
 
     def number(text: str) -> int:
         if int(text) < least:
@@ -46,14 +47,14 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "--seed": {"type": at_least(0), "default": 0, "help": "of the run, 0 by default"},
+    "--seed": {"type": at_least(0), "default": 0, "help": "of the run; 0 by default"},
     "--steps": {"type": at_least(1000), "help": "how long to train"},
     "--out": {"type": Path, "help": "the folder for its files"},
     "--resume": {"action": "store_true", "help": "go on with the run in --out"},
     "--checkpoint-every": {"type": at_least(1), "metavar": "STEPS", "help": "save on the way"},
-    "--until-solved": {"action": "store_true", "help": "stop once 20 episodes are, on average"},
+    "--until-solved": {"action": "store_true", "help": "stop when the mean of 20 returns is"},
     "--log-every": {"type": at_least(1), "metavar": "EPISODES", "help": "print a line"},
-    "--record-every": {"type": at_least(1), "metavar": "EPISODES", "help": "write a GIF of one"},
+    "--record-every": {"type": at_least(1), "metavar": "EPISODES", "help": "film every n-th"},
     "--live": {"action": "store_true", "help": "plot the returns in a window as it goes"},
     "--no-animation": {"action": "store_true", "help": "leave out before_after.gif"},
 }
@@ -80,7 +81,8 @@ class Run:
     ) -> None:
         self.env_id, self.make_env = env_id, partial(gym.make, env_id, **options)
         self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
-        self.solved_at = solved_at or gym.spec(env_id).reward_threshold or float("inf")
+        threshold = gym.spec(env_id).reward_threshold if solved_at is None else solved_at
+        self.solved_at = float("inf") if threshold is None else threshold
         name = env_id.split("/")[-1].split("-")[0].lower()
         self.parser = argparse.ArgumentParser(description=f"Learn {env_id} with minidqn.")
         for flag, settings in OPTIONS.items():
@@ -111,7 +113,7 @@ class Run:
         if args.resume:
             saved, self.history = load_run(self.checkpoint)
             if (saved.config, saved.seed) != (agent.config, agent.seed):
-                self.parser.error(f"--resume: {self.checkpoint} has another --seed or --steps")
+                self.parser.error(f"--resume: {self.checkpoint} has other settings or --seed")
             agent = saved
         if args.record_every:
             env = RecordEvery(env, args.record_every, self.out, len(self.history))
@@ -133,7 +135,7 @@ class Run:
         return agent
 
     def evaluate(self, agent: DQN) -> Array:
-        """Returns of 100 episodes that it was never trained on, also in summary.json."""
+        """Print, write and return the returns of 100 episodes that it was never trained on."""
         epsilon = self.test_epsilon
         returns = evaluate(agent, self.make_env(), TEST_EPISODES, self.seed, epsilon)
         mean, std, least = returns.mean(), returns.std(), returns.min()
@@ -155,7 +157,7 @@ class Run:
         return returns
 
     def show(self, agent: DQN, returns: Array, film_steps: int = 200, **picture: Any) -> None:
-        """Draw the learning curve, and film up to `film_steps` of three episodes of the test.
+        """Draw the learning curve, and film three greedy episodes, `film_steps` steps at most.
 
         `picture`, if given, is what plot_value_function takes: x, y, actions.
         """
@@ -174,7 +176,7 @@ class Run:
                 animate(agents, env, self.out / "before_after.gif", seeds, film_steps)
         print(f"The agent, its history and pictures are in {self.out}")
 
-    def all(self, config: Callable[[int], DQNConfig], **shown: Any) -> None:
+    def train_and_show(self, config: Callable[[int], DQNConfig], **shown: Any) -> None:
         """Train, evaluate and show an agent with config(steps), as examples/cartpole.py does."""
         env = self.make()
         agent = DQN(env.observation_space, env.action_space, config(self.steps), self.seed)

@@ -28,11 +28,9 @@ def animate(
     episode is shown for at most `max_steps`; whoever ends earlier stays as it ended.
     """
     expect(seeds, f"seeds is {seeds!r}", "one or more")
-    episodes = [
-        [film(agent, env, seed, caption, max_steps) for caption, agent in agents.items()]
-        for seed in seeds
-    ]
-    write_gif(episodes, env, path)
+    each = agents.items()
+    films = [[film(agent, env, s, name, max_steps) for name, agent in each] for s in seeds]
+    write_gif(films, env, path)
 
 
 def film(agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int) -> list[Any]:

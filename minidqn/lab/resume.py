@@ -21,10 +21,8 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
     if replay.over or len(numbers) != replay.num_envs or max(numbers) != agent.resets - 1:
         return anew
     if isinstance(envs, VectorEnvs):
-        _warn(
-            f"the unfinished episodes of {replay.num_envs} environments start afresh: going on "
-            "exactly takes a SyncVectorEnv with autoreset_mode=AutoresetMode.DISABLED"
-        )
+        exactly = "going on exactly takes a SyncVectorEnv with AutoresetMode.DISABLED"
+        _warn(f"the unfinished episodes of {replay.num_envs} environments start afresh: {exactly}")
         return anew
     over: list[bool] = replay.ended.tolist()
     for i, env in enumerate(envs.envs):

@@ -6,6 +6,7 @@ the settings for a run of any length. The scripts come along with an installed p
 """
 
 import runpy
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -28,12 +29,10 @@ def example(env_id: str) -> dict[str, Any]:
     """What the script for an environment defines. Raises ValueError for an unknown one."""
     expect(env_id in SCRIPTS, f"env_id is {env_id!r}", f"one of {', '.join(SCRIPTS)}")
     path = Path(__file__).parents[2] / "examples" / SCRIPTS[env_id]  # in a clone
-    try:
+    with suppress(PackageNotFoundError):
         for file in files("minidqn") or ():
             if file.parts[-2:] == ("examples", path.name):
                 path = Path(str(file.locate()))
-    except PackageNotFoundError:
-        pass
     return runpy.run_path(str(path))
 
 

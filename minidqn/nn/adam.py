@@ -1,13 +1,13 @@
 """Adam: gradient descent with a step size of its own for each parameter.
 
-    m = beta1 m + (1 - beta1) g        the gradient, averaged over recent steps
+    m = beta1 m + (1 - beta1) g        the gradient g, averaged over recent steps
     v = beta2 v + (1 - beta2) g^2      its square, averaged over more of them
-    theta = theta - lr * m^ / (sqrt(v^) + eps)
+    params = params - lr * m' / (sqrt(v') + eps)
 
-m and v start at 0, which biases them towards 0 in the first steps. Dividing by
-1 - beta^t takes that out: m^ = m / (1 - beta1^t), v^ = v / (1 - beta2^t). The
-count t is one per step, over all parameters at once: with a flat vector it
-could not be otherwise.
+m and v, the *moments*, start at 0, which biases them towards 0 in the first steps.
+Dividing by 1 - beta^t takes that out: m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
+t counts the steps, from 1 on; all parameters share it. lr is the learning rate; eps, a
+small number, keeps the division finite.
 
 Source: Kingma & Ba 2015, "Adam: a method for stochastic optimization",
 Algorithm 1. P is the number of parameters.
@@ -37,8 +37,8 @@ def adam_step(
 
     for i in range(params.size):
         # A parameter without gradient, behind a dead ReLU, lets m and v decay for ever.
-        # Far below what eps lets the step feel, they are set to 0: else they would
-        # end as denormal numbers, with which the loop takes ten times as long.
+        # When they are far too small to matter beside eps, they are set to 0: otherwise
+        # they would become denormal numbers, with which the loop takes ten times as long.
         mi = keep_m * m[i] + add_m * g[i]
         vi = keep_v * v[i] + add_v * g[i] * g[i]
         m[i] = zero if abs(mi) <= tiny else mi
@@ -64,7 +64,7 @@ class Adam:
 
 
 def clip_by_global_norm(grads: Array, max_norm: float) -> float:
-    """Shorten `grads`, all parameters as one vector, to at most `max_norm`; return its length.
+    """Shorten `grads`, all as one vector, to at most `max_norm`; return the length before.
 
     Clipping each array by itself would bend the gradient; this keeps its direction
     (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").

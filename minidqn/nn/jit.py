@@ -1,9 +1,9 @@
-"""One decorator for every compiled loop.
+"""Two decorators for compiled loops.
 
-NumPy does the matrix products; the few loops that NumPy cannot express without
-temporaries are plain Python functions of arrays, compiled by Numba. They hold
-no state and draw no random numbers, so each can be read, and tested, as the
-equation it is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
+NumPy does the matrix products. The few loops that NumPy could only write with extra
+arrays are plain Python functions of arrays, compiled by Numba: *kernels*. They hold no
+state, draw no random numbers, and call only NumPy and other kernels. So each can be read,
+and tested, as the equation it is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ F = TypeVar("F", bound=Callable[..., object])
 def kernel(function: F) -> F:
     """Compile `function` on its first call, and keep the machine code for the next run.
 
-    error_model="numpy" lets x / 0 be inf instead of an exception: the check
-    would stop every loop that divides from being vectorised.
+    error_model="numpy" lets x / 0 be inf instead of an exception: checking for it
+    would keep every loop that divides from being vectorised.
     """
     return _compiled(function, fastmath=False)
 
 
 def kernel_of_sums(function: F) -> F:
-    """The same, where long sums may be taken in any order, and so several terms at a time.
+    """The same, but long sums may be reordered, which is faster (parts.py has such sums).
 
-    The last bits are then a matter of the processor, as they are in a matrix product.
+    The last bits then depend on the processor, as they do in a matrix product.
     """
     return _compiled(function, fastmath={"reassoc"})
 

@@ -1,15 +1,16 @@
-"""Layers: each a function, and beside it the same function run backwards.
+"""Layers: each a function, and beside it the gradient of that function.
 
 Backpropagation is the chain rule, applied from the last layer to the first. Let
 L be the loss, one number. Write dy for the gradient of L with respect to y: an
 array of y's shape that says how L changes when an entry of y does. A layer that
 computes y = f(x; W) owes two answers, given dy:
 
-    dW = (dL/dy)(dy/dW)    how its own parameters should change
+    dW = (dL/dy)(dy/dW)    how L changes with its own parameters
     dx = (dL/dy)(dy/dx)    the dy of the layer below
 
-Each backward reads as its forward upside down: beside each line, the scalar rule
-that undoes it and the matrix rule that collects the scalar rule over the batch.
+Each backward goes through its forward from the last line to the first. A comment gives
+the rule for one entry; the code below it applies the rule to the whole batch. That every
+gradient is right is proved in tests/test_network.py.
 
 Forward leaves what backward will need in a `cache`, which the caller hands to both.
 So a second forward with another cache cannot spoil the first one's gradients. The
@@ -37,7 +38,7 @@ Cache = dict[str, Array]  # what one forward of one layer leaves for its backwar
 
 
 def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
-    """The array `name` of `cache`, (B, width) for `like`'s B: a new one when B has changed."""
+    """`cache[name]`, (B, width), with B = len(like): the old array, or a new one if B changed."""
     array = cache.get(name)
     if array is None or len(array) != len(like):
         array = cache[name] = np.empty((len(like), width), like.dtype)
@@ -45,7 +46,10 @@ def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
 
 
 class Layer:
-    """What a network asks of a layer. The defaults are those of a layer without parameters."""
+    """What a network asks of a layer: forward and backward; with parameters also the rest.
+
+    Backward sets the gradients of the last forward with that cache; nothing accumulates.
+    """
 
     size = 0  # how many parameters it has
     noisy = False  # whether draw_noise does something
@@ -72,7 +76,7 @@ class Layer:
 def bias_and_relu(y: Array, b: Array, relu: bool) -> None:
     """y += b in every row, (B, O) and (O,); then, with relu, y = max(y, 0).
 
-    NaN stays NaN. Of a complex number the real part decides.
+    NaN stays NaN. Of a complex number, as gradient checks have it, the real part decides.
     """
     for row in range(y.shape[0]):
         for o in range(y.shape[1]):
@@ -93,16 +97,15 @@ def bias_and_relu_backward(dy: Array, y: Array, db: Array, relu: bool) -> None:
 
 
 class Linear(Layer):
-    """y = x W + b, a weighted sum of the inputs for each output; with relu, y = max(y, 0).
+    """z = x W + b, a weighted sum of the inputs for each output; y = z, or max(z, 0) with relu.
 
-    Without a ReLU between them, two linear layers would be one linear layer. It is
-    part of this layer because one pass over y then does for both.
+    Without a ReLU between them, two linear layers would be one linear layer. The ReLU
+    is in this layer so that one pass over y does both.
 
-    The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the variance of
-    the signal from layer to layer when a ReLU halves it after each (He et al.
-    2015, "Delving deep into rectifiers"). He's biases start at 0, which puts the
-    kink of every first ReLU through the origin; with the few inputs of a control
-    task it pays to spread them, so here they are uniform up to gain / sqrt(2 I).
+    The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the mean square of the
+    signal, which each ReLU halves (He et al. 2015, "Delving deep into rectifiers"). He's
+    biases start at 0; with the few inputs of a control task, random ones work better, so
+    here they are uniform within +- gain / sqrt(2 I).
     """
 
     def __init__(self, n_in: int, n_out: int, *, relu: bool = False, gain: float = HE) -> None:
@@ -124,29 +127,30 @@ class Linear(Layer):
 
     def apply(self, W: Array, b: Array, x: Array, cache: Cache) -> Array:
         """Forward with these weights: (I, O), (O,), (B, I) to (B, O)."""
-        cache["x"], cache["W"] = x, W
+        cache["x"], cache["W"] = x, W  # W too, for NoisyLinear's is another one each time
         y = reuse(cache, "y", x, self.n_out)  # (B, O)
         x.dot(W, out=y)
         bias_and_relu(y, b, self.relu)
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        """Overwrites dy with the gradient below the ReLU."""
+        """Overwrites dy with dz."""
         x, W, y = cache["x"], cache["W"], cache["y"]  # (B, I), (I, O), (B, O)
 
-        # y = max(z, 0): dy/dz is 1 where z > 0 and 0 where z < 0. At the kink itself any
-        # value between is a subgradient; like everyone, we take 0.
-        # z_o = ... + b_o in every row of the batch, so db_o = sum over B of dy_o
-        bias_and_relu_backward(dy, y, self.db, self.relu)  # (O,)
+        # y = max(z, 0): dy/dz is 1 where z > 0 and 0 where z < 0. At z = 0 any value from
+        # 0 to 1 would do; like everyone, we take 0.
+        # z_o = ... + b_o in every row of the batch, so db_o = sum over B of dz_o
+        bias_and_relu_backward(dy, y, self.db, self.relu)
+        dz = dy  # (B, O)
 
-        # z_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dy_o
-        x.T.dot(dy, out=self.dW)  # (I, O)
+        # z_o = ... + x_i W_io + ..., so dW_io = sum over B of x_i dz_o
+        x.T.dot(dz, out=self.dW)  # (I, O)
 
-        # x_i enters every z_o with weight W_io, so dx_i = sum over O of W_io dy_o
+        # x_i enters every z_o with weight W_io, so dx_i = sum over O of W_io dz_o
         if not need_dx:
             return None
-        dx = reuse(cache, "dx", dy, self.n_in)  # (B, I)
-        dy.dot(W.T, out=dx)
+        dx = reuse(cache, "dx", dz, self.n_in)  # (B, I)
+        dz.dot(W.T, out=dx)
         return dx
 
 
@@ -176,7 +180,7 @@ class Normalize(Layer):
     hardly be noticed, and bytes up to 255 would drown the rest. It helps where the
     bounds are close to the values seen, as CartPole's angle; where they are far wider,
     as Acrobot's speeds, it makes things worse. An entry without bounds, or with bounds
-    so wide that they say nothing, is left as it is.
+    beyond a million, is left as it is.
     """
 
     def __init__(self, low: Array, high: Array) -> None:

@@ -25,8 +25,7 @@ from minidqn.nn.layers import Array, Cache, Layer
 class Network:
     """Layers applied in order; the same dtype throughout.
 
-    float32 is for training, float64 for gradient checks, and complex128 for
-    complex-step derivatives.
+    float32 is for training, float64 and complex128 are for gradient checks.
     """
 
     def __init__(self, layers: Sequence[Layer], dtype: DTypeLike = np.float32) -> None:
@@ -56,14 +55,14 @@ class Network:
 class Pass:
     """Forward through a network, and backward: with caches that no other pass can overwrite.
 
-    An update of DQN goes forward three times, twice through the same network, before it
-    goes backward once. So each use of a network has a Pass of its own.
+    An update of Double DQN goes forward twice through one network, and then backward once.
+    So each use of a network has a Pass of its own.
     """
 
     def __init__(self, network: Network) -> None:
         self.dtype = network.params.dtype
         self.caches: list[Cache] = [{} for _ in network.layers]
-        # below the first layer with parameters nobody needs a gradient
+        # the way down ends at the first layer with parameters: nobody needs its dx
         first = next((i for i, layer in enumerate(network.layers) if layer.size), 0)
         self.up = list(zip(network.layers, self.caches, strict=True))
         self.noisy = [(layer, cache) for layer, cache in self.up if layer.noisy]
@@ -79,7 +78,7 @@ class Pass:
     def backward(self, dy: Array) -> None:
         """Set the network's `grads` from dy = dL/dy, (B, O), for the last forward.
 
-        The gradients overwrite the last ones: nothing accumulates. dy may be overwritten too.
+        New gradients overwrite the old: nothing accumulates. dy may be overwritten too.
         """
         dh: Any = dy
         for layer, cache, need_dx in self.down:

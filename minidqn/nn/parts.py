@@ -1,4 +1,4 @@
-"""Layers that made DQN better since 2015. Each can be read, or left out, by itself.
+"""Layers that made DQN better since 2015. Each can be read, or skipped, by itself.
 
     LayerNorm      holds the scale of the signals while the targets move
     Dueling        learns a state's value apart from its actions' advantages
