@@ -1,8 +1,8 @@
 """Learn to swing up a double pendulum that is driven at its elbow only.
 
-Two links hang from a pivot. Each step one turns the joint between them one way, the
-other way or not at all, and pays 1 until the tip rises above the line. An episode is
-cut after 500 steps; good play needs 60 to 80, according to the start.
+Two links hang from a pivot. Each step turns the joint between them one way, the other
+way or not at all, and costs 1 until the tip rises above the line. An episode is
+truncated after 500 steps; good play takes 60 to 80, depending on the start.
 
     python examples/acrobot.py --seed 1
 """

@@ -1,6 +1,6 @@
-"""Learn Breakout from the 128 bytes of the console's memory, two million steps of it.
+"""Learn Breakout from the 128 bytes of the console's memory, in two million steps.
 
-The bytes hold all there is to know: where ball and paddle are, how the ball moves,
+The bytes hold the whole state: where ball and paddle are, how the ball moves,
 which bricks still stand. They are stored as bytes, and mapped to -1 to 1 only on their
 way into the network. A step is four frames, in each of which the console may repeat the
 last action instead, with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall 432;
@@ -8,7 +8,7 @@ random play scores about 1.
 
 In training every brick counts 1, and an episode is one ball. So the learning curve shows
 bricks per ball. The test shows the score of a whole game, which is five balls. There, one
-action in a thousand is random, for a ball can bounce in a loop for ever.
+action in a thousand is random, because a ball can bounce in an endless loop.
 
     pip install -e ".[atari]"
     python examples/breakout_ram.py --seed 1
@@ -27,7 +27,7 @@ STEPS = 2_000_000
 
 
 class OneBall(gym.Wrapper[Array, int, Array, int]):
-    """An episode for each ball, and the sign of each reward (Mnih et al. 2015)."""
+    """One episode per ball; each reward is replaced by its sign (Mnih et al. 2015)."""
 
     def __init__(self, env: gym.Env[Array, int]) -> None:
         super().__init__(env)
@@ -56,7 +56,7 @@ def config(steps: int) -> DQNConfig:
         hidden=(128, 128),
         layer_norm=True,
         quantiles=10,
-        # More steps would be of older, worse policies: 182 from 1 step, 113 from 3 (after
+        # Longer returns come from older, worse policies: 182 with 1 step, 113 with 3 (after
         # 500,000 steps, seed 1000).
         n_step=1,
         batch_size=128,

@@ -1,8 +1,8 @@
-"""Learn to balance a pole: the whole path, from nothing to a perfect score.
+"""Learn to balance a pole: a complete run, from nothing to a perfect score.
 
-A cart on a rail carries a pole. Each step one pushes it left or right, and gets a
-reward of 1 as long as the pole stands and the cart is near the middle. After 500
-steps the episode is cut, so 500 is perfect.
+A cart on a rail carries a pole. Each step pushes it left or right, and gives a
+reward of 1 while the pole stands and the cart is near the middle. After 500
+steps the episode is truncated, so 500 is perfect.
 
     python examples/cartpole.py --seed 1
 

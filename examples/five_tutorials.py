@@ -15,9 +15,8 @@ in the fixed one when only that one comes back.
     python examples/five_tutorials.py --seeds 20       all of it, with tables and a figure
     python examples/five_tutorials.py --show T3        one run as written, as its author shows it
 
-T2 takes the extra `atari`. It can be stopped at any time, and goes on where it was: each run leaves
-a file under --work, to be removed after a change. docs/five_tutorials.md sets the choices side
-by side.
+T2 takes the extra `atari`. The script can be stopped, and continues later: each run leaves a
+file under --work (delete it after changing the code). docs/five_tutorials.md compares the choices.
 """
 
 import argparse
@@ -66,7 +65,7 @@ from minidqn.replay import Replay
 
 
 class NoTerminalMask(DQN):
-    """Bootstraps through the end of an episode: a pole that fell is worth as much as before."""
+    """Bootstraps through the end of an episode: a fall does not lower the value."""
 
     def observe(self, *step: Any, **_: Any) -> None:
         action, reward, next_obs, terminated, truncated, mask = step
@@ -74,7 +73,7 @@ class NoTerminalMask(DQN):
 
 
 class LastStepCosts(DQN):
-    """A reward of -1 on the last step, so also to those who stay up until the time limit."""
+    """A reward of -1 on the last step, even if the time limit ended the episode."""
 
     def observe(self, *step: Any, **_: Any) -> None:
         action, reward, next_obs, terminated, truncated, mask = step
@@ -83,7 +82,7 @@ class LastStepCosts(DQN):
 
 
 class StoresNextAction(DQN):
-    """Stores the next action with a step: it learns the value of what it did not do."""
+    """Stores the next action with a step: it learns the value of the wrong action."""
 
     chosen: Array | None = None
 
@@ -113,7 +112,7 @@ class ActsWithOldCopy(DQN):
         self.copy = self.online.params.copy()
 
     def by_copy(self, choose: Callable[..., Any], *args: Any) -> Any:
-        """What `choose` gives while the online network is the copy."""
+        """The result of `choose` while the online network has the copy's parameters."""
         online = self.online.params.copy()
         self.online.params[:] = self.copy
         actions = choose(*args)
@@ -148,7 +147,7 @@ class Memory(Replay):
 
 
 class ThrowsOutNewest(DQN):
-    """What comes when the memory is full is lost: it learns from its first steps for ever."""
+    """New steps are dropped once the memory is full: it learns from its first steps."""
 
     size = 10_000
 
@@ -170,17 +169,17 @@ class ThrowsOutNewest(DQN):
 
 
 class OverwritesRandom(ThrowsOutNewest):
-    """A full memory overwrites any of its steps: some of the oldest stay for long."""
+    """A full memory overwrites random steps: some of the oldest stay long."""
 
     def when_full(self, newest: int) -> None:
         self.replay.entries[self.rng.integers(self.size)] = newest
 
 
 class StaleDouble(DQN):
-    """With each step goes the best next action as the online network then saw it, for ever.
+    """Double DQN's next action is selected when the step is stored, and never again.
 
-    It is stored as the only one allowed in next_obs, so the target network's value of it
-    counts; exploring is not bound by that.
+    It is stored as the only allowed action in next_obs, so the target network evaluates
+    it; exploration ignores this mask.
     """
 
     def observe(self, *step: Any, **_: Any) -> None:
@@ -193,7 +192,7 @@ class StaleDouble(DQN):
 
 
 class UpdateForEachEpisode(DQN):
-    """Up to 200 steps are stored for each update: 250 of those make no policy."""
+    """Up to 200 steps are stored for each update: 250 updates are too few."""
 
     primed = 0  # resets before the first episode that counts; see prime
 
@@ -271,7 +270,7 @@ class Tutorial:
 
 
 NO_TARGET_NETWORK = Quirk(
-    # Each update moves the targets of the next: the values chase their own tail.
+    # Each update moves the targets of the next one, so the values can diverge.
     "no target network",
     written={"tau": 1.0, "target_every": 1},
     fixed={"tau": 1.0, "target_every": 50},

@@ -1,10 +1,10 @@
 """Learn to land a spacecraft between two flags.
 
-It has a main engine and two small ones at its sides; each step one fires one of them
-or none. Coming closer, slower and upright is rewarded, touching down too; a crash
+It has a main engine and two small ones at its sides; each step fires one of them or
+none. Coming closer, slower and upright is rewarded, and so is touching down; a crash
 costs 100, coming to rest brings 100, and fuel costs a little. From 200 on it counts
-as solved. After 1000 steps the episode is cut, which a craft that hovers to be safe
-finds out.
+as solved. After 1000 steps the episode is truncated: a craft that only hovers, to be
+safe, gets no reward for landing.
 
     python examples/lunarlander.py --seed 1
 """
@@ -26,7 +26,7 @@ def config(steps: int) -> DQNConfig:
         train_every=4,
         learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
-        # What earlier policies did says little of the present one: 300,000 is worse by 60.
+        # Data of earlier policies helps little: with 300,000 the return is lower by 60.
         buffer_size=50_000,
     )
 

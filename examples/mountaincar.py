@@ -1,11 +1,11 @@
 """Learn to drive out of a valley with an engine that is too weak to climb.
 
-Each step one accelerates left, right or not at all, and pays 1 until the flag on the
-right hill is reached; after 200 steps the episode is cut. The car must first go up
-the other way. Nothing tells it so: until it reaches the flag by chance, every action
-is as bad as any other, and a car that is pushed at random hardly ever does. That is
-where most attempts with DQN end. What makes it learn here is no change of the reward
-but that a random action is repeated for up to 40 steps (minidqn/policy.py).
+Each step accelerates left, right or not at all, and costs 1 until the flag on the right
+hill is reached; after 200 steps the episode is truncated. The car must first go up the
+left hill. No reward says so: until the car reaches the flag by chance, every action
+seems equally bad, and random actions hardly ever reach it. Most attempts with DQN fail
+here. The reward is not changed; instead, a random action is repeated for up to 40 steps
+(minidqn/policy.py).
 
     python examples/mountaincar.py --seed 1
 """

@@ -48,9 +48,9 @@ class Metrics(NamedTuple):
 class DQN:
     """A Deep Q-Network agent, for Box observations and Discrete actions.
 
-    `num_envs` environments feed it side by side; `seed` settles the initial weights,
-    exploration and sampling; `network` builds a network of your own, from the
-    observation space and the number of actions.
+    It learns from `num_envs` environments side by side; `seed` fixes the initial weights,
+    exploration and sampling; `network` builds your own network from the observation
+    space and the number of actions.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class DQN:
         return self._now("epsilon")
 
     def _now(self, name: str) -> float:
-        """What the schedule `name` says at this step: 0 to 1, as all of them are."""
+        """The value of the schedule `name` at this step; all schedules give 0 to 1."""
         value = value_at(getattr(self.config, name), self.steps, self.updates, self.episodes)
         return checks.probability(name, value, self.steps)
 
@@ -133,9 +133,9 @@ class DQN:
     def act(self, obs: Any, epsilon: float = 0.0, mask: Any = None) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
 
-        Greedy, or random with probability `epsilon`; among those that `mask`, (A,) or
-        (B, A), allows. Among equal Q-values the first is taken. Noisy layers give their
-        means. epsilon = 0 draws no random number.
+        Greedy, or random with probability `epsilon`; only actions that `mask`, (A,) or
+        (B, A), allows. Of equal Q-values the first is taken. Noisy layers give their means.
+        epsilon = 0 draws no random number.
         """
         checks.probability("epsilon", epsilon)
         x = experience.observation(obs, self.replay.obs_shape, self.replay.obs.dtype)
@@ -156,7 +156,7 @@ class DQN:
 
         With the exploration that the config asks for at this step: epsilon, and noise.
         """
-        checks.expect(self.replay.begun, "no stream is open", "a reset, then begin(obs)")
+        checks.expect(self.replay.begun, "no episode has begun", "a reset, then begin(obs)")
         epsilon, x, allowed = self.epsilon, self.replay.head, self.replay.head_mask
         u = self.rng.random(len(x)) if epsilon > 0.0 else np.ones(len(x))
         self._exploring.draw_noise(self.rng)
@@ -171,7 +171,7 @@ class DQN:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
         resets = self.resets
         self.replay.begin(obs, mask)
-        self.episodes = resets  # those that were going on are over now
+        self.episodes = resets  # the unfinished ones have ended now
         self.repeat.stop()
         if self.priorities:
             self.priorities.admit()
@@ -181,9 +181,9 @@ class DQN:
     ) -> None:
         """Store what came of the last action: what the environment's step returned.
 
-        Bare values for a single environment, which then goes on with reset and `begin` when
-        its episode has ended; arrays (num_envs, ...) for a vector environment with NEXT_STEP
-        autoreset, which goes on by itself. `mask` says which actions are allowed next,
+        Bare values for a single environment, which continues with reset and `begin` when its
+        episode has ended; arrays (num_envs, ...) for a vector environment with NEXT_STEP
+        autoreset, which resets itself. `mask` says which actions are allowed next,
         (num_envs, A): its info["action_mask"], if there is one. Raises ValueError or
         TypeError, which name the step and the value, before anything is stored.
         """

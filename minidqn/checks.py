@@ -1,7 +1,7 @@
-"""What bad settings are told: the value, and what was expected.
+"""Checks of settings. Each error names the value and what was expected.
 
-Each function raises ValueError or TypeError before anything is changed. Whoever needs one
-calls it in one line, so that the other modules say what they do and not what might be wrong.
+Each function raises ValueError or TypeError before anything is changed. Other modules call
+it in one line, so that they say what they do and not what might be wrong.
 (What an environment returns is checked in experience.py.)
 """
 
@@ -38,7 +38,7 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 
 
 def config(c: Any) -> None:
-    """Every number of a DQNConfig. NumPy's are welcome, but Python's are kept: those are saved."""
+    """Check a DQNConfig. NumPy numbers become Python numbers, which a checkpoint can store."""
 
     def check(name: str, valid: bool, expected: str) -> None:
         expect(valid, f"{name} is {getattr(c, name)!r}", expected)
@@ -57,8 +57,7 @@ def config(c: Any) -> None:
             convert(c, name, lambda widths: tuple(map(index, widths)), "integers")
             check(name, all(width > 0 for width in c.hidden), "positive widths")
         elif field.type is float or not callable(value):
-            or_function = "" if field.type is float else " or a function of the step"
-            convert(c, name, float, "a number" + or_function)
+            convert(c, name, float, "a number" + " or a function" * (field.type is not float))
     for name, (valid, expected) in RANGES.items():
         check(name, all(map(valid, known_values(getattr(c, name)))), expected)
     check("learning_rate", known_values(c.learning_rate)[:1] != [0.0], "more than 0 at first")
@@ -77,14 +76,14 @@ def convert(settings: Any, name: str, to: Callable[[Any], Any], expected: str) -
 
 
 def known_values(schedule: Any) -> list[float]:
-    """The values that bound all others: a decay's two ends; none of a function of your own."""
+    """The values that bound a schedule: a decay's two ends; none for your own function."""
     if hasattr(schedule, "start"):
         return [schedule.start, schedule.end]
     return [] if callable(schedule) else [schedule]
 
 
 def decay(settings: Any) -> None:
-    """The numbers of a decay: each becomes a Python float; the third one must be positive."""
+    """Check the numbers of a decay; each becomes a Python float."""
     start, end, speed, *per = vars(settings)
     for name in (start, end, speed):
         convert(settings, name, float, "a number")
@@ -111,21 +110,21 @@ def batch_size(size: int, stored: int) -> None:
 
 
 def capacity(steps: int, num_envs: int) -> None:
-    """Never more than two neighbours in a ring are bridges, so among three slots is a start."""
+    """A ring has at most two bridges in a row, so three slots always hold a start."""
     found = f"capacity {steps} over {num_envs} environments"
     expect(num_envs > 0 and steps // num_envs >= 3, found, "3 steps or more for each")
 
 
 def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[Box, int]:
-    """What a DQN is made for: the observation space, and the number of actions."""
+    """Check what a DQN is made for; return the observation space and the number of actions."""
     found, wrappers = f"observation space {space}", "gymnasium.wrappers"
-    expected = f"a Box; {wrappers}.FlattenObservation makes one of Dict, Tuple or Discrete"
+    expected = f"a Box; {wrappers}.FlattenObservation converts Dict, Tuple or Discrete"
     expect(isinstance(space, Box), found, expected, TypeError)
     known = space.dtype.kind in "biu" or space.dtype in (np.float32, np.float64)
-    expected = f"float32, float64 or integers; {wrappers}.DtypeObservation makes them"
+    expected = f"float32, float64 or integers; {wrappers}.DtypeObservation converts"
     expect(known, found, expected, TypeError)
     known = isinstance(actions, Discrete) and actions.start == 0
-    expected = f"Discrete(n) that starts at 0; {wrappers}.DiscretizeAction makes one of a Box; "
+    expected = f"Discrete(n) that starts at 0; {wrappers}.DiscretizeAction converts a Box; "
     expected += "a vector environment has it as single_action_space"
     expect(known, f"action space {actions}", expected, TypeError)
     expect(index(seed) >= 0, f"seed {seed}", "0 or more")
@@ -135,8 +134,8 @@ def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[B
     expect(slots * num_envs >= c.batch_size, found, f"room for a batch, {c.batch_size}")
     most = min(c.learning_starts // num_envs, slots - 1)
     expected = (
-        f"up to {most}, for prioritised replay draws whole transitions only, and has "
-        f"learning_starts {c.learning_starts} and buffer_size {c.buffer_size} steps for them"
+        f"up to {most} with prioritised replay, which needs complete transitions: "
+        f"learning_starts is {c.learning_starts}, buffer_size {c.buffer_size}"
     )
     enough = c.priority_alpha == 0.0 or c.n_step <= most
     expect(enough, f"n_step {c.n_step} in {num_envs} environments", expected)
@@ -144,14 +143,14 @@ def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[B
 
 
 def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
-    """Whether an update may change the parameters."""
+    """Raise FloatingPointError if the update has diverged."""
     if not math.isfinite(loss + grad_norm):
         now = f"update {number} diverged: loss {loss}, gradient norm {grad_norm}"
-        raise FloatingPointError(f"{now}; the one before it: {before}")
+        raise FloatingPointError(f"{now}; the update before: {before}")
 
 
 def networks(online: Any, target: Any, obs: Array, outputs: int) -> None:
-    """Two networks that share nothing, and give `outputs` for each row of `obs`."""
+    """Check that two networks share nothing, and give `outputs` for each row of `obs`."""
     shape = online.forward(obs).shape[1:]
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
     shared = np.shares_memory(online.params, target.params)

@@ -31,9 +31,9 @@ class DQNConfig:
     max_grad_norm: float = 10.0  # longer gradients are shortened to it; inf for never
 
     # the replay buffer
-    buffer_size: int = 50_000  # steps it holds, before the oldest are overwritten
-    priority_alpha: float = 0.0  # draw in proportion to error^alpha; 0 is uniform
-    priority_beta: Schedule = LinearDecay(0.4, 1.0, 100_000)  # how much weights correct it
+    buffer_size: int = 50_000  # steps and episode ends it holds; the oldest are overwritten
+    priority_alpha: float = 0.0  # draw in proportion to (error + 0.01)^alpha; 0 is uniform
+    priority_beta: Schedule = LinearDecay(0.4, 1.0, 100_000)  # correction of that; 1 is full
     learning_starts: int = 1_000  # steps before the first update
     train_every: int = 1  # steps from one round of updates to the next
     gradient_steps: int = 1  # updates in a round
@@ -45,7 +45,7 @@ class DQNConfig:
     # exploration
     epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)  # chance that a random action starts
     epsilon_hold: int = 1  # which is repeated for 1 to so many steps
-    noisy: bool = False  # weights that are random and learn how random; epsilon may then be 0
+    noisy: bool = False  # noisy layers explore; epsilon may then be 0
 
     def __post_init__(self) -> None:
         checks.config(self)

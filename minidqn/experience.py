@@ -34,10 +34,10 @@ def all_finite(x: Array) -> bool:
 def observation(
     obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs: int = 0
 ) -> Array:
-    """`obs` as an array of `dtype`, if it is one finite observation or a batch, (B, ...).
+    """`obs` as an array of `dtype`: one finite observation, (...), or a batch, (B, ...).
 
-    With `num_envs` it has to be one for each environment; that of a single one may be bare.
-    Floats are rounded to dtype; anything else that dtype cannot hold is refused.
+    With `num_envs`, one for each environment; that of a single one may be bare, (...).
+    Floats are rounded to dtype; other values that dtype cannot hold raise an error.
     """
     x = np.asarray(obs)
     bare = x.shape == shape and num_envs <= 1
@@ -59,9 +59,9 @@ def observation(
 def action_mask(
     mask: ArrayLike, shape: tuple[int, int], one_for_all: bool, over: Any = False
 ) -> Array:
-    """`mask` as booleans, (B, A), if it is of 0s and 1s; it may be (A,) if it is `one_for_all`.
+    """`mask`, of 0s and 1s, as booleans, (B, A); with `one_for_all` it may be (A,).
 
-    Each row must allow an action, except those that are `over`, (B,).
+    Each row must allow an action, unless its episode is `over`, (B,).
     """
     given, allowed = np.asarray(mask), np.empty(shape, np.bool_)
     if given.shape != shape and not (one_for_all and given.shape == shape[1:]):
@@ -86,7 +86,7 @@ def masks(mask: ArrayLike | None, ring: Any, over: Any = False) -> Any:
 def outcome(
     n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any, over: bool = False
 ) -> None:
-    """Check what one environment's step gave; no episode may be `over` before it."""
+    """Check one step of one environment; its episode must not be `over` before it."""
     try:
         if not 0 <= index(action) < n_actions:
             wrong = f"action {action}: expected 0 to {n_actions - 1}"
@@ -104,11 +104,11 @@ def outcome(
 
 
 def outcomes(ring: Any, *parts: Any) -> None:
-    """Check the same of each environment; one that has just been reset cannot end again."""
-    expect(ring.begun, "no stream is open", "a reset, then begin(obs)")
-    for part in parts:
+    """Check one step of every environment; one that is just being reset cannot end."""
+    expect(ring.begun, "no episode has begun", "a reset, then begin(obs)")
+    for name, part in zip(("action", "reward", "terminated", "truncated"), parts, strict=True):
         if np.shape(part) != (ring.num_envs,):
-            raise ValueError(f"{part} has shape {np.shape(part)}: expected ({ring.num_envs},)")
+            raise ValueError(f"{name} has shape {np.shape(part)}: expected ({ring.num_envs},)")
     steps = zip(ring.ended.tolist(), *(np.asarray(part).tolist() for part in parts), strict=True)
     for env, (ended, *part) in enumerate(steps):
         outcome(ring.n_actions, *part)

@@ -1,4 +1,4 @@
-"""How actions are chosen from Q-values: greedily, and now and then at random.
+"""How actions are chosen from Q-values: greedily, or at random.
 
 One-step Q-learning is *off-policy*: from any actions it learns the values of greedy ones
 (from n-step returns only roughly). So the agent may explore. The usual way is
@@ -42,19 +42,19 @@ def epsilon_greedy(q: Array, mask: Array, u: Array, epsilon: float) -> Array:
     for i in range(len(q)):
         if u[i] < epsilon:
             allowed = np.flatnonzero(mask[i])
-            choice = int(u[i] / epsilon * len(allowed))
-            choice = min(choice, len(allowed) - 1)  # rounding may reach len(allowed)
+            # rounding may reach len(allowed)
+            choice = min(int(u[i] / epsilon * len(allowed)), len(allowed) - 1)
             actions[i] = allowed[choice] if len(allowed) else 0
     return actions
 
 
 class Repeat:
-    """Repeats a random action for a while: exploring that gets somewhere.
+    """Repeats a random action for several steps, so that exploration gets farther.
 
-    By a new random action in each step one gets no farther than the square root of the
-    number of steps. A repeated one reaches what takes persistence, as swinging up does, or
-    driving out of a valley. So epsilon becomes the chance that a random action *starts*; it
-    goes on for 1 to `hold` steps, each number equally likely, or until the episode ends.
+    With a new random action in each step, the distance grows only with the square root of
+    the number of steps. A repeated action reaches what takes persistence, such as driving
+    out of a valley. So epsilon becomes the chance that a random action *starts*; it is
+    repeated for 1 to `hold` steps, each number equally likely, or until the episode ends.
 
     Source: Dabney et al. 2021, "Temporally-extended epsilon-greedy exploration"; there the
     number of steps is drawn from a zeta distribution.

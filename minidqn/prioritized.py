@@ -1,27 +1,27 @@
-"""Prioritised replay: transitions that surprised are drawn more often.
+"""Prioritised replay: transitions with large errors are drawn more often.
 
-Most of what is stored has been learned long ago. So let the probability of transition i
-grow with the TD error delta_i that it had when it was last in a batch:
+Most stored transitions are already learned. So the probability of transition i grows with
+the TD error delta_i that it had when it was last in a batch:
 
     P(i) = p_i / sum of all p        p_i = (|delta_i| + 0.01)^alpha
 
 alpha = 0 would be the uniform draw. A transition that was never learned from gets the
-largest p so far, and so is drawn soon. (Schaul clips delta to [-1, 1]; here it is as it
-is.) The uneven draw biases the update. So each row's loss is weighted, which corrects
-the bias, fully with beta = 1:
+largest p so far, and so is drawn soon. (Schaul clips delta to [-1, 1]; here it is not
+clipped.) A draw that is not uniform biases the update. A weight on each row's loss
+corrects the bias, fully with beta = 1:
 
     w_i = (min over the batch of P / P(i))^beta
 
-Slots where no transition begins have p = 0: the head and the bridges (replay.py), and
-a start whose n rewards have not all come, while its episode goes on: it would be drawn
-at the highest priority, with a shorter return than was asked for.
+Slots where no transition begins have p = 0: the head, the bridges (replay.py), and starts
+whose n rewards are not all stored while their episode continues. Those would be drawn at
+the highest priority, with a shorter return than was asked for.
 
-The draw must be proportional among a million numbers that change all the time. A *sum
-tree* does it in 20 steps: a binary tree whose leaves are the p_i, and every other node
-the sum of its two children. It lies in an array, without pointers: the root is node 1,
-the children of node k are 2k and 2k + 1, and node 0 is spare. To draw, take a random number
-below the root's, and go down: left if it is less than the left child's sum, else
-take that off and go right.
+A draw must be proportional to p among a million numbers that change often. A *sum tree*
+does it in 20 steps: a binary tree whose leaves are the p_i, and every other node is the
+sum of its two children. It is stored in an array: the root is node 1, the children of
+node k are 2k and 2k + 1, node 0 is unused. To draw, take a random number below the root's
+value, and go down: left if it is less than the left child's sum, else subtract that sum
+and go right.
 
 Letters: B batch, L leaves, a power of two.
 Source: Schaul et al. 2016, "Prioritized experience replay", section 3 and appendix B.2.1.
@@ -34,7 +34,7 @@ from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 from minidqn.replay import BRIDGE, TRUNCATED, Replay
 
-SMALLEST = 0.01  # what an error counts at least, so that each transition comes again
+SMALLEST = 0.01  # added to each error, so that every transition is drawn again
 
 
 @kernel
@@ -44,13 +44,13 @@ def set_leaf(tree: Array, leaf: int, priority: float) -> None:
     tree[node] = priority
     while node > 1:
         node //= 2
-        # summed up afresh: adding the difference would let errors of rounding pile up
+        # the sum is computed anew: adding differences would accumulate rounding errors
         tree[node] = tree[2 * node] + tree[2 * node + 1]
 
 
 @kernel
 def find_leaf(tree: Array, target: float) -> int:
-    """The leaf at which the sum of the leaves, from the first on, passes `target`."""
+    """The first leaf at which the running sum of the leaves exceeds `target`."""
     node = 1
     while node < len(tree) // 2:
         node *= 2
@@ -65,7 +65,7 @@ def find_leaf(tree: Array, target: float) -> int:
 def draw_leaves(tree: Array, uniforms: Array, beta: float, starts: Array, weights: Array) -> None:
     """A leaf and its weight for each number in [0, 1): (2 L,), (B,) to (B,), (B,).
 
-    The numbers are spread over B stretches of equal mass, which covers the range evenly.
+    The range is split into B equal parts, with one number in each.
     """
     batch, least = len(starts), np.inf
     for i in range(batch):
@@ -77,9 +77,9 @@ def draw_leaves(tree: Array, uniforms: Array, beta: float, starts: Array, weight
 
 @kernel
 def admit(tree: Array, kind: Array, count: int, n: int, priority: float) -> None:
-    """Let those starts be drawn whose n rewards, or all to the end of the episode, have come.
+    """Let a start be drawn once its n rewards, or all up to the end of its episode, are stored.
 
-    (2 L,), (slots, num_envs), and how many slots are completed. The head cannot be drawn.
+    tree (2 L,), kind (slots, num_envs); `count` slots are complete. The head is not drawn.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
@@ -111,7 +111,7 @@ def set_priorities(tree: Array, starts: Array, errors: Array, alpha: float) -> f
 class Priorities:
     """The priority of each transition in `replay`, and the draw in proportion to them.
 
-    `n_step` is that of the batches to come.
+    `n_step` is the one that batches use.
     """
 
     def __init__(self, replay: Replay, n_step: int, alpha: float) -> None:
@@ -134,7 +134,7 @@ class Priorities:
     def draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
         """Where transitions begin, and the weights of their losses: (B,), (B,)."""
         checks.batch_size(batch_size, len(self.replay))
-        whole = f"one of {self.n_step} steps, or one that goes to the end of its episode"
+        whole = f"one of {self.n_step} steps, or up to the end of its episode"
         checks.expect(self.tree[1] > 0.0, "no transition is complete yet", whole)
         starts, weights = np.empty(batch_size, np.int64), np.empty(batch_size, np.float32)
         draw_leaves(self.tree, rng.random(batch_size), beta, starts, weights)
@@ -146,7 +146,7 @@ class Priorities:
         self.largest[0] = max(self.largest[0], largest)
 
     def restore(self) -> bool:
-        """Sum the tree up again, once leaves are set; say whether the draw can rely on them."""
+        """Compute the sums after the leaves were set; return whether the leaves are valid."""
         for node in range(len(self.tree) // 2 - 1, 0, -1):
             self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1]
         nothing = self.replay.kind == BRIDGE  # (slots, num_envs)

@@ -62,7 +62,7 @@ class GeometricDecay(Decay):
 
 
 def value_at(schedule: Schedule, step: int, update: int = 0, episode: int = 0) -> float:
-    """What a schedule says after so many steps, updates and finished episodes."""
+    """The value of a schedule after so many steps, updates and finished episodes."""
     if isinstance(schedule, GeometricDecay):
         return schedule({"step": step, "update": update, "episode": episode}[schedule.per])
     return schedule(step) if callable(schedule) else schedule

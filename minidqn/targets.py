@@ -80,7 +80,7 @@ def quantile_huber_loss(
     and errors (B,), the mean target less Q(s, a). Each row's loss is multiplied by its weight.
 
     Huber's loss is u^2 / 2 up to |u| = delta and goes on as a straight line,
-    delta (|u| - delta / 2): one wild target cannot throw the network far. With c for u
+    delta (|u| - delta / 2): one extreme target changes the network little. With c for u
     clipped to [-delta, delta] both are c (u - c / 2), and the derivative is c.
     delta = inf is half the squared error. The actions not taken have no target, and so
     no gradient.
@@ -109,7 +109,7 @@ def quantile_huber_loss(
 
 @kernel
 def mean_max(q: Array) -> float:
-    """The mean over the batch of max_a Q(s, a), the usual sign of values running away."""
+    """The mean over the batch of max_a Q(s, a): it grows without bound if values diverge."""
     total = 0.0
     for i in range(len(q)):
         total += q[i].max()

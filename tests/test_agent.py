@@ -284,7 +284,9 @@ def test_divergence_stops_before_the_parameters_are_lost(
     agent.begin(np.zeros(3))
     for _ in range(10):
         agent.observe(0, 3e38, np.zeros(3), False, False)  # finite each, but not their sum
-    with pytest.raises(FloatingPointError, match=r"update 1 diverged: loss inf.*before it: None"):
+    with pytest.raises(
+        FloatingPointError, match=r"update 1 diverged: loss inf.*update before: None"
+    ):
         agent.learn()
     assert np.isfinite(agent.online.params).all()
 

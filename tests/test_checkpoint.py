@@ -302,21 +302,21 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
 
     cases: list[tuple[dict[str, Array], dict[str, Any], str]] = [
         ({"replay_kind": ends}, {}, "an end without a bridge"),
-        ({"replay_kind": bridges}, {}, "bridges side by side"),
-        ({"replay_kind": kind * 0}, {}, "bridges side by side"),
-        ({"replay_kind": unwritten}, {}, "steps that were never made"),
-        ({"replay_kind": kind + np.int8(4)}, {}, "a kind of slot"),
-        ({"replay_kind": kind - np.int8(1)}, {}, "a kind of slot"),
+        ({"replay_kind": bridges}, {}, "too many bridges in a row"),
+        ({"replay_kind": kind * 0}, {}, "too many bridges in a row"),
+        ({"replay_kind": unwritten}, {}, "data in slots that were never used"),
+        ({"replay_kind": kind + np.int8(4)}, {}, "an unknown kind of slot"),
+        ({"replay_kind": kind - np.int8(1)}, {}, "an unknown kind of slot"),
         ({"replay_mask": odd_bool.view(np.bool_)}, {}, "replay_mask: expected 0 and 1"),
-        ({"replay_mask": mask}, {}, "no action: expected one"),
+        ({"replay_mask": mask}, {}, "a mask that allows no action"),
         ({"replay_mask": mask[:-1]}, {}, "replay_mask of shape"),
         ({"replay_obs": arrays["replay_obs"][:-1]}, {}, "replay_obs of shape"),
         ({"replay_action": arrays["replay_action"] - 1}, {}, "an action: expected one in range"),
         ({"adam_v": arrays["adam_v"] - 1}, {}, "adam_v with negative numbers"),
         ({"repeat": repeat + 2}, {}, "an action: expected one in range"),
         ({"repeat": repeat - 1}, {}, "an action: expected one in range"),
-        ({"repeat": repeat + steps_up}, {}, "a repeated action: expected up to 1"),
-        ({"repeat": repeat - steps_up}, {}, "a repeated action: expected up to 1"),
+        ({"repeat": repeat + steps_up}, {}, "steps to repeat: expected below 1"),
+        ({"repeat": repeat - steps_up}, {}, "steps to repeat: expected below 1"),
         ({"unfinished": unfinished + 2 * action_up}, {}, "unfinished episodes: expected one"),
         ({"unfinished": unfinished - action_up}, {}, "unfinished episodes: expected one"),
         ({"unfinished": unfinished[1:]}, {}, "unfinished episodes: expected one"),
@@ -339,7 +339,7 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         ({}, {"steps": -1}, "steps -1: expected a count"),
         ({}, {"seed": 0.5}, "seed 0.5: expected an integer"),
         ({}, {"format": FORMAT - 1}, "is of an older minidqn, 0.1.0: format 0"),
-        ({}, {"rng": about["rng"] | {"state": {"state": 0, "inc": 0}}}, "stands still"),
+        ({}, {"rng": about["rng"] | {"state": {"state": 0, "inc": 0}}}, "an even increment"),
         ({}, {"x": "x" * 100_000}, "characters of text: expected up to"),
         ({}, {"last_metrics": [1.0]}, "missing 2 required"),
         ({}, {"layers": about["layers"][:-1]}, "layers .*: expected"),
@@ -388,7 +388,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no safetensors file, or damaged"):
         load(path)
     save_file({"weights": np.zeros(3)}, path)
-    with pytest.raises(CheckpointError, match=r"not written by minidqn: it holds \['weights'\]"):
+    with pytest.raises(CheckpointError, match=r"not written by minidqn: it contains \['weights'\]"):
         load(path)
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nothing")

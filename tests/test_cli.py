@@ -146,7 +146,7 @@ def test_what_training_returns_does_not_tell_is_not_waited_for(
 ) -> None:
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path / "none", "--until-solved", train_wrapper=Wrapped)
-    assert "training's returns are not those of the test" in capsys.readouterr().err
+    assert "training returns are not test returns here" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

@@ -292,7 +292,7 @@ def test_greedy_actions_are_not_repeated() -> None:
         ({"dueling": "yes"}, "dueling is 'yes': expected True or False"),
         ({"layer_norm": None}, "layer_norm is None: expected True or False"),
         ({"epsilon_hold": 0}, "epsilon_hold is 0: expected an integer of 1 or more"),
-        ({"priority_alpha": 0.5, "n_step": 5}, "n_step 5 in 1 env.*learning_starts 4"),
+        ({"priority_alpha": 0.5, "n_step": 5}, "n_step 5 in 1 env.*learning_starts is 4"),
     ],
 )
 def test_numbers_out_of_range(numbers: dict[str, Any], message: str) -> None:

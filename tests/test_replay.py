@@ -469,7 +469,7 @@ def test_bad_data_in_one_lane_changes_none() -> None:
     with pytest.raises(ValueError, match="observation is not finite"):
         replay.begin([[0.0], [np.nan]])
     assert not replay.begun
-    with pytest.raises(ValueError, match="no stream is open"):
+    with pytest.raises(ValueError, match="no episode has begun"):
         replay.add([0, 1], [0.0, 0.0], zeros, flags, flags)
     replay.begin(zeros)
     replay.add([0, 1], [0.0, 0.0], zeros, [True, False], flags)
@@ -482,8 +482,10 @@ def test_bad_data_in_one_lane_changes_none() -> None:
             ([0, 1], [0.0, 0.0], zeros, [True, False], flags),
             "environment 0 ended twice.*NEXT",
         ),
-        (([0, 1], [0.0], zeros, flags, flags), r"has shape \(1,\): expected \(2,\)"),
-        ((0, [0.0, 0.0], zeros, flags, flags), r"has shape \(\): expected \(2,\)"),
+        (([0, 1], [0.0], zeros, flags, flags), r"reward has shape \(1,\): expected \(2,\)"),
+        ((0, [0.0, 0.0], zeros, flags, flags), r"action has shape \(\): expected \(2,\)"),
+        (([0, 1], [0.0, 0.0], zeros, True, flags), r"terminated has shape \(\): expected"),
+        (([0, 1], [0.0, 0.0], zeros, flags, [[0]]), r"truncated has shape \(1, 1\): expected"),
         (([0], [0.0], zeros[:1], [False], [False]), "for each of 2 environments"),
         ((0, 0.0, [0.0], False, False), "for each of 2 environments"),
         (

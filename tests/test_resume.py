@@ -142,7 +142,7 @@ def test_an_environment_that_does_not_repeat_itself() -> None:
     steps = agent.steps
     other = chain()
     other.observation = lambda: np.full(3, 0.5, np.float32)  # type: ignore[method-assign]  # the point
-    with pytest.warns(RuntimeWarning, match="this run does not go on exactly: after reset"):
+    with pytest.warns(RuntimeWarning, match="this run is not resumed exactly: after reset"):
         train(agent, other, 20, history=history, progress=False)
     assert agent.steps == steps + 20
 
@@ -164,7 +164,7 @@ def test_an_environment_that_differs_in_what_no_observation_shows(difference: st
         agent.replay.over = False
         agent.replay.kind[agent.replay.kind == TRUNCATED] = STEP
         agent.episodes -= 1
-    with pytest.warns(RuntimeWarning, match="this run does not go on exactly"):
+    with pytest.warns(RuntimeWarning, match="this run is not resumed exactly"):
         train(agent, Other(env), 5, history=history, progress=False)
 
 
@@ -287,7 +287,7 @@ def test_a_vector_that_resets_itself_starts_afresh_with_a_warning() -> None:
     env = SyncVectorEnv([chain, chain])
     agent, history = agent_for(env, 2), History()
     train(agent, env, 30, history=history, progress=False)
-    with pytest.warns(RuntimeWarning, match="unfinished episodes of 2 environments start afresh"):
+    with pytest.warns(RuntimeWarning, match="unfinished episodes of 2 environments start again"):
         train(agent, env, 30, history=history, progress=False)
     assert agent.steps == 60
 

@@ -298,7 +298,9 @@ def test_what_does_not_fit_is_refused() -> None:
     for steps in (0, -5):
         with pytest.raises(ValueError, match=f"steps is {steps}: expected 1 or more"):
             train(agent, env, steps, progress=False)
-    with pytest.raises(ValueError, match="steps is 7: expected more, for learning_starts is 8"):
+    with pytest.raises(
+        ValueError, match="steps is 7: expected enough for the first update, at learning_starts, 8"
+    ):
         train(agent, env, 7, progress=False)
     with pytest.raises(ValueError, match=r"spaces are \(Box.*expected the agent's, \(Box"):
         train(agent, gym.make("CartPole-v1"), 100, progress=False)

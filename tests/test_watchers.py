@@ -13,10 +13,11 @@ from PIL import Image
 
 from minidqn import DQN, History, train
 from minidqn.lab.training import Watcher
-from minidqn.lab.watchers import RecordEvery, live_plot, log_every, until_solved
+from minidqn.lab.watchers import RecordEvery, live_plot, log_every, save_every, until_solved
 
 from .conftest import add_episode
 from .test_agent import small_agent
+from .test_resume import environments
 from .test_training import agent_for, chain
 
 
@@ -68,6 +69,19 @@ def test_an_episode_is_recorded_as_it_went(tmp_path: Path) -> None:
             assert length // 2 - 3 <= pictures <= length // 2 + 2
             film.seek(pictures - 1)
             assert np.asarray(film.convert("L")).max() < 230  # dimmed: the pole has fallen here too
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_checkpoint_every_few_steps(
+    num_envs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    saved = []
+    monkeypatch.setattr("minidqn.lab.watchers.save", lambda agent, *_: saved.append(agent.steps))
+    env = environments(num_envs)
+    watch = save_every(10, tmp_path / "agent.safetensors")
+    train(agent_for(env, num_envs), env, 60, on_step=watch, progress=False)
+    assert {steps // 10 for steps in saved} == {1, 2, 3, 4, 5, 6}  # also where one steps over it
+    assert all(steps % 10 < num_envs for steps in saved)
 
 
 def test_the_plot_that_moves_shows_the_returns_so_far() -> None:

@@ -1,4 +1,4 @@
-"""The lab: everything around an agent. It trains, tests, saves, draws and compares agents.
+"""The lab: everything around an agent. It trains, tests, saves, plots and animates agents.
 
-The lesson (nn/, targets.py, replay.py, policy.py, agent.py) never imports it.
+The lesson, the parts and the checks never import it.
 """

@@ -1,9 +1,9 @@
 """Save and load a run: networks, optimiser, replay buffer, generator, counters, history.
 
 One safetensors file holds the arrays, and beside them a line of JSON for the
-rest. It is data and nothing else: reading one can run no code, as unpickling
-would. A file is written beside the old one, brought to disk, and then renamed
-over it, so that at every moment one whole checkpoint is there.
+rest. Loading runs no code, unlike unpickling. A new file is written beside the
+old one, flushed to disk, and then renamed over it, so that at every moment one
+complete checkpoint exists.
 """
 
 import os
@@ -21,7 +21,7 @@ from minidqn.lab.snapshot import Build, CheckpointError, restore, take
 def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
     """Write the agent to `path`, and the history of its run, all at once or not at all.
 
-    Raises CheckpointError if a schedule is a function of your own, for code cannot be
+    Raises CheckpointError if a schedule is your own function, because code is not
     saved, and OSError if the file cannot be written.
     """
     path = Path(path)
@@ -32,7 +32,7 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
         beside.open("wb").close()  # raises the system's own error where this is not possible
         mode = beside.stat().st_mode
         save_file(contiguous, beside, {"minidqn": text})
-        beside.chmod(mode)  # safetensors' own is for its owner alone
+        beside.chmod(mode)  # safetensors makes it private
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
@@ -40,7 +40,7 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
         raise OSError(f"{path} cannot be written: {error}") from None
     finally:
         beside.unlink(missing_ok=True)
-    if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, make the new name last too
+    if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, flush the new name too
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
         os.close(folder)
@@ -61,12 +61,12 @@ def load_run(path: str | Path, network: Build | None = None) -> tuple[DQN, Histo
         with safe_open(path, framework="numpy") as file:
             names, text = list(file.keys()), (file.metadata() or {}).get("minidqn")
             if text is None:
-                raise CheckpointError(f"was not written by minidqn: it holds {names[:20]}")
+                raise CheckpointError(f"was not written by minidqn: it contains {names[:20]}")
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             return restore(text, shapes, file.get_tensor, network)
     except OSError:
         raise
-    except Exception as error:  # a stranger's file can be wrong in any way
+    except Exception as error:  # an unknown file can be wrong in any way
         why = f"does not describe an agent: {error!r}"
         if isinstance(error, SafetensorError):
             why = f"is no safetensors file, or damaged: {error}"

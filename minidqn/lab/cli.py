@@ -28,7 +28,7 @@ from minidqn.lab.envs import TEST, episode_seed
 from minidqn.lab.films import animate
 from minidqn.lab.history import History
 from minidqn.lab.plotting import plot_learning_curve, plot_value_function
-from minidqn.lab.training import Watcher, evaluate, stop_on_interrupt, train
+from minidqn.lab.training import evaluate, stop_on_interrupt, train
 from minidqn.lab.watchers import RecordEvery, live_plot, log_every, save_every, until_solved
 from minidqn.nn.layers import Array
 
@@ -46,26 +46,27 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "--seed": {"type": at_least(0), "default": 0, "help": "of the run; 0 by default"},
-    "--steps": {"type": at_least(1000), "help": "how long to train"},
-    "--out": {"type": Path, "help": "the folder for its files"},
-    "--resume": {"action": "store_true", "help": "go on with the run in --out"},
-    "--checkpoint-every": {"type": at_least(1), "metavar": "STEPS", "help": "save on the way"},
-    "--until-solved": {"action": "store_true", "help": "stop when the mean of 20 returns is"},
-    "--log-every": {"type": at_least(1), "metavar": "EPISODES", "help": "print a line"},
-    "--record-every": {"type": at_least(1), "metavar": "EPISODES", "help": "film every n-th"},
-    "--live": {"action": "store_true", "help": "plot the returns in a window as it goes"},
-    "--no-animation": {"action": "store_true", "help": "leave out before_after.gif"},
+NUMBERS = {  # the least of each, and what it is
+    "--seed": (0, "random seed, 0 by default"),
+    "--steps": (1000, "environment steps of training"),
+    "--checkpoint-every": (1, "save every N steps"),
+    "--log-every": (1, "print a line every N episodes"),
+    "--record-every": (1, "write a GIF every N episodes"),
+}
+FLAGS = {
+    "--resume": "continue the run in --out",
+    "--until-solved": "stop once the mean of 20 returns counts as solved",
+    "--live": "plot the returns during training",
+    "--no-animation": "skip before_after.gif",
 }
 
 
 class Run:
     """One run of an example, as the command line asks for it.
 
-    `steps` is how long to train by default, and `solved_at` the mean return from which it
-    counts as solved, by default the environment's own. `train_wrapper` is put around the
-    environment for training only, and may change what a return is; the test is greedy but
+    `steps` is the default length of training, and `solved_at` the mean return from which it
+    counts as solved, by default the environment's own. `train_wrapper` wraps the
+    environment for training only, and may change its rewards; the test is greedy, except
     for `test_epsilon`. `options` are for gymnasium.make.
     """
 
@@ -85,14 +86,17 @@ class Run:
         self.solved_at = float("inf") if threshold is None else threshold
         name = env_id.split("/")[-1].split("-")[0].lower()
         self.parser = argparse.ArgumentParser(description=f"Learn {env_id} with minidqn.")
-        for flag, settings in OPTIONS.items():
-            self.parser.add_argument(flag, **settings)
-        self.parser.set_defaults(steps=steps, out=Path("runs") / name)
+        for flag, (least, text) in NUMBERS.items():
+            self.parser.add_argument(flag, type=at_least(least), metavar="N", help=text)
+        for flag, text in FLAGS.items():
+            self.parser.add_argument(flag, action="store_true", help=text)
+        self.parser.add_argument("--out", type=Path, help="the folder for the results")
+        self.parser.set_defaults(seed=0, steps=steps, out=Path("runs") / name)
         self.args = self.parser.parse_args()
         self.steps, self.seed, self.out = self.args.steps, self.args.seed, self.args.out
         self.checkpoint = self.out / "agent.safetensors"
         if self.args.until_solved and train_wrapper:
-            self.parser.error("--until-solved: here training's returns are not those of the test")
+            self.parser.error("--until-solved: training returns are not test returns here")
         if self.args.resume and not self.checkpoint.exists():
             self.parser.error(f"--resume: there is no {self.checkpoint}")
         self.out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +111,7 @@ class Run:
     def train(self, agent: DQN, env: gym.Env[Any, Any]) -> DQN:
         """Train, and save the agent; with --resume it is the one that was saved.
 
-        Ctrl-C ends training early. What there is by then is kept, and can be resumed.
+        Ctrl-C ends training early. The agent so far is saved, and can be resumed.
         """
         args = self.args
         if args.resume:
@@ -118,9 +122,8 @@ class Run:
         if args.record_every:
             env = RecordEvery(env, args.record_every, self.out, len(self.history))
         solved_at = None if self.train_wrapper else self.solved_at
-        on_step: list[Watcher] = []
-        if args.checkpoint_every:
-            on_step.append(save_every(args.checkpoint_every, self.checkpoint))
+        every = args.checkpoint_every
+        on_step = [save_every(every, self.checkpoint)] if every else []
         on_episode = [until_solved(self.solved_at)] if args.until_solved else []
         on_episode += [log_every(args.log_every)] if args.log_every else []
         on_episode += [live_plot(solved_at)] if args.live else []

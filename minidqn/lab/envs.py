@@ -3,11 +3,11 @@
     reset(number)                  begin an episode in each; their numbers start at `number`
     step(actions, over, number)    step each, or reset it where its last episode is `over`
 
-That is NEXT_STEP autoreset, which Gymnasium's vector environments do by themselves: a reset
-takes the place of a step. Environments that we reset ourselves get a seed for every episode,
-made from the run's seed, the purpose and the episode's number. So any episode can be played
-again without the others, which is how a run goes on in the middle of one; and tests are
-never played on the seeds of training. E is the number of environments.
+This is NEXT_STEP autoreset, as in Gymnasium's vector environments: a reset takes the place
+of a step. Environments that we reset ourselves get a seed for every episode, made from the
+run's seed, the purpose and the episode's number. So any episode can be played again without
+the others, which is how a run continues in the middle of one; and tests are never played on
+the seeds of training. E is the number of environments.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def episode_seed(seed: int, purpose: int, number: int) -> int:
 def play(
     agent: DQN, env: gym.Env[Any, Any], seed: int, epsilon: float = 0.0
 ) -> Iterator[tuple[float, bool]]:
-    """One test episode: each step's reward, and whether it ended; first (0, False), the reset."""
+    """Play a test episode: yield (0, False) after the reset, then each reward, and if it ended."""
     obs, info = env.reset(seed=seed)
     reward, over = 0.0, False
     yield reward, over
@@ -128,7 +128,7 @@ def check_spaces(agent: DQN, *spaces: Any) -> None:
 
 
 def _vector_mask(info: dict[str, Any]) -> Array | None:
-    """The same of a vector environment, which says in "_action_mask" which of them gave one."""
+    """The masks of a vector environment; "_action_mask" says which of them gave one."""
     if "action_mask" not in info:
         return None
     return np.asarray(np.where(info["_action_mask"][:, None], info["action_mask"], 1))

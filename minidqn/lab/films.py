@@ -1,4 +1,4 @@
-"""Films: GIFs of an agent at play. Pillow, which comes with Matplotlib, writes them.
+"""Animations: GIFs of an agent playing. Pillow, which comes with Matplotlib, writes them.
 
 A picture is what the environment draws, under a caption. A film is a list of pictures.
 """
@@ -25,7 +25,7 @@ def animate(
     """Write a GIF of agents side by side, each greedy, on the same test episodes.
 
     `agents` maps a caption to an agent; `env` needs render_mode="rgb_array". An
-    episode is shown for at most `max_steps`; whoever ends earlier stays as it ended.
+    episode is shown for at most `max_steps`; an agent that ends earlier shows its last picture.
     """
     expect(seeds, f"seeds is {seeds!r}", "one or more")
     each = agents.items()
@@ -59,7 +59,7 @@ def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
 
 
 def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str | Path) -> None:
-    """Write `episodes` one after another, each of one film or several side by side."""
+    """Write `episodes` one after another; each is one film, or several side by side."""
     from PIL import Image
 
     frames = []

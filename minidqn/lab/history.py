@@ -1,10 +1,10 @@
-"""What happened in a run: a row for each episode that has ended, and all that is not in a row yet.
+"""What happened in a run: a row for each ended episode, and what is not in a row yet.
 
-A run that is stopped anywhere and resumed is to end as if it had never been stopped. The
-agent holds most of what that takes; the rest is here: the updates since the last row, and
-each unfinished episode. That is written down as its number, which gives the seed of its
-reset, and the actions taken since. So it can be played again up to where it was, in a new
-process, and no environment need ever be saved.
+A run that is stopped and resumed must end as if it had never been stopped. Most of what
+this takes is in the agent; the rest is here: the updates since the last row, and each
+unfinished episode. It is stored as its number, which gives the seed of its reset, and its
+actions so far. So a new process can play it again up to the same point, and no
+environment has to be saved.
 """
 
 import csv
@@ -56,7 +56,7 @@ class History:
     def __init__(
         self, rows: bytes = b"", updates: bytes = b"", unfinished: Iterable[Unfinished] = ()
     ) -> None:
-        # numbers one after another, for a long run has many
+        # flat arrays, because a long run has many numbers
         self._rows = array("d", rows)
         self._next_rows = array("d")  # of the same step, not yet counted
         self._updates = array("d", updates)  # the metrics of each update since the last row
@@ -67,16 +67,15 @@ class History:
         self._updates.extend(metrics)
 
     def add_ended(self, step: int, epsilon: float, ended: Iterable[Unfinished]) -> Iterator[None]:
-        """Add a row for each of the episodes that ended in the same step; pause after each.
+        """Add a row for each episode that ended in this step; yield after each row.
 
-        While it pauses, len(history) counts the rows so far, but all of them are saved.
+        Until the last one, len(history) counts only the rows so far, but a save stores all.
         """
         columns = [self._updates[i::METRICS] for i in range(METRICS)]
         means = [sum(column) / len(column) if column else math.nan for column in columns]
         del self._updates[:]
         for episode in ended:
-            length = len(episode.actions)
-            row = Episode(step, episode.episode_return, length, epsilon, *means)
+            row = Episode(step, episode.episode_return, len(episode.actions), epsilon, *means)
             self._next_rows.extend(row)
         while self._next_rows:
             self._rows.extend(self._next_rows[:COLUMNS])

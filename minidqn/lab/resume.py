@@ -1,4 +1,4 @@
-"""Going on exactly where a run was stopped, in the middle of an episode too."""
+"""How a run continues exactly where it was stopped, even in the middle of an episode."""
 
 import warnings
 
@@ -10,10 +10,10 @@ from minidqn.lab.history import History, Unfinished
 
 
 def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
-    """Play the unfinished episodes again, up to where they were; say which are over, (E,).
+    """Replay the unfinished episodes up to where they were stopped; return which are over, (E,).
 
-    All are, and so new ones begin, where there is nothing to go on with, and, after a
-    warning, where an environment does not do again what it did.
+    All are over, so that new ones begin, if there is nothing to resume, or (with a warning)
+    if an environment does not repeat its rewards and its last observation.
     """
     replay, unfinished = agent.replay, history.unfinished
     anew = [True] * replay.num_envs
@@ -21,8 +21,8 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
     if replay.over or len(numbers) != replay.num_envs or max(numbers) != agent.resets - 1:
         return anew
     if isinstance(envs, VectorEnvs):
-        exactly = "going on exactly takes a SyncVectorEnv with AutoresetMode.DISABLED"
-        _warn(f"the unfinished episodes of {replay.num_envs} environments start afresh: {exactly}")
+        exactly = "an exact resume needs a SyncVectorEnv with AutoresetMode.DISABLED"
+        _warn(f"the unfinished episodes of {replay.num_envs} environments start again: {exactly}")
         return anew
     over: list[bool] = replay.ended.tolist()
     for i, env in enumerate(envs.envs):
@@ -44,9 +44,9 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
             same &= np.array_equal(np.array(rewards[len(rewards) - steps :], np.float32), stored)
             if not same:
                 _warn(
-                    f"this run does not go on exactly: after reset {before.number} and "
-                    f"{len(before.actions)} actions {env} is at {obs}, where it was at {head}. "
-                    "Another version, or not deterministic? The unfinished episodes start afresh"
+                    f"this run is not resumed exactly: after reset {before.number} and "
+                    f"{len(before.actions)} actions {env} returned {obs}, where it was {head}. Is "
+                    "it another version, or not deterministic? The unfinished episodes start again"
                 )
                 return anew
             unfinished[i] = again

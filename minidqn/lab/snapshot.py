@@ -1,7 +1,7 @@
 """An agent and its history as arrays and a line of JSON, and back, every part checked.
 
-What a checkpoint says is believed only after it was checked, for it may be damaged, or a
-stranger's: sizes first, as the arrays in the file bound all that is allocated for them.
+A checkpoint may be damaged, or come from a stranger, so everything is checked before it is
+used. Sizes come first: no more is allocated than the arrays in the file need.
 """
 
 import json
@@ -27,13 +27,13 @@ from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 FORMAT = 1
 NAMES = sorted(field.name for field in fields(DQNConfig))
 COUNTERS = ("n_actions", "num_envs", "steps", "updates", "episodes", "adam_t", "replay_count")
-LONGEST_TEXT = 100_000  # Python takes several times as much for what the text describes
+LONGEST_TEXT = 100_000  # parsed, it takes several times as much memory
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay, GeometricDecay)}
 Build = Callable[[Box, int], Network]
 
 
 class CheckpointError(Exception):
-    """Not a checkpoint that this version can read, and why."""
+    """A file is not a checkpoint that this version can read; the message says why."""
 
 
 def take(agent: DQN, history: History) -> tuple[str, dict[str, Array]]:
@@ -76,7 +76,7 @@ def restore(
     low, high = get("space_low"), get("space_high")
     space = Box(low, high, dtype=low.dtype.type)
 
-    # Before anything is allocated: are there the arrays that the agent would have?
+    # Before anything is allocated: do the arrays in the file have the expected shapes?
     slots = config.buffer_size // max(num_envs, 1) + 1
     of_ring = {"obs": (slots, num_envs, *space.shape), "mask": (slots, num_envs, n_actions)}
     expected: dict[str, Any] = {f"replay_{name}": shape for name, shape in of_ring.items()}
@@ -88,7 +88,7 @@ def restore(
     agent = DQN(space, Discrete(n_actions), config, seed, num_envs, network)
     layout = _layout(agent.online.layers)
     _expect(about["layers"] == layout, f"layers {about['layers']}", f"{layout}")
-    _expect(about["rng"]["state"]["inc"] % 2 == 1, "a generator that stands still", "an odd inc")
+    _expect(about["rng"]["state"]["inc"] % 2, "an even increment of the generator", "an odd one")
     agent.rng.bit_generator.state = about["rng"]
     agent.steps, agent.updates, agent.episodes = (about[name] for name in COUNTERS[2:5])
     agent.adam.t, agent.replay.count = about["adam_t"], about["replay_count"]
@@ -141,18 +141,19 @@ def _check_state(agent: DQN) -> None:
     stored = min(replay.count, replay.slots - 1)
     order = np.arange(replay.count - stored, replay.count) % replay.slots
     kinds, after = kind[order], replay.mask[(order + 1) % replay.slots]  # oldest first
-    _expect(kind.min() >= 0 and kind.max() <= TERMINATED, "a kind of slot", "0 to 3")
+    _expect(0 <= kind.min() <= kind.max() <= TERMINATED, "an unknown kind of slot", "0 to 3")
     bridge, end = kinds == BRIDGE, kinds >= TRUNCATED
     _expect(bridge[1:][end[:-1]].all(), "an end without a bridge", "one after each")
     too_many = (bridge[2:] & bridge[1:-1] & bridge[:-2]).any() or (stored and bridge.all())
-    _expect(not too_many, "bridges side by side", "two at most, and transitions")
-    _expect((kind[replay.count :] == BRIDGE).all(), "steps that were never made", "none")
-    _expect((after.any(axis=2) | (kinds == TERMINATED)).all(), "no action", "one allowed or more")
+    _expect(not too_many, "too many bridges in a row", "at most two")
+    _expect((kind[replay.count :] == BRIDGE).all(), "data in slots that were never used", "none")
+    some = (after.any(axis=2) | (kinds == TERMINATED)).all()
+    _expect(some, "a mask that allows no action", "one or more")
     repeated, left = agent.repeat.state
     for actions in (replay.action, repeated):
         _expect(actions.min() >= 0 and actions.max() < n_actions, "an action", "one in range")
     most = agent.config.epsilon_hold
-    _expect(left.min() >= 0 and left.max() < most, "a repeated action", f"up to {most} steps")
+    _expect(0 <= left.min() <= left.max() < most, f"{left.max()} steps to repeat", f"below {most}")
     _expect((agent.adam.v >= 0).all(), "adam_v with negative numbers", "squares")
     if agent.priorities:
         sound = agent.priorities.restore()

@@ -1,4 +1,4 @@
-"""The loops around an agent: `train` lets it explore, observe and learn; `evaluate` only act.
+"""The loops around an agent: `train` lets it explore, observe and learn; `evaluate` tests it.
 
 An episode *terminates* when the task itself is over: the pole has fallen. It is
 *truncated* when something outside the task cuts it short: a time limit. Either
@@ -40,17 +40,16 @@ def train(
     """Train the agent in `env` for `steps` more environment steps.
 
     `env` is one environment, or a vector of num_envs with NEXT_STEP autoreset, or a
-    SyncVectorEnv with none (DISABLED): each of its steps counts num_envs, less those that
-    were resets, and the last one may go a little beyond `steps`. With the `history` of
-    its run so far, a run goes on exactly where it was, in the middle of an episode too;
-    without, a new episode begins. `on_episode` is called for every episode that ends, when
-    its row is the last of the history, and then `on_step` for every step: a watcher or
-    several. Raises ValueError if the environment does not fit the agent, or so few steps
-    would leave no update at all.
+    SyncVectorEnv with none (DISABLED). A step of a vector counts num_envs steps, minus
+    resets, so the last one may exceed `steps`. With the `history` of its run so far, the
+    run continues exactly, even in the middle of an episode; without, a new episode begins.
+    `on_episode` is called after every episode, when its row is the last of the history,
+    and then `on_step` after every step: one watcher or several. Raises ValueError if the
+    environment does not fit the agent, or if `steps` is too few for the first update.
     """
     expect(steps >= 1, f"steps is {steps}", "1 or more")
     envs, last_step = as_envs(agent, env), agent.steps + steps
-    least = f"more, for learning_starts is {agent.config.learning_starts}, before the first update"
+    least = f"enough for the first update, at learning_starts, {agent.config.learning_starts}"
     expect(last_step >= agent.config.learning_starts, f"steps is {steps}", least)
     step_watchers, episode_watchers = (
         [given] if callable(given) else list(given) for given in (on_step, on_episode)
@@ -60,7 +59,7 @@ def train(
     shown, stop = agent.steps, False  # what the progress bar shows
 
     with (
-        threadpool_limits(1, user_api="blas"),  # at these sizes threads only cost
+        threadpool_limits(1, user_api="blas"),  # threads slow down such small products
         tqdm(total=last_step, initial=agent.steps, disable=not progress, unit=" steps") as bar,
     ):
         while not stop:
@@ -86,7 +85,7 @@ def train(
 
 
 def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
-    """Take a step in each environment, whose last episode is `over` or not; which are now."""
+    """Step each environment, or reset it where its episode is `over`; return where it is now."""
     number = agent.resets if True in over else 0  # of the next episode
     try:
         if all(over):
@@ -113,8 +112,8 @@ def evaluate(
 ) -> Array:
     """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
 
-    Greedy, but for a random action with probability `epsilon`: some games go on for ever
-    under a policy that always answers the same.
+    Greedy, except for a random action with probability `epsilon`: in some games a
+    deterministic policy never ends an episode.
     """
     expect(not isinstance(env, VectorEnv), f"env is {env}", "one environment", TypeError)
     check_spaces(agent, env.observation_space, env.action_space)
@@ -131,9 +130,9 @@ def evaluate(
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Watcher]:
-    """A watcher for `train` that lets the first Ctrl-C end the run between two steps.
+    """A watcher for `train`: the first Ctrl-C stops the run after the current step.
 
-    The second Ctrl-C is KeyboardInterrupt again. For the main thread only, as signals are.
+    The second Ctrl-C raises KeyboardInterrupt. Only for the main thread, as signals are.
     """
     interrupted = []
     previous = signal.getsignal(signal.SIGINT)

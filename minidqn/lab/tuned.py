@@ -1,8 +1,8 @@
 """Settings that are known to work, by environment id.
 
-They stand in examples/, in one script for each environment, which shows what was chosen and
-why. A script defines STEPS, how long its settings were tuned to train for, and config(steps),
-the settings for a run of any length. The scripts come along with an installed package.
+They are in examples/, one script for each environment, which gives the reasons. A script
+defines STEPS, the run length that it was tuned for, and config(steps), the settings for a
+run of any length. The scripts are installed with the package.
 """
 
 import runpy
@@ -39,7 +39,7 @@ def example(env_id: str) -> dict[str, Any]:
 def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
     """The tuned settings of an environment, with `changes`, for a run of `steps` steps.
 
-    The decays take the same share of any run.
+    The decays cover the same share of a run of any length.
     """
     script = example(env_id)
     steps = steps or script["STEPS"]

@@ -22,22 +22,22 @@ from minidqn.lab.training import Watcher
 
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
-    """Stop when the mean return of the last so many `episodes` reaches `solved_at`."""
+    """Stop when the mean return of the last `episodes` episodes reaches `solved_at`."""
     return lambda _, runs: len(runs) >= episodes and runs.mean_return(episodes) >= solved_at
 
 
 def save_every(steps: int, path: Path) -> Watcher:
-    """Save a checkpoint after so many `steps`: a watcher for `on_step`."""
+    """Save a checkpoint every `steps` steps: a watcher for `on_step`."""
 
     def watch(agent: DQN, history: History) -> None:
-        if agent.steps % steps == 0:
+        if agent.steps % steps < agent.replay.num_envs:  # several may step over a multiple
             save(agent, path, history)
 
     return watch
 
 
 def log_every(episodes: int) -> Watcher:
-    """Print a line after so many `episodes`: their returns, the last loss, and epsilon."""
+    """Print a line every `episodes` episodes: their returns, the last loss, and epsilon."""
 
     def watch(agent: DQN, history: History) -> None:
         if len(history) % episodes == 0:
@@ -51,7 +51,7 @@ def log_every(episodes: int) -> Watcher:
 
 
 def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
-    """Draw the returns in a window as the run goes on, in at most this `share` of its time."""
+    """Plot the returns in a window during training, in at most this `share` of its time."""
     from matplotlib import pyplot as plt
 
     plt.ion()
@@ -74,14 +74,14 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
             end = time.perf_counter()
             not_before = end + (end - start) * (1.0 / share - 1.0)
 
-    draw(History())  # the first takes long: before the clock of the run starts
+    draw(History())  # the first drawing is slow: it comes before training
     return watch
 
 
 class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
     """Write a GIF of every n-th episode while it is played, up to its first `max_steps` steps.
 
-    n is `episodes`; `finished` is how many were played before. The environment needs
+    n is `episodes`; `finished` is the number of episodes played before. The environment needs
     render_mode="rgb_array".
     """
 
@@ -93,7 +93,7 @@ class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
         folder.mkdir(parents=True, exist_ok=True)
         self.episodes, self.folder, self.finished = episodes, folder, finished
         self.max_steps, self.steps = max_steps, 0
-        self.pictures: list[Any] = []  # of this episode, if it is one of those
+        self.pictures: list[Any] = []  # of this episode, if it is recorded
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
         start = self.env.reset(**arguments)

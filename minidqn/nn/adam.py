@@ -66,7 +66,7 @@ class Adam:
 def clip_by_global_norm(grads: Array, max_norm: float) -> float:
     """Shorten `grads`, all as one vector, to at most `max_norm`; return the length before.
 
-    Clipping each array by itself would bend the gradient; this keeps its direction
+    Clipping each array separately would change its direction; this keeps it
     (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").
     """
     norm = math.sqrt(grads.dot(grads))

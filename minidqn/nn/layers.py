@@ -3,7 +3,7 @@
 Backpropagation is the chain rule, applied from the last layer to the first. Let
 L be the loss, one number. Write dy for the gradient of L with respect to y: an
 array of y's shape that says how L changes when an entry of y does. A layer that
-computes y = f(x; W) owes two answers, given dy:
+computes y = f(x; W) has to give two gradients, from dy:
 
     dW = (dL/dy)(dy/dW)    how L changes with its own parameters
     dx = (dL/dy)(dy/dx)    the dy of the layer below
@@ -12,11 +12,11 @@ Each backward goes through its forward from the last line to the first. A commen
 the rule for one entry; the code below it applies the rule to the whole batch. That every
 gradient is right is proved in tests/test_network.py.
 
-Forward leaves what backward will need in a `cache`, which the caller hands to both.
-So a second forward with another cache cannot spoil the first one's gradients. The
+Forward leaves what backward will need in a `cache`, which the caller passes to both.
+So a second forward with another cache does not change the first one's gradients. The
 arrays in a cache are used again by the next forward of the same batch size. Hence
-three rules: what forward returns belongs to the cache, so copy it to keep it; leave x
-alone until backward has run; and backward may write into dy.
+three rules: what forward returns belongs to the cache, so copy it to keep it; do not
+change x before backward has run; and backward may write into dy.
 
 Letters: B batch, I inputs of a layer, O outputs.
 Source: Rumelhart, Hinton & Williams 1986, "Learning representations by
@@ -176,10 +176,10 @@ def scale_and_shift(x: Array, scale: Array, shift: Array, y: Array) -> None:
 class Normalize(Layer):
     """y = scale x + shift, (B, I): maps each entry from its range, low to high, to -1 to 1.
 
-    A weight learns at the pace of its input: an angle of 0.2 beside a speed of 3 would
-    hardly be noticed, and bytes up to 255 would drown the rest. It helps where the
-    bounds are close to the values seen, as CartPole's angle; where they are far wider,
-    as Acrobot's speeds, it makes things worse. An entry without bounds, or with bounds
+    A weight's gradient grows with its input: beside a speed of 3, an angle of 0.2 would
+    hardly count, and bytes up to 255 would dominate. Normalising helps where the bounds
+    are close to the values seen, as with CartPole's angle; where they are far wider, as
+    with Acrobot's speeds, it makes things worse. An entry without bounds, or with bounds
     beyond a million, is left as it is.
     """
 
@@ -190,7 +190,7 @@ class Normalize(Layer):
         self.shift = -0.5 * self.scale * (high + low).reshape(-1)  # (I,)
 
     def bind(self, params: Array, grads: Array) -> None:
-        # there are no parameters to bind, but this is where the network tells its dtype
+        # there are no parameters, but here the layer learns the network's dtype
         self.scale, self.shift = self.scale.astype(params.dtype), self.shift.astype(params.dtype)
 
     def forward(self, x: Array, cache: Cache) -> Array:

@@ -1,14 +1,14 @@
 """A stack of layers over one flat parameter vector.
 
 The network owns `params` and `grads`, each one contiguous 1-D array; every
-weight and bias is a view of a stretch of it. So the optimiser is one loop, a
+weight and bias is a view of a part of it. So the optimiser is one loop, a
 target network is synchronised by `target.params[:] = online.params`, a soft
 update, a gradient norm or a checkpoint is one line, and a gradient check
 perturbs one vector.
 
 The price is one rule: write into the vectors (`params[:] = ...`), never rebind
-them, and copy a network by building a second one. deepcopy and pickle would give each
-view memory of its own, so they are refused.
+them, and copy a network by building a second one. deepcopy and pickle would copy each
+view separately, so they raise TypeError.
 
 Letters: B batch, O outputs, P parameters.
 """
@@ -53,7 +53,7 @@ class Network:
 
 
 class Pass:
-    """Forward through a network, and backward: with caches that no other pass can overwrite.
+    """Forward and backward through a network, with caches that no other pass overwrites.
 
     An update of Double DQN goes forward twice through one network, and then backward once.
     So each use of a network has a Pass of its own.

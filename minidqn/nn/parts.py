@@ -1,8 +1,8 @@
 """Layers that made DQN better since 2015. Each can be read, or skipped, by itself.
 
-    LayerNorm      holds the scale of the signals while the targets move
-    Dueling        learns a state's value apart from its actions' advantages
-    NoisyLinear    weights with noise that the network learns to need less of
+    LayerNorm      keeps the scale of the signals while the targets change
+    Dueling        learns a state's value separately from its actions' advantages
+    NoisyLinear    weights with noise, whose size the network learns
 
 See layers.py for what a layer is, and for the letters.
 """
@@ -19,7 +19,7 @@ from minidqn.nn.layers import HE, Array, Cache, Layer, Linear, bias_and_relu_bac
 def normalize_rows(
     x: Array, gain: Array, bias: Array, relu: bool, u: Array, scale: Array, y: Array
 ) -> None:
-    """u = (x - mean) scale, scale = 1 / deviation of a row; y = gain u + bias, then ReLU.
+    """u = (x - mean) scale, scale = 1 / standard deviation; y = gain u + bias, then ReLU.
 
     (B, I), (I,), (I,) to (B, I), (B, 1), (B, I).
     """
@@ -57,10 +57,10 @@ def normalize_rows_backward(dy: Array, gain: Array, u: Array, scale: Array, dx: 
 class LayerNorm(Layer):
     """y = gain u + bias, where u is x with mean 0 and variance 1 over each row; then ReLU.
 
-    Targets that move change the scale of what every layer is fed. Normalising each
-    observation's signals by themselves (not over the batch, whose make-up changes as the
-    policy does) holds that scale, and with it the step size that suits. It stands between
-    a linear layer and its ReLU.
+    Targets that change also change the scale of every layer's inputs. Normalising each
+    observation by itself (not over the batch, whose content changes with the policy)
+    keeps that scale, and with it the right step size. It stands between a linear layer
+    and its ReLU.
 
     Source: Ba et al. 2016, "Layer normalization".
     """
@@ -128,11 +128,11 @@ def join_streams_backward(dy: Array, dx: Array) -> None:
 class Dueling(Layer):
     """Q(s, a) = V(s) + G(s, a) - mean over a of G(s, a): (B, (1 + A) N) to (B, A N).
 
-    In many states it hardly matters what one does. So the layer below gives the value of
-    the state, which every transition teaches whatever its action was, and apart from it
-    how much better or worse each action is. Without the mean taken off, V could go up
-    and all G down with no effect; with it, the advantages Q - V sum to 0. Each of the
-    N quantiles (1 in plain DQN) is joined by itself.
+    In many states the action hardly matters. So the layer below gives the value of the
+    state, learned from every transition whatever its action was, and separately how much
+    better or worse each action is. Without subtracting the mean, V could go up and all G
+    down with no effect; with it, the advantages Q - V sum to 0. Each of the N quantiles
+    (1 in plain DQN) is joined separately.
 
     Source: Wang et al. 2016, "Dueling network architectures for deep reinforcement
     learning", equation 9; there the two streams have hidden layers of their own.
@@ -165,14 +165,14 @@ def perturb(W: Array, sigma: Array, f_in: Array, f_out: Array, noisy: Array) -> 
 
 
 class NoisyLinear(Linear):
-    """A linear layer whose weights are random, and learn how random to be.
+    """A linear layer with noise on its weights; the size of the noise is learned.
 
         W_io = M_io + S_io f(e_i) f(e_o)        b_o = m_o + s_o f(e_o)
 
     with e normal and f(e) = sign(e) sqrt(|e|). Drawn anew for each action, the noise
-    explores, but not everywhere alike, as epsilon does: the scales S and s are learned as
-    the means are, so in states where the answer is known it dies away. I + O random
-    numbers serve for I O weights ("factorised"). The means start as in Linear.
+    explores, but not equally in all states, unlike epsilon: the scales S and s are learned
+    like the means, so in states whose values are known it shrinks. I + O random numbers
+    serve for I O weights ("factorised"). The means start as in Linear.
 
     The noise lies in the cache, where `draw_noise` puts it: drawn before a forward, it
     stays until its backward has run. A cache without noise gives the means, as in
@@ -187,7 +187,7 @@ class NoisyLinear(Linear):
         self, n_in: int, n_out: int, *, relu: bool = False, gain: float = HE, sigma: float = 0.5
     ) -> None:
         super().__init__(n_in, n_out, relu=relu, gain=gain)
-        self.sigma = sigma  # the first S and s, times sqrt(I)
+        self.sigma = sigma  # the first S and s are sigma / sqrt(I)
         self.size *= 2
 
     def bind(self, params: Array, grads: Array) -> None:
