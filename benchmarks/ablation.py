@@ -1,9 +1,9 @@
-"""What each part of DQN buys: plain, plain plus each one, all, and all less each one.
+"""What each part of DQN brings: plain, plain plus each one, all, and all without each one.
 
-Everything else stays as tuned (examples/), but in runs of a fifth to a half of the
-steps: where every variant has time to become good there is nothing to see.
-The tuned numbers were found for *some* of the parts, so a part can lose here for want of
-tuning: read it as what happens when one switches it on.
+All other settings are the examples', but the runs are a fifth to a half as long: in a full
+run every variant becomes good, and no difference is left to see. The settings were tuned
+with *some* of the parts on, so a part can lose here because nothing was tuned for it. The
+figure shows what happens to someone who switches it on.
 
     python benchmarks/ablation.py --seeds 10
 

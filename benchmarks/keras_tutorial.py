@@ -1,9 +1,10 @@
 """How long the first of five tutorials works for each step: in Keras, and in minidqn.
 
-The notebook that examples/five_tutorials.py calls T1 chooses an action, values 24 stored
-observations and what came after each, and fits: `predict` for 1, for 24 and for 24 again,
-and `fit`. minidqn does the same to the same network, from a larger memory, with Huber's loss
-and clipping on top. The two take turns, so a machine that is slower for a while is slower for both.
+For each step, the notebook that examples/five_tutorials.py calls T1 calls `predict` to choose an
+action, `predict` for the Q-values of 24 stored observations, `predict` for those of the 24 next
+ones, and `fit`. minidqn does the same with the same network, from a larger replay buffer, with
+the Huber loss and gradient clipping on top. The two take turns, so a machine that is slower for
+a while is slower for both.
 
     python3 -m venv .venv-keras && .venv-keras/bin/pip install tensorflow==2.21.0
     .venv/bin/python benchmarks/keras_tutorial.py --keras .venv-keras/bin/python

@@ -2,7 +2,7 @@
 
 Runs each script in examples/ once for each seed, as a person would, several at a time,
 and gathers the greedy test of the *last* policy: 100 episodes it was never trained on.
-No seed from 0 up was used for tuning (those were 1000 and up).
+The settings were tuned on seeds 1000 and up, never on these.
 
     python benchmarks/learning.py --seeds 20
     python benchmarks/learning.py --envs ALE/Breakout-v5 --seeds 3 --name breakout_ram

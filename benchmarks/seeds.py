@@ -24,9 +24,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def same_code(work: Path, script: str) -> None:
-    """Exit unless what `work` holds so far was made by the same code and packages.
+    """Exit unless the results in `work` were made by the same code and packages.
 
-    To be called before the runs and after them, for they read the code as it then is.
+    Call it before the runs and after them: a run reads the code as it is when it starts.
     """
     files = sorted([*(ROOT / "minidqn").rglob("*.py"), *(ROOT / "examples").glob("*.py")])
     sources = [file.read_bytes() for file in [*files, Path(script)]]

@@ -9,7 +9,7 @@ counts is the ratio of the medians; beside it stands the range of the rounds' ow
 
 minidqn and the floor run on one thread; the others on as many as they take by themselves. On
 two cores that is faster for PyTorch and SB3 from 120-84 up, and up to a tenth slower at 64-64.
-All in all a quarter of an hour.
+The whole takes a quarter of an hour.
 """
 
 import argparse

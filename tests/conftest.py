@@ -13,6 +13,8 @@ from minidqn.lab.history import Unfinished
 from minidqn.nn.layers import Array
 
 # Deterministic, so that a red run is red again; no deadline, for the first example compiles.
+# CI runs the property tests once more with --hypothesis-profile=fresh: examples never tried.
+settings.register_profile("fresh", deadline=None, print_blob=True)
 settings.register_profile("minidqn", deadline=None, derandomize=True)
 settings.load_profile("minidqn")
 
