@@ -28,4 +28,4 @@ def config(steps: int) -> DQNConfig:
 
 
 if __name__ == "__main__":
-    Run("Acrobot-v1", STEPS).train_and_show(config, film_steps=150)
+    Run("Acrobot-v1", STEPS, config).train_and_show(film_steps=150)

@@ -75,9 +75,10 @@ if __name__ == "__main__":
     run = Run(
         "ALE/Breakout-v5",
         STEPS,
+        config,
         solved_at=31.8,  # a person's score (Mnih et al. 2015)
         train_wrapper=OneBall,
         test_epsilon=0.001,
         obs_type="ram",
     )
-    run.train_and_show(config, film_steps=300)
+    run.train_and_show(film_steps=300)

@@ -32,9 +32,9 @@ def config(steps: int) -> DQNConfig:
 
 
 if __name__ == "__main__":
-    run = Run("CartPole-v1", STEPS)
+    run = Run("CartPole-v1", STEPS, config)  # reads the command line
     env = run.make()
-    agent = DQN(env.observation_space, env.action_space, config(run.steps), run.seed)
+    agent = DQN(env.observation_space, env.action_space, run.config, run.seed)
     agent = run.train(agent, env)  # with --resume, the saved one
     returns = run.evaluate(agent)
     run.show(

@@ -32,4 +32,4 @@ def config(steps: int) -> DQNConfig:
 
 
 if __name__ == "__main__":
-    Run("LunarLander-v3", STEPS).train_and_show(config, film_steps=400)
+    Run("LunarLander-v3", STEPS, config).train_and_show(film_steps=400)

@@ -33,8 +33,7 @@ def config(steps: int) -> DQNConfig:
 
 
 if __name__ == "__main__":
-    Run("MountainCar-v0", STEPS).train_and_show(
-        config,
+    Run("MountainCar-v0", STEPS, config).train_and_show(
         x=Axis(0, -1.2, 0.6, "position"),
         y=Axis(1, -0.07, 0.07, "velocity"),
         actions=("left", "none", "right"),

@@ -48,9 +48,8 @@ class Metrics(NamedTuple):
 class DQN:
     """A Deep Q-Network agent, for Box observations and Discrete actions.
 
-    It learns from `num_envs` environments side by side; `seed` fixes the initial weights,
-    exploration and sampling; `network` builds your own network from the observation
-    space and the number of actions.
+    It learns from `num_envs` environments side by side; `seed` fixes initial weights, exploration
+    and sampling; `network(observation_space, n_actions)` builds a network of your own.
     """
 
     def __init__(
@@ -63,14 +62,13 @@ class DQN:
         network: Callable[[Box, int], Network] | None = None,
     ) -> None:
         self._config = c = config or DQNConfig()
-        space, n_actions = checks.agent(observation_space, action_space, c, seed, num_envs)
+        space, n_actions = checks.agent(observation_space, action_space, c, seed, num_envs, network)
         self.observation_space, self.action_space = observation_space, action_space
-        self.seed, self.n_actions = index(seed), n_actions
+        self.seed, self.n_actions, self.network = index(seed), n_actions, network
 
         build = network or (lambda space, n_actions: Network(q_layers(c, space, n_actions)))
         self.online, self.target = build(space, n_actions), build(space, n_actions)
-        obs = np.zeros((1, *space.shape), space.dtype)
-        checks.networks(self.online, self.target, obs, n_actions * c.quantiles)
+        checks.networks(self.online, self.target, space, n_actions * c.quantiles)
         self.rng = np.random.default_rng(self.seed)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
@@ -83,6 +81,7 @@ class DQN:
         self.repeat = Repeat(num_envs, c.epsilon_hold)
         self.steps = 0  # environment steps observed
         self.updates = 0  # calls of learn
+        self.updates_skipped = 0  # of those that the config asked for
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
 
@@ -93,6 +92,10 @@ class DQN:
         self._equal_weights = np.ones(c.batch_size, np.float32)
         self._any_action = np.ones((1, n_actions), np.bool_)
         self._no_q = np.zeros((1, n_actions), self.online.params.dtype)
+
+    def __repr__(self) -> str:
+        size, made = self.online.params.size, f"{self.steps} steps, {self.updates} updates"
+        return f"DQN({self.n_actions} actions, {size} parameters, {made}, {self.config})"
 
     @property
     def config(self) -> DQNConfig:
@@ -200,10 +203,10 @@ class DQN:
 
     @property
     def updates_due(self) -> int:
-        """How many updates are still to be made; the first round is at step learning_starts."""
+        """How many updates are still to be made; negative if more have been made."""
         c = self.config
-        rounds = (self.steps - c.learning_starts) // c.train_every + 1
-        return max(rounds * c.gradient_steps - self.updates, 0)
+        rounds = max((self.steps - c.learning_starts) // c.train_every + 1, 0)
+        return rounds * c.gradient_steps - self.updates_skipped - self.updates
 
     def learn(self) -> Metrics:
         """One update of the online network, from one batch of the replay buffer.
@@ -240,10 +243,7 @@ class DQN:
         self.adam.step(self.online.grads, self._now("learning_rate"))
         self.updates += 1
         if self.updates % c.target_every == 0:
-            if c.tau == 1.0:  # an exact copy: x + (y - x) need not be y
-                self.target.params[:] = self.online.params
-            else:
-                self.target.params += c.tau * (self.online.params - self.target.params)
+            self.target.move_towards(self.online, c.tau)
         if self.priorities:
             self.priorities.update(starts, errors)
         self.last_metrics = Metrics(loss, mean_max(mean_of_quantiles(theta)), grad_norm)

@@ -6,6 +6,7 @@ it in one line, so that they say what they do and not what might be wrong.
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from operator import index
@@ -13,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
-
-from minidqn.nn.layers import Array
 
 MAX_COUNT = 2**31 - 1  # what the compiled loops can count to
 
@@ -115,7 +114,12 @@ def capacity(steps: int, num_envs: int) -> None:
     expect(num_envs > 0 and steps // num_envs >= 3, found, "3 steps or more for each")
 
 
-def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[Box, int]:
+OF_NETWORK = ("normalize_obs", "hidden", "layer_norm", "dueling", "noisy", "final_gain")
+
+
+def agent(
+    space: Any, actions: Any, c: Any, seed: int, num_envs: int, network: Any = None
+) -> tuple[Box, int]:
     """Check what a DQN is made for; return the observation space and the number of actions."""
     found, wrappers = f"observation space {space}", "gymnasium.wrappers"
     expected = f"a Box; {wrappers}.FlattenObservation converts Dict, Tuple or Discrete"
@@ -139,6 +143,18 @@ def agent(space: Any, actions: Any, c: Any, seed: int, num_envs: int) -> tuple[B
     )
     enough = c.priority_alpha == 0.0 or c.n_step <= most
     expect(enough, f"n_step {c.n_step} in {num_envs} environments", expected)
+    for field in fields(c) if network else ():
+        name, value = field.name, getattr(c, field.name)
+        used = field.name not in OF_NETWORK or value == field.default
+        expect(used, f"{name} is {value!r} beside a network of your own", "it to be left out")
+    megabytes = (
+        c.buffer_size * (math.prod(space.shape) * space.dtype.itemsize + actions.n + 9) / 1e6
+    )
+    if megabytes > 100.0:
+        text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
+        if space.dtype.itemsize > 1 and space.dtype.kind in "iu":
+            text += f"; gymnasium.wrappers.DtypeObservation makes {space.dtype} smaller"
+        warnings.warn(text, UserWarning, stacklevel=3)
     return space, int(actions.n)
 
 
@@ -149,9 +165,9 @@ def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
         raise FloatingPointError(f"{now}; the update before: {before}")
 
 
-def networks(online: Any, target: Any, obs: Array, outputs: int) -> None:
-    """Check that two networks share nothing, and give `outputs` for each row of `obs`."""
-    shape = online.forward(obs).shape[1:]
+def networks(online: Any, target: Any, space: Box, outputs: int) -> None:
+    """Check that two networks share nothing, and give `outputs` for an observation."""
+    shape = online.forward(np.zeros((1, *space.shape), space.dtype)).shape[1:]
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
     shared = np.shares_memory(online.params, target.params)
     expect(not shared, "`network` gave the same network twice", "a new one each time")

@@ -1,12 +1,12 @@
 """The settings of an agent, in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from minidqn import checks
 from minidqn.schedules import LinearDecay, Schedule
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DQNConfig:
     """The settings of an agent. Steps are environment steps, updates are calls of `learn`.
 
@@ -49,3 +49,9 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         checks.config(self)
+
+    def __repr__(self) -> str:
+        """Only what differs from the defaults."""
+        values = [(f.name, getattr(self, f.name), f.default) for f in fields(self)]
+        changed = [f"{name}={value!r}" for name, value, default in values if value != default]
+        return f"DQNConfig({', '.join(changed)})"

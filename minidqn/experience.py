@@ -12,7 +12,6 @@ from operator import index
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from minidqn.checks import expect
 from minidqn.nn.jit import kernel
@@ -31,9 +30,13 @@ def all_finite(x: Array) -> bool:
     return finite
 
 
-def observation(
-    obs: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs: int = 0
-) -> Array:
+def entry(x: Array, wrong: Array) -> str:
+    """The first entry of x that is `wrong`, and where it stands: an image is too long to show."""
+    place = tuple(np.argwhere(wrong)[0].tolist())
+    return f"{x[place]} at index {place}"
+
+
+def observation(obs: Any, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs: int = 0) -> Array:
     """`obs` as an array of `dtype`: one finite observation, (...), or a batch, (B, ...).
 
     With `num_envs`, one for each environment; that of a single one may be bare, (...).
@@ -50,33 +53,30 @@ def observation(
         with np.errstate(all="ignore"):  # what does not fit is refused below
             given, x = x, x.astype(dtype)
         if dtype.kind != "f" and (x != given).any():
-            raise ValueError(f"observation {given} does not fit: expected {dtype}")
+            raise ValueError(f"observation has {entry(given, x != given)}: expected {dtype}")
     if dtype.kind == "f" and not all_finite(x):
-        raise ValueError(f"observation is not finite: {x}")
+        raise ValueError(f"observation has {entry(x, ~np.isfinite(x))}: expected finite numbers")
     return x
 
 
-def action_mask(
-    mask: ArrayLike, shape: tuple[int, int], one_for_all: bool, over: Any = False
-) -> Array:
+def action_mask(mask: Any, shape: tuple[int, int], one_for_all: bool, over: Any = False) -> Array:
     """`mask`, of 0s and 1s, as booleans, (B, A); with `one_for_all` it may be (A,).
 
     Each row must allow an action, unless its episode is `over`, (B,).
     """
     given, allowed = np.asarray(mask), np.empty(shape, np.bool_)
+    wrong = (given != 0) & (given != 1)
     if given.shape != shape and not (one_for_all and given.shape == shape[1:]):
-        expected = f"shape {shape}, 0 or 1 for each action"
-    elif not ((given == 0) | (given == 1)).all():
-        expected = "0 or 1 for each action"
-    elif not np.logical_or(given.any(axis=-1), over).all():
-        expected = "one action or more to be allowed"
-    else:
-        allowed[:] = given
-        return allowed
-    raise ValueError(f"action_mask {mask!r}: expected {expected}")
+        raise ValueError(f"action_mask has shape {given.shape}: expected {shape}")
+    if wrong.any():
+        raise ValueError(f"action_mask has {entry(given, wrong)}: expected 0 or 1 for each action")
+    if not np.logical_or(given.any(axis=-1), over).all():
+        raise ValueError("action_mask allows no action: expected one or more")
+    allowed[:] = given
+    return allowed
 
 
-def masks(mask: ArrayLike | None, ring: Any, over: Any = False) -> Any:
+def masks(mask: Any, ring: Any, over: Any = False) -> Any:
     """The masks of a ring's next observations, (num_envs, A), or True for None."""
     if mask is None:
         return True

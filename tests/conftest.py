@@ -9,7 +9,6 @@ from gymnasium.spaces import Box, Discrete
 from hypothesis import settings
 
 from minidqn import History, Metrics
-from minidqn.lab.history import Unfinished
 from minidqn.nn.layers import Array
 
 # Deterministic, so that a red run is red again; no deadline, for the first example compiles.
@@ -28,10 +27,7 @@ def plain(compiled: Any) -> Callable[..., Any]:
 def add_episode(history: History, episode_return: float, epsilon: float = 0.5) -> None:
     """Add a row: an episode of one step, with one update since the row before."""
     history.add_update(Metrics(loss=0.25, q=1.0, grad_norm=1.0))
-    episode = Unfinished(len(history))
-    episode.add(0, episode_return)
-    for _ in history.add_ended(len(history), epsilon, [episode]):
-        pass
+    history.add_episode(len(history), epsilon, episode_return, length=1)
 
 
 class TableEnv(gym.Env[Array, Any]):

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: object, **options: Any) -> Run:
+    """A run of a script with these flags, ready to train."""
     monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out), *map(str, flags)])
-    return Run("CartPole-v1", STEPS, **options)
+    return Run("CartPole-v1", STEPS, config, **options)
 
 
 def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
@@ -57,7 +60,7 @@ def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
 ) -> None:
     this = run(monkeypatch, tmp_path, "--seed", 5, train_wrapper=Wrapped, test_epsilon=0.25)
     assert isinstance(this.make(), Wrapped)
-    this.train_and_show(config, film_steps=17)
+    this.train_and_show(film_steps=17)
 
     test, film, curve = seen["evaluate"], seen["animate"], seen["plot"]
     assert (test["seed"], test["epsilon"], test["episodes"]) == (5, 0.25, 100)
@@ -83,7 +86,7 @@ def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
     assert (summary["eval_mean"], summary["eval_min"], summary["solved_at"]) == (49.5, 0.0, 475.0)
     assert summary["eval_std"] == pytest.approx(np.arange(100).std())
     assert summary["updates"] == STEPS - 999
-    assert summary["train_seconds"] > 0.0
+    assert 0.0 < summary["train_seconds"] < 100.0
     assert load(tmp_path / "agent.safetensors").steps == STEPS
 
 
@@ -93,38 +96,193 @@ def test_without_a_wrapper_the_curve_shows_where_it_counts_as_solved(
     seen: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show(config)
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
     assert seen["plot"]["solved_at"] == 475.0
     assert "animate" not in seen
     output = capsys.readouterr().out
     assert f"{STEPS} steps and {STEPS - 999} updates in " in output
+    assert output.endswith(f"The agent, its history and pictures are in {tmp_path}\n")
     assert "Greedy return in 100 new episodes: 49.5 ± 28.9, minimum 0: not solved" in output
-    run(monkeypatch, tmp_path, "--no-animation", solved_at=49.5, test_epsilon=0.5).train_and_show(
-        config
-    )
+    run(monkeypatch, tmp_path, "--no-animation", solved_at=49.5, test_epsilon=0.5).train_and_show()
     assert seen["plot"]["solved_at"] == 49.5
     output = capsys.readouterr().out
     assert "Return at epsilon 0.5 in 100 new episodes: 49.5 ± 28.9, minimum 0: solved" in output
 
 
-def test_a_run_is_resumed_with_its_own_settings_alone(
+def refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    out: Path,
+    *flags: object,
+    **options: Any,
+) -> str:
+    """The one line that a command line is refused with, before anything runs."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, out, *flags, **options)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("script.py: error: ")
+    return line.removeprefix("script.py: error: ")
+
+
+def test_a_finished_run_is_resumed_without_its_command_line(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     seen: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show(config)
-    for flags in (["--seed", 1], ["--steps", STEPS + 1]):
-        with pytest.raises(SystemExit) as ended:
-            run(monkeypatch, tmp_path, "--no-animation", "--resume", *flags).train_and_show(config)
-        assert ended.value.code == 2
-        assert "has other settings or --seed" in capsys.readouterr().err
+    flags = ["--no-animation", "--seed", 5, "--steps", 1400, "--set", "n_step=2"]
+    run(monkeypatch, tmp_path, *flags).train_and_show()
+    before = json.loads((tmp_path / "summary.json").read_text())
     again = run(monkeypatch, tmp_path, "--no-animation", "--resume")
-    again.train_and_show(config)
-    assert seen["evaluate"]["agent"].steps == STEPS
+    again.train_and_show()
+    assert (again.seed, again.steps, again.config.n_step) == (5, 1400, 2)
+    assert seen["evaluate"]["agent"].steps == 1400
+    assert seen["evaluate"]["seed"] == 5
     assert len(again.history) > 10
-    assert f"{STEPS} steps and {STEPS - 999} updates, resumed." in capsys.readouterr().out
+    after = json.loads((tmp_path / "summary.json").read_text())
+    assert before["train_seconds"] <= after["train_seconds"] < before["train_seconds"] + 0.1
+    assert {**after, "train_seconds": 0} == {**before, "train_seconds": 0}
+    # a run that was killed has left no time
+    (tmp_path / "summary.json").unlink()
+    run(monkeypatch, tmp_path, "--no-animation", "--resume").train_and_show()
+    assert "1400 steps and 401 updates, resumed." in capsys.readouterr().out
     assert json.loads((tmp_path / "summary.json").read_text())["train_seconds"] is None
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_finished_run_goes_on_beyond_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def decaying(steps: int) -> DQNConfig:
+        return replace(config(steps), learning_rate=LinearDecay(1e-3, 0.0, steps))
+
+    def go(*flags: object) -> Run:
+        argv = ["script.py", "--out", str(tmp_path), "--no-animation", *map(str, flags)]
+        monkeypatch.setattr(sys, "argv", argv)
+        this = Run("CartPole-v1", STEPS, decaying)
+        this.train_and_show()
+        return this
+
+    go()
+    before = load(tmp_path / "agent.safetensors").online.params
+    with pytest.warns(RuntimeWarning, match="learning_rate is 0 from step 1500 to 1600, so noth"):
+        go("--resume", "--steps", 1600)
+    output = capsys.readouterr().out
+    assert "Beyond step 1500 the schedules go on, to learning_rate 0, epsilon 0.1, " in output
+    after = load(tmp_path / "agent.safetensors")
+    assert (after.steps, after.updates) == (1600, 601)
+    np.testing.assert_array_equal(after.online.params, before)
+    go("--resume", "--steps", 1700, "--set", "learning_rate=0.01")
+    after = load(tmp_path / "agent.safetensors")
+    assert (after.steps, after.updates, after.config.learning_rate) == (1700, 701, 0.01)
+    assert (after.online.params != before).any()
+    go("--resume")  # the changed setting is the run's own now
+    assert load(tmp_path / "agent.safetensors").config.learning_rate == 0.01
+
+
+@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("seen")
+def test_a_single_step_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(monkeypatch, tmp_path, "--no-animation", "--steps", 1100).train_and_show()
+    run(monkeypatch, tmp_path, "--no-animation", "--resume", "--steps", 1101).train_and_show()
+    assert load(tmp_path / "agent.safetensors").steps == 1101
+
+
+def test_what_a_resume_cannot_do_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse = partial(refused, monkeypatch, capsys)
+    assert "there is no run in" in refuse(tmp_path, "--resume")
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
+    assert "--seed 1: expected 0, the seed of the run in" in refuse(
+        tmp_path, "--resume", "--seed", 1
+    )
+    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path), "--resume"])
+    with pytest.raises(SystemExit):
+        Run("CartPole-v1", STEPS, lambda steps: replace(config(steps), gamma=0.5))
+    assert "has gamma 0.99: expected the same in the script" in capsys.readouterr().err
+
+    this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(5,)")
+    with pytest.raises(SystemExit) as ended:
+        this.train_and_show()
+    assert ended.value.code == 2
+    assert "hidden is (5,): expected (4,), which the saved agent" in capsys.readouterr().err
+    (tmp_path / "agent.safetensors").write_bytes(b"damaged")
+    this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(4,)")
+    with pytest.raises(SystemExit) as ended:
+        this.train_and_show()
+    assert ended.value.code == 2
+    assert "is no safetensors file, or damaged" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("seen")
+def test_no_other_run_is_overwritten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):  # the same command twice just works
+        run(monkeypatch, tmp_path, "--no-animation").train_and_show()
+    for flags, differ in (
+        (["--seed", 1], "seed 0"),
+        (["--steps", 1600], "steps 1500"),
+        (["--set", "gamma=0.5"], "gamma 0.99"),
+    ):
+        message = refused(monkeypatch, capsys, tmp_path, *flags)
+        assert f"has another run, with {differ}" in message
+        assert message.endswith(": expected another --out, or --overwrite")
+    assert load(tmp_path / "agent.safetensors").seed == 0
+    run(monkeypatch, tmp_path, "--no-animation", "--seed", 1, "--overwrite").train_and_show()
+    assert load(tmp_path / "agent.safetensors").seed == 1
+
+
+def test_without_a_folder_the_next_number_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for flags in ([], ["--seed", "1"], ["--seed", "2"], ["--seed", "1"], []):
+        monkeypatch.setattr(sys, "argv", ["script.py", *flags])
+        folders.append(Run("CartPole-v1", STEPS, config).out)
+    names = ["cartpole", "cartpole-2", "cartpole-3", "cartpole-2", "cartpole"]
+    assert folders == [Path("runs") / name for name in names]
+    assert (tmp_path / folders[0]).is_dir()
+
+
+def test_what_cannot_run_is_found_out_before_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse = partial(refused, monkeypatch, capsys)
+    (tmp_path / "file").write_text("")
+    assert "File exists" in refuse(tmp_path / "file")
+    assert "Not a directory" in refuse(tmp_path / "file" / "folder")
+    out = tmp_path / "folder"
+    assert refuse(out, "--set", "lerning_rate=1") == (
+        "setting 'lerning_rate': expected learning_rate or learning_starts"
+    )
+    assert "setting 'x': expected one of normalize_obs, " in refuse(out, "--set", "x=1")
+    assert "gamma is 2.0: expected 0 to 1" in refuse(out, "--set", "gamma=2")
+    assert "double is 'no': expected True or False" in refuse(out, "--set", "double=no")
+    assert refuse(out, "--steps", 500) == "--steps 500: expected learning_starts, 1000, or more"
+    assert "training returns are not" in refuse(out, "--until-solved", train_wrapper=Wrapped)
+    own = partial(DQNConfig, learning_rate=lambda step: 0.1)
+    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out)])
+    with pytest.raises(SystemExit):
+        Run("CartPole-v1", STEPS, lambda steps: own())
+    assert "expected a number or one of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        Run("CartPloe-v1", STEPS, config)
+    assert "CartPloe" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_settings_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    flags = ["hidden=(8, 4)", "huber_delta=inf", "double=False", "epsilon=0.5"]
+    flags += ["learning_rate={'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"]
+    this = run(monkeypatch, tmp_path, *(f"--set={flag}" for flag in flags))
+    decay = LinearDecay(0.01, 0.0, 100)
+    changes: Any = {"hidden": (8, 4), "huber_delta": np.inf, "double": False, "epsilon": 0.5}
+    assert this.config == replace(config(STEPS), **changes, learning_rate=decay)
 
 
 @pytest.mark.usefixtures("seen")
@@ -136,24 +294,6 @@ def test_a_checkpoint_is_saved_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr("minidqn.lab.watchers.save", save)
     this = run(monkeypatch, tmp_path, "--no-animation", "--checkpoint-every", 400)
-    this.train_and_show(config)
+    this.train_and_show()
     assert [steps for steps, _, _ in saved] == [400, 800, 1200]
     assert {path for _, path, _ in saved} == {tmp_path / "agent.safetensors"}
-
-
-def test_what_training_returns_does_not_tell_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        run(monkeypatch, tmp_path / "none", "--until-solved", train_wrapper=Wrapped)
-    assert "training returns are not test returns here" in capsys.readouterr().err
-    assert not (tmp_path / "none").exists()
-
-
-def test_folders_are_named_after_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["script.py"])
-    monkeypatch.chdir(tmp_path)
-    assert Run("CartPole-v1", STEPS).out == Path("runs") / "cartpole"
-    assert (tmp_path / "runs" / "cartpole").is_dir()

@@ -3,23 +3,26 @@
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from minidqn import load
+from minidqn import LinearDecay, load
 from minidqn.lab.cli import Run
 from minidqn.lab.tuned import example
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
-ALWAYS = {"learning_curve.png", "agent.safetensors", "history.csv", "summary.json"}
+ALWAYS = {"agent.safetensors", "history.csv", "learning_curve.png", "run.json", "summary.json"}
 FILES = ALWAYS | {"value_function.png"}
 
 
@@ -80,8 +83,8 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     short: dict[str, Any] = {"max_num_frames_per_episode": 400, "obs_type": "ram"}
     monkeypatch.setattr("minidqn.lab.cli.TEST_EPISODES", 20)
     options: dict[str, Any] = {"solved_at": 31.8, "train_wrapper": breakout.OneBall}
-    run = Run("ale_py:ALE/Breakout-v5", 2000, test_epsilon=0.5, **options, **short)
-    run.train_and_show(breakout.config, film_steps=20)
+    run = Run("ale_py:ALE/Breakout-v5", 2000, breakout.config, test_epsilon=0.5, **options, **short)
+    run.train_and_show(film_steps=20)
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -120,7 +123,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
             time.sleep(0.001)
         process.kill()
     assert not (broken / "summary.json").exists()
-    run(*arguments, broken, "--resume")
+    run("--no-animation", "--checkpoint-every", 500, "--out", broken, "--resume")
     summaries = [
         json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "whole", broken)
     ]
@@ -132,7 +135,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     other = [*COMMAND, *map(str, arguments), str(broken), "--resume", "--seed", "1"]
     finished = subprocess.run(other, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
-    assert "has other settings or --seed" in finished.stderr
+    assert "--seed 1: expected 0, the seed of the run in" in finished.stderr
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
         (["--resume"], "--resume: there is no "),
         (["--checkpoint-every", "0"], "--checkpoint-every: 0: expected 1 or more"),
         (["--seed", "-1"], "--seed: -1: expected 0 or more"),
-        (["--steps", "10"], "--steps: 10: expected 1000 or more"),
+        (["--steps", "10"], "--steps 10: expected learning_starts, 200, or more"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -176,3 +179,66 @@ def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == FILES
     steps = json.loads((tmp_path / "summary.json").read_text())["steps"]
     assert 0 < steps < 1_000_000
+
+
+def minidqn_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m minidqn` in a folder, where there is no display."""
+    taken = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
+    clean = {name: value for name, value in os.environ.items() if name not in taken}
+    command = [sys.executable, "-m", "minidqn", *arguments]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=clean
+    )
+
+
+def test_an_environment_with_tuned_settings(tmp_path: Path) -> None:
+    flags = ["--steps", "1100", "--set", "n_step=5", "--out", "here"]
+    ended = minidqn_command(tmp_path, "CartPole-v1", *flags)
+    lines = [line for line in re.split("[\r\n]", ended.stderr) if line]
+    assert all(" steps/s" in line for line in lines)  # the progress bar, and no complaint
+    assert len(ended.stdout.splitlines()) == 2
+    assert {path.name for path in (tmp_path / "here").iterdir()} == FILES | {"before_after.gif"}
+    config = load(tmp_path / "here" / "agent.safetensors").config
+    assert config == replace(example("CartPole-v1")["config"](1100), n_step=5)
+
+
+def test_an_environment_without(tmp_path: Path) -> None:
+    ended = minidqn_command(tmp_path, "CartPole-v0", "--steps", "1500", "--no-animation")
+    assert ended.returncode == 0
+    assert "1500 steps and 501 updates" in ended.stdout
+    config = load(tmp_path / "runs" / "cartpole" / "agent.safetensors").config
+    assert config.learning_rate == LinearDecay(1e-3, 0.0, 1500)
+    assert config.epsilon == LinearDecay(1.0, 0.05, 150)
+
+
+def test_a_command_that_cannot_run_ends_with_a_line(tmp_path: Path) -> None:
+    for arguments, message in (
+        ([], "usage: python -m minidqn ENV_ID"),
+        (["--help"], "usage: python -m minidqn ENV_ID"),
+        (["CartPloe-v1"], "`CartPloe`"),
+        (["FrozenLake-v1"], "expected a Box; gymnasium.wrappers.FlattenObservation converts"),
+        (["Pendulum-v1"], "gymnasium.wrappers.DiscretizeAction converts a Box"),
+        (["CartPole-v1", "--watch", "--out", "nowhere"], "nowhere"),
+        (["CartPole-v1", "--set", "gama=1"], "setting 'gama': expected gamma"),
+    ):
+        ended = minidqn_command(tmp_path, *arguments)
+        assert ended.returncode in (1, 2)
+        assert message in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_a_trained_agent_is_watched(tmp_path: Path) -> None:
+    ended = minidqn_command(tmp_path, "CartPole-v1", "--watch")
+    assert ended.returncode == 0
+    path = Path("runs") / "cartpole" / "watch.gif"
+    assert ended.stdout == f"There is no display: see {path}\n"
+    with Image.open(tmp_path / path) as film:
+        assert getattr(film, "n_frames", 1) > 500  # three whole episodes
+    assert ended.stderr == ""
+
+
+def test_a_script_beside_the_clone_imports_the_package(tmp_path: Path) -> None:
+    (tmp_path / "minidqn").mkdir()  # the clone, without its content
+    (tmp_path / "first.py").write_text("from minidqn import DQN\nprint(DQN.__name__)\n")
+    command = [sys.executable, "first.py"]
+    assert subprocess.check_output(command, cwd=tmp_path, text=True) == "DQN\n"

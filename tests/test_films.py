@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
-from PIL import Image, ImageSequence
+from PIL import Image, ImageDraw, ImageSequence
 
 from minidqn import DQN, animate
 from minidqn.lab.films import GAP, STRIP, WIDTH, film, picture, steps_per_picture
@@ -122,6 +122,16 @@ def test_a_picture_has_its_caption_above_it() -> None:
     assert (plain[:STRIP] != other[:STRIP]).any()
     np.testing.assert_array_equal(plain[STRIP:], other[STRIP:])
     assert (plain[STRIP:] == 0).all()
+
+
+def test_a_caption_says_the_step_and_the_end() -> None:
+    written: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ImageDraw.ImageDraw, "text", lambda _, place, text, *args: written.append(text)
+        )
+        film(small_agent(), Shades(length=5), 5, "before", max_steps=7)
+    assert written == ["before, step 0", "before, step 3", "before, step 5, ended"]
 
 
 @pytest.mark.parametrize(("fps", "steps"), [(50, 2), (30, 1), (10, 1), (100, 4), (15, 1)])

@@ -15,7 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minidqn import DQN, DQNConfig, ExponentialDecay, GeometricDecay, LinearDecay, train, tuned
+from minidqn import (
+    DQN,
+    TRAIN,
+    DQNConfig,
+    ExponentialDecay,
+    GeometricDecay,
+    LinearDecay,
+    episode_seed,
+    train,
+    tuned,
+)
 from minidqn.lab.watchers import until_solved
 from minidqn.nn.layers import Array, Linear
 from minidqn.replay import BRIDGE, TERMINATED, TRUNCATED
@@ -34,6 +44,7 @@ from five_tutorials import (
     EpsilonByEpisode,
     LastStepCosts,
     NoTerminalMask,
+    NoUpdateAtTheEnd,
     Outcome,
     OverwritesRandom,
     StaleDouble,
@@ -380,12 +391,50 @@ def test_epsilon_falls_with_the_number_of_the_episode() -> None:
     config = DQNConfig(hidden=(8,), batch_size=30, learning_starts=30)
     agent = Watched(env.observation_space, env.action_space, config)
     prime(agent, env)
-    assert seen == [1.0] * 30
+    assert not seen
     history = train(agent, env, 150, progress=False)
     lengths = history["length"].astype(int)
     episode = np.repeat(np.arange(1, len(lengths) + 1), lengths)
     assert len(episode) > 100
-    np.testing.assert_array_equal(seen[30 : 30 + len(episode)], 0.3 / episode)
+    np.testing.assert_array_equal(seen[: len(episode)], 0.3 / episode)
+
+
+def test_it_is_primed_with_first_steps() -> None:
+    env = make(TUTORIALS["T5"])
+    agent, until = build(TUTORIALS["T5"], QUIRKS["T5"], env, seed=3)
+    assert until is None
+    prime(agent, env)
+    assert (agent.steps, agent.resets, agent.updates, agent.updates_due) == (128, 128, 0, 0)
+    replay, entries = agent.replay, agent.replay.entries[:128]  # type: ignore[attr-defined]
+    assert replay.filled == 128  # type: ignore[attr-defined]
+    firsts = [env.reset(seed=episode_seed(3, TRAIN, number))[0] for number in range(128)]
+    np.testing.assert_array_equal(replay.obs[entries, 0], firsts)
+    assert (replay.kind[entries[:-1], 0] == TRUNCATED).all()
+    batch = replay.batch(entries[:-1], 1, 0.5)
+    np.testing.assert_array_equal(batch.returns, 1.0)
+    np.testing.assert_array_equal(batch.discounts, 0.5)
+    assert 40 < batch.actions.sum() < 88
+    random_next = batch.next_mask.argmax(axis=1)
+    np.testing.assert_array_equal(batch.next_mask.sum(axis=1), 1)
+    assert 40 < random_next.sum() < 88
+    assert (random_next != batch.actions).any()
+
+
+def test_the_last_step_of_an_episode_brings_no_update() -> None:
+    agent = small(NoUpdateAtTheEnd, learning_starts=8)
+    agent.begin(np.zeros(3))
+    for step in range(1, 30):
+        over = step % 5 == 0
+        agent.observe(0, 1.0, np.ones(3), over, False)
+        assert agent.updates_due == (step >= 8 and not over)
+        for _ in range(agent.updates_due):
+            agent.learn()
+        if over:
+            agent.begin(np.zeros(3))
+    assert agent.updates == 22 - 4
+    assert isinstance(written("T1"), NoUpdateAtTheEnd)
+    assert isinstance(build(TUTORIALS["T1"], (), make(TUTORIALS["T1"]), 0)[0], NoUpdateAtTheEnd)
+    assert not isinstance(written("T3"), NoUpdateAtTheEnd)
 
 
 @pytest.mark.parametrize("initial", ["Keras", "PyTorch", "He"])
@@ -508,11 +557,11 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "T5": {
         "hidden": (128, 128),
         "gamma": 0.3,
-        "batch_size": 64,
+        "batch_size": 128,
         "learning_rate": 1e-4,
         "tau": 1.0,
         "target_every": 200,
-        "learning_starts": 64,
+        "learning_starts": 128,
         "huber_delta": 1.0,
     },
 }
@@ -552,6 +601,7 @@ def test_a_memory_keeps_the_longest_run_there_can_be(name: str) -> None:
     tutorial, agent = TUTORIALS[name], written(name)
     assert tutorial.limit is not None
     most = tutorial.episodes * (tutorial.limit + 1) - 1  # a bridge after each episode but the last
+    most += 2 * 128 if name == "T5" else 0  # that prime it
     assert isinstance(agent, ThrowsOutNewest)
     assert most < agent.replay.slots
     assert len(agent.replay.entries) == 10_000

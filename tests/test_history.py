@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, History, LinearDecay, Metrics, train
-from minidqn.lab.history import Episode, Unfinished
+from minidqn.lab.history import Episode
 
 from .test_training import agent_for, chain
 
@@ -66,22 +66,17 @@ def test_the_mean_return_is_of_the_last_episodes() -> None:
     history = History()
     assert np.isnan(history.mean_return())
     for number, episode_return in enumerate([1.0, 2.0, 6.0]):
-        episode = Unfinished(number)
-        episode.add(0, episode_return)
-        assert len(list(history.add_ended(number, 0.5, [episode]))) == 1
+        assert len(list(history.add_ended(number, 0.5, [(episode_return, 1)]))) == 1
     assert (history.mean_return(1), history.mean_return(2), history.mean_return()) == (6, 4, 3)
 
 
 def test_rows_of_one_step_come_one_by_one() -> None:
-    history, episodes = History(), [Unfinished(0), Unfinished(1)]
-    episodes[0].add(1, 2.0)
-    for reward in (0.5, 0.25):
-        episodes[1].add(0, reward)
+    history = History()
     history.add_update(Metrics(1.0, 2.0, 3.0))
     history.add_update(Metrics(2.0, 3.0, 4.0))
     seen = [
         (len(history), history["episode_return"][-1], history["length"][-1])
-        for _ in history.add_ended(7, 0.125, episodes)
+        for _ in history.add_ended(7, 0.125, [(2.0, 1), (0.75, 2)])
     ]
     assert seen == [(1, 2.0, 1.0), (2, 0.75, 2.0)]
     means = [0.125, 1.5, 2.5, 3.5]

@@ -47,6 +47,13 @@ print(hasattr(mean_max, "py_func"), *[agent.learn().loss for _ in range(5)])
     assert [*map(float, losses)] == pytest.approx([*map(float, plain_losses)], rel=1e-4)
 
 
+def test_machine_code_is_kept_for_the_next_run(tmp_path: Path) -> None:
+    code = "import numpy, minidqn.targets as t; t.mean_max(numpy.eye(3)); print(t.mean_max.stats)"
+    first, second = (python(code, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert "cache_hits=Counter()" in first
+    assert "cache_misses=Counter()" in second
+
+
 def test_kernels_compile_where_no_cache_can_be_written(tmp_path: Path) -> None:
     copy = tmp_path / "minidqn"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))

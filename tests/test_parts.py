@@ -26,6 +26,7 @@ ALL: dict[str, Any] = {
 PARTS: dict[str, dict[str, Any]] = {
     "none": {},
     **{name: {name: value} for name, value in ALL.items()},
+    "two quantiles": {"quantiles": 2},
     "all": ALL,
 }
 BATCH: dict[str, Any] = {"batch_size": 20, "learning_starts": 20, "max_grad_norm": math.inf}

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from minidqn import DQN, Axis, DQNConfig, History, plot_learning_curve, plot_value_function
-from minidqn.lab.plotting import rolling_mean
+from minidqn.lab.plotting import PALETTE, rolling_mean
 
 from .conftest import add_episode
 
@@ -80,6 +81,23 @@ def test_value_function(tmp_path: Path) -> None:
         assert picture.size == (1200, 528)
     with pytest.raises(ValueError, match=r"actions is .*: expected 2 names"):
         plot_value_function(agent, path, x, y, actions=("go",))
+
+
+def test_an_image_has_no_value_function(tmp_path: Path) -> None:
+    agent = DQN(Box(0, 255, (8, 8), np.uint8), Discrete(2))
+    with pytest.raises(ValueError, match=r"shape \(8, 8\): expected a vector, of which two are dr"):
+        plot_value_function(agent, None, Axis(0, 0, 1, ""), Axis(1, 0, 1, ""))
+
+
+@pytest.mark.parametrize("n", [2, 6, 7])
+def test_every_action_has_a_color_of_its_own(n: int) -> None:
+    agent = DQN(Box(-1, 1, (2,), np.float32), Discrete(n))
+    figure = plot_value_function(agent, None, Axis(0, -1, 1, ""), Axis(1, -1, 1, ""), points=3)
+    image = figure.axes[1].images[0]
+    colors = [to_hex(tuple(color)) for color in np.asarray(image.cmap(image.norm(np.arange(n))))]
+    assert len(set(colors)) == n
+    if n <= 6:
+        assert colors == PALETTE[:n]
 
 
 def test_the_value_function_is_that_of_the_observation_that_is_given(tmp_path: Path) -> None:

@@ -340,10 +340,10 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"obs": [0.0, np.nan]}, "observation is not finite"),
-        ({"obs": [np.nan, 0.0]}, "observation is not finite"),
-        ({"obs": [0.0, np.inf]}, "observation is not finite"),
-        ({"obs": [0.0, 1e300]}, "observation is not finite"),  # inf, as a float32
+        ({"obs": [0.0, np.nan]}, r"observation has nan at index \(1,\): expected finite"),
+        ({"obs": [np.nan, 0.0]}, r"observation has nan at index \(0,\): expected finite"),
+        ({"obs": [0.0, np.inf]}, r"observation has inf at index \(1,\): expected finite"),
+        ({"obs": [0.0, 1e300]}, r"observation has inf at index \(1,\)"),  # inf, as a float32
         ({"obs": [0.0]}, r"shape \(1,\): expected \(2,\)"),
         ({"obs": [[0.0, 0.0], [0.0, 0.0]]}, "for each of 1 environments"),
         ({"obs": [0j, 0j]}, "dtype complex128: expected float32"),
@@ -363,18 +363,18 @@ GOOD: dict[str, Any] = {
         ({"terminated": np.array([True])}, r"terminated \[ True\], truncated False: expected"),
         ({"truncated": np.nan}, "truncated nan: expected True or False"),
         ({"truncated": 1}, "truncated 1: expected True or False"),
-        ({"mask": [True]}, r"action_mask \[True\]: expected shape \(1, 2\), 0 or 1 for each"),
-        ({"mask": [1, 1, 1]}, r"action_mask \[1, 1, 1\]: expected shape \(1, 2\)"),
-        ({"mask": True}, r"action_mask True: expected shape \(1, 2\)"),
-        ({"mask": [[1, 1], [1, 1]]}, r"expected shape \(1, 2\)"),
-        ({"mask": [0, 2]}, r"action_mask \[0, 2\]: expected 0 or 1 for each action"),
-        ({"mask": [1, -1]}, r"action_mask \[1, -1\]: expected 0 or 1 for each action"),
+        ({"mask": [True]}, r"action_mask has shape \(1,\): expected \(1, 2\)"),
+        ({"mask": [1, 1, 1]}, r"action_mask has shape \(3,\): expected \(1, 2\)"),
+        ({"mask": True}, r"action_mask has shape \(\): expected \(1, 2\)"),
+        ({"mask": [[1, 1], [1, 1]]}, r"action_mask has shape \(2, 2\): expected \(1, 2\)"),
+        ({"mask": [0, 2]}, r"action_mask has 2 at index \(1,\): expected 0 or 1 for each action"),
+        ({"mask": [1, -1]}, r"action_mask has -1 at index \(1,\): expected 0 or 1 for each action"),
         ({"mask": [1.0, 0.5]}, "expected 0 or 1 for each action"),
         ({"mask": [1.0, np.nan]}, "expected 0 or 1 for each action"),
-        ({"mask": [0, 0]}, r"action_mask \[0, 0\]: expected one action or more"),
+        ({"mask": [0, 0]}, "action_mask allows no action: expected one or more"),
         (
             {"mask": [0, 0], "truncated": True},
-            "expected one action or more",
+            "action_mask allows no action: expected one or more",
         ),  # its value still counts
     ],
 )
@@ -413,7 +413,7 @@ def test_a_bad_mask_at_the_start_changes_nothing() -> None:
     replay.begin([1.0, 2.0], [0, 1])
     replay.add(**(GOOD | {"mask": [1, 0]}))
     before = {name: array.copy() for name, array in replay.arrays.items()}
-    with pytest.raises(ValueError, match="expected one action or more"):
+    with pytest.raises(ValueError, match="action_mask allows no action: expected one or more"):
         replay.begin([3.0, 4.0], [0, 0])
     for name, array in replay.arrays.items():
         np.testing.assert_array_equal(array, before[name])
@@ -425,15 +425,15 @@ def test_where_the_episode_terminated_no_action_need_be_allowed() -> None:
     zeros, flags = np.zeros((2, 1)), np.zeros(2, bool)
     replay.begin(zeros)
     mask = [[0, 0], [1, 0]]
-    with pytest.raises(ValueError, match="expected one action or more"):
+    with pytest.raises(ValueError, match="action_mask allows no action: expected one or more"):
         replay.add([0, 1], [0.0, 0.0], zeros, [False, True], flags, mask)
     replay.add([0, 1], [0.0, 0.0], zeros, [True, False], flags, mask)
     assert replay.head_mask.tolist() == [[False, False], [True, False]]
     with pytest.raises(
-        ValueError, match="expected one action or more"
+        ValueError, match="action_mask allows no action: expected one or more"
     ):  # for the next episode has begun
         replay.add([0, 1], [0.0, 0.0], zeros, flags, flags, mask)
-    with pytest.raises(ValueError, match=r"expected shape \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"action_mask has shape .*: expected \(2, 2\)"):
         replay.add([0, 1], [0.0, 0.0], zeros, flags, flags, [1, 1])
     replay.add([0, 1], [0.0, 0.0], zeros, flags, flags)
     assert replay.head_mask.all()
@@ -466,7 +466,7 @@ def test_misuse_is_refused() -> None:
 def test_bad_data_in_one_lane_changes_none() -> None:
     replay = Replay(12, (1,), np.float32, 2, num_envs=2)
     zeros, flags = np.zeros((2, 1)), np.zeros(2, bool)
-    with pytest.raises(ValueError, match="observation is not finite"):
+    with pytest.raises(ValueError, match=r"observation has nan at index \(1, 0\): expected fin"):
         replay.begin([[0.0], [np.nan]])
     assert not replay.begun
     with pytest.raises(ValueError, match="no episode has begun"):
@@ -477,7 +477,10 @@ def test_bad_data_in_one_lane_changes_none() -> None:
     bad: list[tuple[tuple[Any, ...], str]] = [
         (([0, 2], [0.0, 0.0], zeros, flags, flags), "action 2: expected"),
         (([0, 1], [0.0, np.nan], zeros, flags, flags), "reward nan: expected"),
-        (([0, 1], [0.0, 0.0], [[0.0], [np.inf]], flags, flags), "observation is not finite"),
+        (
+            ([0, 1], [0.0, 0.0], [[0.0], [np.inf]], flags, flags),
+            r"observation has inf at index \(1, 0\)",
+        ),
         (
             ([0, 1], [0.0, 0.0], zeros, [True, False], flags),
             "environment 0 ended twice.*NEXT",
@@ -507,8 +510,23 @@ def test_bad_data_in_one_lane_changes_none() -> None:
 def test_integers_must_fit() -> None:
     replay = Replay(10, (2,), np.uint8, 2)
     replay.begin([0, 255])
-    with pytest.raises(ValueError, match=r"\[  0 256\] does not fit: expected uint8"):
+    with pytest.raises(ValueError, match=r"observation has 256 at index \(1,\): expected uint8"):
         replay.begin([0, 256])
-    with pytest.raises(ValueError, match="does not fit: expected uint8"):
+    with pytest.raises(ValueError, match=r"observation has 0.5 at index \(1,\): expected uint8"):
         replay.begin([0.0, 0.5])
     assert replay.obs[0, 0].tolist() == [0, 255]
+
+
+def test_what_is_wrong_in_an_image_is_said_in_a_line() -> None:
+    image = np.zeros((84, 84, 4), np.float32)
+    replay = Replay(10, image.shape, np.float32, 2)
+    image[3, 80, 1] = np.inf
+    with pytest.raises(ValueError, match=r"inf at index \(3, 80, 1\)") as refused:
+        replay.begin(image)
+    assert len(str(refused.value)) < 100
+    mask = np.ones(2000)
+    mask[1999] = 7.0
+    replay = Replay(10, (1,), np.float32, 2000)
+    with pytest.raises(ValueError, match=r"7.0 at index \(1999,\): expected 0 or 1") as refused:
+        replay.begin([0.0], mask)
+    assert len(str(refused.value)) < 100

@@ -1,6 +1,8 @@
 """The loops: what is counted, what stops them, and that evaluation leaves no trace."""
 
+import inspect
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -325,7 +327,68 @@ def test_an_environment_that_returns_nan_leaves_the_agent_whole() -> None:
 
     env = Broken([[0], [0]], [[1.0], [1.0]])
     agent = agent_for(env)
-    with pytest.raises(ValueError, match="observation is not finite"):
+    with pytest.raises(
+        ValueError, match=r"step 5: observation has nan at index \(0,\): expected finite"
+    ):
         train(agent, env, 100, progress=False)
     assert agent.steps == agent.replay.count == 4
     assert np.isfinite(agent.replay.obs).all()
+
+
+class Endless(TableEnv):
+    """No episode ends: each step gives 1."""
+
+    def __init__(self) -> None:
+        super().__init__([[0, 0]], [[1, 1]], limit=10**9)
+
+
+def test_an_episode_that_does_not_end_is_cut_with_a_warning() -> None:
+    agent = agent_for(Endless())
+    with pytest.warns(RuntimeWarning, match="3 of 3 episodes had not ended after 50 steps, and w"):
+        returns = evaluate(agent, Endless(), 3, max_steps=50)
+    assert returns.tolist() == [50.0] * 3
+    assert len(evaluate(agent_for(chain()), chain(limit=5), 3, max_steps=5)) == 3  # just in time
+    default = inspect.signature(evaluate).parameters["max_steps"].default
+    assert 27_000 < default < 10**6  # above the longest game of Atari
+
+
+def test_a_long_test_shows_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(TableEnv):
+        def step(self, action: int) -> Any:
+            time.sleep(0.001)
+            return super().step(action)
+
+    env = Slow([[0, 0]], [[1, 1]], limit=600)
+    agent = agent_for(env)
+    evaluate(agent, env, 4)
+    shown = capsys.readouterr().err
+    assert "/4 [" in shown
+    assert "1000 steps" in shown
+    evaluate(agent, env, 3, progress=False)
+    evaluate(agent, env, 1)  # takes less than a second
+    assert capsys.readouterr().err == ""
+
+
+def test_the_environment_of_training_is_not_tested_in() -> None:
+    env, test_env, other = chain(), chain(), chain()
+    agent = agent_for(env)
+    tested = []
+
+    def test_somewhere(agent: DQN, history: History) -> None:
+        tested.append(evaluate(agent, test_env, 2))
+        train(agent_for(other), other, 10, progress=False)  # another run inside this one
+        for taken in (env, gym.wrappers.TimeLimit(env, 3)):
+            with pytest.raises(ValueError, match=r"is being trained in: expected another one"):
+                evaluate(agent, taken, 2)
+
+    history = train(agent, env, 30, on_episode=test_somewhere, progress=False)
+    assert len(tested) == len(history) > 3
+    assert len(evaluate(agent, env, 2)) == 2  # after training it is free
+    many = SyncVectorEnv([lambda: env, chain], autoreset_mode=AutoresetMode.DISABLED)
+
+    def test_lane(agent: DQN, history: History) -> None:
+        evaluate(agent, env, 2)
+
+    with pytest.raises(ValueError, match="is being trained in"):
+        train(agent_for(many, 2), many, 30, on_step=test_lane, progress=False)
+    assert len(evaluate(agent, env, 2)) == 2

@@ -1,7 +1,10 @@
 """What looks on while an agent trains."""
 
+import inspect
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import matplotlib as mpl
@@ -11,9 +14,19 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from minidqn import DQN, History, train
+from minidqn import DQN, History, Metrics, evaluate, load, train
+from minidqn.lab.history import Episode
 from minidqn.lab.training import Watcher
-from minidqn.lab.watchers import RecordEvery, live_plot, log_every, save_every, until_solved
+from minidqn.lab.watchers import (
+    live_plot,
+    log_csv,
+    log_every,
+    log_tensorboard,
+    record_every,
+    save_best,
+    save_every,
+    until_solved,
+)
 
 from .conftest import add_episode
 from .test_agent import small_agent
@@ -47,6 +60,15 @@ def test_a_line_for_each_multiple_of_episodes_that_end_together(
     assert len(set(history["step"])) < len(history)  # some did end together
 
 
+def test_a_line_has_the_last_row_s_loss(capsys: pytest.CaptureFixture[str]) -> None:
+    history = History()
+    for loss in (0.5, 0.125):
+        history.add_update(Metrics(loss=loss, q=1.0, grad_norm=1.0))
+        history.add_episode(len(history), 0.5, 3.0, 1)
+    log_every(2)(small_agent(), history)
+    assert "loss 0.125, " in capsys.readouterr().out
+
+
 def test_a_line_every_few_episodes(capsys: pytest.CaptureFixture[str]) -> None:
     assert not any(finish(log_every(2), [1.0, 3.0, 5.0, 5.0, 7.0]))
     first, second = capsys.readouterr().out.splitlines()
@@ -54,21 +76,20 @@ def test_a_line_every_few_episodes(capsys: pytest.CaptureFixture[str]) -> None:
     assert second.startswith("episode 4, step 0: return 5.0 ± 0.0")
 
 
-def test_an_episode_is_recorded_as_it_went(tmp_path: Path) -> None:
-    env = RecordEvery(gym.make("CartPole-v1", render_mode="rgb_array"), 20, tmp_path, finished=10)
-    agent = DQN(env.observation_space, env.action_space)
-    history = train(agent, env, 1000, progress=False)
-    numbers = range(20, len(history) + 11, 20)
+def test_a_test_episode_is_recorded_every_few_episodes(tmp_path: Path) -> None:
+    make = partial(gym.make, "CartPole-v1", render_mode="rgb_array")
+    env, films = make(), make()
+    agent, plain = (DQN(env.observation_space, env.action_space) for _ in range(2))
+    watch = record_every(20, films, tmp_path, max_steps=30)
+    history = train(agent, env, 1000, on_episode=watch, progress=False)
+    numbers = range(20, len(history) + 1, 20)
     assert sorted(tmp_path.iterdir()) == [tmp_path / f"episode_{n:05}.gif" for n in numbers]
     assert len(numbers) > 1
-    for n in numbers:
-        with Image.open(tmp_path / f"episode_{n:05}.gif") as film:
-            pictures = getattr(film, "n_frames", 1)
-            # one for every second step, the first and the last one always; alike ones are joined
-            length = int(history["length"][n - 11])
-            assert length // 2 - 3 <= pictures <= length // 2 + 2
-            film.seek(pictures - 1)
-            assert np.asarray(film.convert("L")).max() < 230  # dimmed: the pole has fallen here too
+    for path in tmp_path.iterdir():
+        with Image.open(path) as film:
+            assert 3 < getattr(film, "n_frames", 1) <= 16  # one for every second step
+    train(plain, env, 1000, progress=False)
+    np.testing.assert_array_equal(agent.online.params, plain.online.params)  # the same run
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
@@ -100,6 +121,7 @@ def test_the_plot_that_moves_shows_the_returns_so_far() -> None:
 
 
 def test_the_plot_that_moves_keeps_to_its_share_of_the_time() -> None:
+    assert inspect.signature(live_plot).parameters["share"].default <= 0.1
     mpl.use("Agg")
     watch, agent, history = live_plot(5.0, share=0.1), small_agent(), History()
     drawn = 0.0
@@ -112,3 +134,78 @@ def test_the_plot_that_moves_keeps_to_its_share_of_the_time() -> None:
         time.sleep(0.001)
     # a drawing may come at the very end, and then has not been waited for
     assert 0.0 < drawn < 0.35 * 1.5
+
+
+def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:
+    means, path = iter([1.0, 3.0, 2.0, 3.0]), tmp_path / "best"
+    tests: list[Any] = []
+    saved = []
+
+    def instead(agent: DQN, env: Any, episodes: int, seed: int, progress: bool) -> Any:
+        tests.append((env, episodes, seed))
+        return np.full(episodes, next(means))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minidqn.lab.watchers.evaluate", instead)
+        watch = save_best(20, path, other := chain(), episodes=3)
+
+        def follow(agent: DQN, history: History) -> None:
+            watch(agent, history)
+            if agent.steps % 20 == 0:
+                saved.append(load(path).online.params.copy())
+
+        agent, plain = agent_for(chain()), agent_for(chain())
+        train(agent, chain(), 80, on_step=follow, progress=False)
+    assert tests == [(other, 3, 1_000_000)] * 4
+    assert (saved[0] != saved[1]).any()
+    np.testing.assert_array_equal(saved[1], saved[2])  # what is no better does not replace it
+    np.testing.assert_array_equal(saved[1], saved[3])
+    train(plain, chain(), 80, progress=False)
+    np.testing.assert_array_equal(agent.online.params, plain.online.params)
+    assert load(path).steps == 0  # a policy alone
+
+
+def test_the_best_is_found_by_real_tests(tmp_path: Path) -> None:
+    env = chain()
+    agent = agent_for(env, learning_rate=0.01)
+    watch = save_best(100, tmp_path / "best", chain(), episodes=2)
+    train(agent, env, 500, on_step=watch, progress=False)
+    assert evaluate(load(tmp_path / "best"), chain(), 5).tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_rows_are_written_while_the_run_goes_on(num_envs: int, tmp_path: Path) -> None:
+    env, path, lines = environments(num_envs), tmp_path / "log.csv", []
+
+    def read(agent: DQN, history: History) -> None:
+        lines.append(len(path.read_text().splitlines()))
+
+    agent = agent_for(env, num_envs)
+    watchers = [log_csv(path), read]
+    history = train(agent, env, 90, on_episode=watchers, progress=False)
+    assert lines == list(range(2, len(history) + 2))
+    history.write_csv(tmp_path / "whole.csv")
+    assert path.read_text() == (tmp_path / "whole.csv").read_text()
+    train(agent, env, 60, history=history, on_episode=log_csv(path), progress=False)  # resumed
+    history.write_csv(tmp_path / "whole.csv")
+    assert path.read_text() == (tmp_path / "whole.csv").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_gets_every_column(tmp_path: Path) -> None:
+    writer = pytest.importorskip("tensorboardX")
+    seen: dict[str, list[tuple[float, int]]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+
+        def add(_: Any, name: str, value: float, step: int) -> None:
+            seen.setdefault(name, []).append((value, step))
+
+        patch.setattr(writer.SummaryWriter, "add_scalar", add)
+        watch = log_tensorboard(tmp_path / "runs")
+        history = train(agent_for(chain()), chain(), 60, on_episode=watch, progress=False)
+    assert list(seen) == list(Episode._fields)
+    for name, points in seen.items():
+        values, steps = np.array(points).T
+        np.testing.assert_array_equal(values, history[name])
+        np.testing.assert_array_equal(steps, history["step"])
+    assert list((tmp_path / "runs").glob("events.out.tfevents.*"))

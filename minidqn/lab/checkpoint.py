@@ -8,24 +8,29 @@ complete checkpoint exists.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minidqn.agent import DQN
+from minidqn.lab.finetune import reconfigure
 from minidqn.lab.history import History
 from minidqn.lab.snapshot import Build, CheckpointError, restore, take
 
 
-def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
+def save(
+    agent: DQN, path: str | Path, history: History | None = None, *, replay: bool = True
+) -> None:
     """Write the agent to `path`, and the history of its run, all at once or not at all.
 
-    Raises CheckpointError if a schedule is your own function, because code is not
-    saved, and OSError if the file cannot be written.
+    With replay=False only the policy is saved: a small file to give away. Raises
+    CheckpointError if a schedule is your own function, because code is not saved, and
+    OSError if the file cannot be written.
     """
     path = Path(path)
-    text, arrays = take(agent, History() if history is None else history)
+    text, arrays = take(agent, History() if history is None else history, replay)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     beside = path.with_name(path.name + ".tmp")
     try:
@@ -46,17 +51,27 @@ def save(agent: DQN, path: str | Path, history: History | None = None) -> None:
         os.close(folder)
 
 
-def load(path: str | Path, network: Build | None = None) -> DQN:
+def load(path: str | Path, network: Build | None = None, **changes: Any) -> DQN:
     """The agent that `save` wrote, ready to act and to go on learning; see `load_run`."""
-    return load_run(path, network)[0]
+    return load_run(path, network, **changes)[0]
 
 
-def load_run(path: str | Path, network: Build | None = None) -> tuple[DQN, History]:
+def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> tuple[DQN, History]:
     """The agent that `save` wrote and the history of its run, for `train` to go on with.
 
-    `network` is needed again if the agent was made with one. Raises CheckpointError if
-    the file is damaged, of another kind, or written by another version of the format.
+    `network` is needed again if the agent was made with one. `changes` replace settings, from
+    the next step on: load(path, learning_rate=1e-4). If only the policy was saved, a new run
+    begins from it, at step 0. Raises CheckpointError if the file is damaged, of another kind,
+    or written by another version of the format, and ValueError for a setting that cannot
+    change any more.
     """
+    agent, history = _read(path, network)
+    if changes:
+        reconfigure(agent, changes)
+    return agent, history
+
+
+def _read(path: str | Path, network: Build | None) -> tuple[DQN, History]:
     try:
         with safe_open(path, framework="numpy") as file:
             names, text = list(file.keys()), (file.metadata() or {}).get("minidqn")

@@ -1,79 +1,61 @@
 """What the scripts in examples/ share: a command line, and the files that a run leaves.
 
-    run = Run("CartPole-v1", steps=40_000)    reads the command line
-    env = run.make()                          the environment to train in
-    agent = DQN(env.observation_space, env.action_space, config, run.seed)
-    agent = run.train(agent, env)             with a progress bar, Ctrl-C, checkpoints
-    returns = run.evaluate(agent)             on episodes that it was never trained on
-    run.show(agent, returns)                  pictures and an animation
+    run = Run("CartPole-v1", 40_000, config)    reads the command line
+    env = run.make()                            the environment to train in
+    agent = DQN(env.observation_space, env.action_space, run.config, run.seed)
+    agent = run.train(agent, env)               with a progress bar, Ctrl-C, checkpoints
+    returns = run.evaluate(agent)               on episodes that it was never trained on
+    run.show(agent, returns)                    pictures and an animation
 
 examples/cartpole.py is the script to read beside it.
 """
 
-import argparse
 import hashlib
 import json
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 
 from minidqn.agent import DQN
+from minidqn.checks import expect
 from minidqn.config import DQNConfig
-from minidqn.lab.checkpoint import load_run, save
-from minidqn.lab.envs import TEST, episode_seed
-from minidqn.lab.films import animate
+from minidqn.lab.arguments import parser
+from minidqn.lab.checkpoint import load, load_run, save
+from minidqn.lab.envs import TEST, episode_seed, play
+from minidqn.lab.films import animate, has_display
+from minidqn.lab.finetune import changed
+from minidqn.lab.folder import claim, differences, read_run
 from minidqn.lab.history import History
 from minidqn.lab.plotting import plot_learning_curve, plot_value_function
+from minidqn.lab.snapshot import CheckpointError, from_json, settings
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
-from minidqn.lab.watchers import RecordEvery, live_plot, log_every, save_every, until_solved
+from minidqn.lab.tuned import examples
+from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
 from minidqn.nn.layers import Array
+from minidqn.schedules import value_at
 
 TEST_EPISODES = 100
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """An argparse type: an integer of `least` or more."""
-
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text}: expected {least} or more")
-        return int(text)
-
-    return number
-
-
-NUMBERS = {  # the least of each, and what it is
-    "--seed": (0, "random seed, 0 by default"),
-    "--steps": (1000, "environment steps of training"),
-    "--checkpoint-every": (1, "save every N steps"),
-    "--log-every": (1, "print a line every N episodes"),
-    "--record-every": (1, "write a GIF every N episodes"),
-}
-FLAGS = {
-    "--resume": "continue the run in --out",
-    "--until-solved": "stop once the mean of 20 returns counts as solved",
-    "--live": "plot the returns during training",
-    "--no-animation": "skip before_after.gif",
-}
 
 
 class Run:
     """One run of an example, as the command line asks for it.
 
-    `steps` is the default length of training, and `solved_at` the mean return from which it
-    counts as solved, by default the environment's own. `train_wrapper` wraps the
-    environment for training only, and may change its rewards; the test is greedy, except
-    for `test_epsilon`. `options` are for gymnasium.make.
+    `steps` is the default length of training, config(steps) gives the settings, and
+    `solved_at` is the mean return from which it counts as solved, by default the
+    environment's own. `train_wrapper` wraps the environment for training only, and may
+    change its rewards; the test is greedy, except for `test_epsilon`. `options` are for
+    gymnasium.make.
     """
 
     def __init__(
         self,
         env_id: str,
         steps: int,
+        config: Callable[[int], DQNConfig],
         *,
         solved_at: float | None = None,
         train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None,
@@ -82,30 +64,58 @@ class Run:
     ) -> None:
         self.env_id, self.make_env = env_id, partial(gym.make, env_id, **options)
         self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
-        threshold = gym.spec(env_id).reward_threshold if solved_at is None else solved_at
-        self.solved_at = float("inf") if threshold is None else threshold
-        name = env_id.split("/")[-1].split("-")[0].lower()
-        self.parser = argparse.ArgumentParser(description=f"Learn {env_id} with minidqn.")
-        for flag, (least, text) in NUMBERS.items():
-            self.parser.add_argument(flag, type=at_least(least), metavar="N", help=text)
-        for flag, text in FLAGS.items():
-            self.parser.add_argument(flag, action="store_true", help=text)
-        self.parser.add_argument("--out", type=Path, help="the folder for the results")
-        self.parser.set_defaults(seed=0, steps=steps, out=Path("runs") / name)
+        self.parser = parser(f"Learn {env_id} with minidqn.")
         self.args = self.parser.parse_args()
-        self.steps, self.seed, self.out = self.args.steps, self.args.seed, self.args.out
-        self.checkpoint = self.out / "agent.safetensors"
-        if self.args.until_solved and train_wrapper:
-            self.parser.error("--until-solved: training returns are not test returns here")
-        if self.args.resume and not self.checkpoint.exists():
-            self.parser.error(f"--resume: there is no {self.checkpoint}")
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.name = env_id.split("/")[-1].split("-")[0].lower()
+        self.out = self.args.out or Path("runs") / self.name
         self.history = History()
-        self.seconds: float | None = None  # of training, unless it was resumed
+        self.seconds: float | None = 0.0  # of training; None if it is not known
+        try:
+            threshold = gym.spec(env_id).reward_threshold if solved_at is None else solved_at
+            self.solved_at = float("inf") if threshold is None else threshold
+            if self.args.watch:
+                self.watch()
+                self.parser.exit()
+            self.plan(steps, config)
+        except (gym.error.Error, CheckpointError, OSError, TypeError, ValueError) as error:
+            self.refuse(error)
+
+    def refuse(self, error: Exception) -> NoReturn:
+        self.parser.exit(2, f"{self.parser.prog}: error: {error}\n")
+
+    def plan(self, steps: int, config: Callable[[int], DQNConfig]) -> None:
+        """Settle the seed, the steps, the settings and the folder, before anything runs."""
+        args, before, changes = self.args, read_run(self.out), dict(self.args.set)
+        self.seed, self.steps = args.seed or 0, args.steps or steps
+        if args.resume:
+            expect(before, f"--resume: there is no run in {self.out}", "--out DIR")
+            self.seed, self.steps = before["seed"], before["steps"]
+            expected = f"{self.seed}, the seed of the run in {self.out}"
+            expect(args.seed in (None, self.seed), f"--seed {args.seed}", expected)
+            changes = {name: from_json(before[name]) for name in before["set"]} | changes
+        self.until = max(args.steps or 0, self.steps)  # a resumed run may go on beyond its end
+        self.config = changed(config(self.steps), changes)
+        least = self.config.learning_starts
+        expect(self.until >= least, f"--steps {self.until}", f"learning_starts, {least}, or more")
+        if args.until_solved and self.train_wrapper:
+            raise ValueError("--until-solved: training returns are not test returns here")
+
+        about = {"env_id": self.env_id, "seed": self.seed, "steps": self.steps}
+        about = json.loads(json.dumps(about | settings(self.config) | {"set": sorted(changes)}))
+        differ = differences(before, about)
+        self.changes = {name: value for name, value in args.set if name in differ}
+        if args.resume:
+            left = differ.keys() - self.changes.keys() - {"set"}
+            named = ", ".join(f"{name} {differ[name]}" for name in sorted(left))
+            found = f"--resume: the run in {self.out} has {named}"
+            expect(not left, found, "the same in the script, or --set")
+        replace = args.overwrite or args.resume
+        self.out = claim(self.out, about, overwrite=replace, numbered=not args.out)
+        self.checkpoint = self.out / "agent.safetensors"
 
     def make(self) -> gym.Env[Any, Any]:
         """The environment to train in."""
-        env = self.make_env(render_mode="rgb_array" if self.args.record_every else None)
+        env = self.make_env()
         return self.train_wrapper(env) if self.train_wrapper else env
 
     def train(self, agent: DQN, env: gym.Env[Any, Any]) -> DQN:
@@ -113,26 +123,38 @@ class Run:
 
         Ctrl-C ends training early. The agent so far is saved, and can be resumed.
         """
-        args = self.args
+        args, summary = self.args, self.out / "summary.json"
         if args.resume:
-            saved, self.history = load_run(self.checkpoint)
-            if (saved.config, saved.seed) != (agent.config, agent.seed):
-                self.parser.error(f"--resume: {self.checkpoint} has other settings or --seed")
-            agent = saved
-        if args.record_every:
-            env = RecordEvery(env, args.record_every, self.out, len(self.history))
+            try:
+                agent, self.history = load_run(self.checkpoint, agent.network, **self.changes)
+            except (CheckpointError, OSError, ValueError) as error:
+                self.refuse(error)
+            self.seconds = None
+            if summary.exists():
+                self.seconds = json.loads(summary.read_text())["train_seconds"]
+        summary.unlink(missing_ok=True)  # it is of the agent before
+        if self.until > self.steps:
+            ends = [
+                f"{name} {value_at(getattr(agent.config, name), self.until, agent.updates):g}"
+                for name in ("learning_rate", "epsilon", "priority_beta")
+            ]
+            print(f"Beyond step {self.steps} the schedules go on, to {', '.join(ends)}.")
         solved_at = None if self.train_wrapper else self.solved_at
         every = args.checkpoint_every
         on_step = [save_every(every, self.checkpoint)] if every else []
         on_episode = [until_solved(self.solved_at)] if args.until_solved else []
         on_episode += [log_every(args.log_every)] if args.log_every else []
+        if args.record_every:
+            films = self.make_env(render_mode="rgb_array")
+            on_episode += [record_every(args.record_every, films, self.out)]
         on_episode += [live_plot(solved_at)] if args.live else []
-        start, left, history = time.perf_counter(), self.steps - agent.steps, self.history
+        start, left, history = time.perf_counter(), self.until - agent.steps, self.history
         with stop_on_interrupt() as interrupted:
             if left > 0:
                 on_step.append(interrupted)
                 train(agent, env, left, history=history, on_step=on_step, on_episode=on_episode)
-        self.seconds = None if args.resume else time.perf_counter() - start
+        if self.seconds is not None:
+            self.seconds += time.perf_counter() - start
         save(agent, self.checkpoint, history)
         history.write_csv(self.out / "history.csv")
         return agent
@@ -142,7 +164,7 @@ class Run:
         epsilon = self.test_epsilon
         returns = evaluate(agent, self.make_env(), TEST_EPISODES, self.seed, epsilon)
         mean, std, least = returns.mean(), returns.std(), returns.min()
-        took = f" in {self.seconds:.1f} s" if self.seconds else ", resumed"
+        took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
         print(
             f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {TEST_EPISODES} new "
@@ -174,14 +196,37 @@ class Run:
         if not self.args.no_animation:
             untrained = DQN(agent.observation_space, agent.action_space, agent.config, self.seed)
             agents = {"before": untrained, "after": agent}
-            seeds = [episode_seed(self.seed, TEST, number) for number in range(3)]
-            with self.make_env(render_mode="rgb_array") as env:
-                animate(agents, env, self.out / "before_after.gif", seeds, film_steps)
+            self.film(agents, "before_after.gif", film_steps)
         print(f"The agent, its history and pictures are in {self.out}")
 
-    def train_and_show(self, config: Callable[[int], DQNConfig], **shown: Any) -> None:
-        """Train, evaluate and show an agent with config(steps), as examples/cartpole.py does."""
+    def film(self, agents: dict[str, DQN], name: str, steps: int) -> None:
+        """Write a GIF of three test episodes."""
+        seeds = [episode_seed(self.seed, TEST, number) for number in range(3)]
+        with self.make_env(render_mode="rgb_array") as env:
+            animate(agents, env, self.out / name, seeds, steps)
+
+    def watch(self) -> None:
+        """Show the agent in --out, or else the one that comes with minidqn: a window, or a GIF."""
+        self.seed, path = self.args.seed or 0, examples() / "trained" / f"{self.name}.safetensors"
+        if self.args.out or not path.exists():
+            path = self.out / "agent.safetensors"
+        agent = load(path)
+        if has_display():
+            with self.make_env(render_mode="human") as env:
+                for number in range(3):
+                    played = play(agent, env, episode_seed(self.seed, TEST, number))
+                    print(f"episode {number + 1}: return {sum(reward for reward, _ in played):.1f}")
+        else:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.film({str(path.name): agent}, "watch.gif", 1000)
+            print(f"There is no display: see {self.out / 'watch.gif'}")
+
+    def train_and_show(self, **shown: Any) -> None:
+        """Train, evaluate and show an agent, as examples/cartpole.py does."""
         env = self.make()
-        agent = DQN(env.observation_space, env.action_space, config(self.steps), self.seed)
+        try:
+            agent = DQN(env.observation_space, env.action_space, self.config, self.seed)
+        except (TypeError, ValueError) as error:
+            self.refuse(error)
         agent = self.train(agent, env)
         self.show(agent, self.evaluate(agent), **shown)

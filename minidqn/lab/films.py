@@ -3,7 +3,11 @@
 A picture is what the environment draws, under a caption. A film is a list of pictures.
 """
 
+import os
+import sys
+from base64 import b64encode
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +23,30 @@ WIDTH, GAP, STRIP = 300, 4, 28  # pixels of a picture, between two, and for the 
 GREY = "#7d828a"
 
 
+def has_display() -> bool:
+    """Whether a window can be shown."""
+    displays = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform in ("win32", "darwin") or bool(displays)
+
+
+class Gif(bytes):
+    """The content of a GIF file. It shows itself where it is the result of a notebook's cell."""
+
+    def __repr__(self) -> str:
+        return f"Gif({len(self)} bytes)"
+
+    def _repr_html_(self) -> str:
+        return f'<img src="data:image/gif;base64,{b64encode(self).decode()}">'
+
+
 def animate(
-    agents: dict[str, DQN], env: Any, path: str | Path, seeds: Sequence[int], max_steps: int = 200
-) -> None:
-    """Write a GIF of agents side by side, each greedy, on the same test episodes.
+    agents: dict[str, DQN],
+    env: Any,
+    path: str | Path | None,
+    seeds: Sequence[int],
+    max_steps: int = 200,
+) -> Gif:
+    """A GIF of agents side by side, each greedy, on the same test episodes; written if `path`.
 
     `agents` maps a caption to an agent; `env` needs render_mode="rgb_array". An
     episode is shown for at most `max_steps`; an agent that ends earlier shows its last picture.
@@ -30,7 +54,10 @@ def animate(
     expect(seeds, f"seeds is {seeds!r}", "one or more")
     each = agents.items()
     films = [[film(agent, env, s, name, max_steps) for name, agent in each] for s in seeds]
-    write_gif(films, env, path)
+    gif = Gif(as_gif(films, env))
+    if path is not None:
+        Path(path).write_bytes(gif)
+    return gif
 
 
 def film(agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int) -> list[Any]:
@@ -47,6 +74,8 @@ def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
     from PIL import Image, ImageDraw, ImageFont
 
     expect(env.render_mode == "rgb_array", f"render_mode is {env.render_mode!r}", '"rgb_array"')
+    if not has_display():  # else pygame looks for one, and complains
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     pixels = Image.fromarray(np.asarray(env.render()))
     height = round(WIDTH * pixels.height / pixels.width)
     image = Image.new("RGB", (WIDTH, STRIP + height), "white")
@@ -58,8 +87,8 @@ def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
     return image
 
 
-def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str | Path) -> None:
-    """Write `episodes` one after another; each is one film, or several side by side."""
+def as_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any]) -> bytes:
+    """A GIF of `episodes` one after another; each is one film, or several side by side."""
     from PIL import Image
 
     frames = []
@@ -72,7 +101,9 @@ def write_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any], path: str
             frames.append(frame.quantize(64, dither=Image.Dither.NONE))
     milliseconds = round(1000 * steps_per_picture(env) / env.metadata.get("render_fps", 50))
     timing: Any = {"duration": milliseconds, "loop": 0, "optimize": True}
-    frames[0].save(path, save_all=True, append_images=frames[1:], **timing)
+    file = BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], **timing)
+    return file.getvalue()
 
 
 def steps_per_picture(env: gym.Env[Any, Any]) -> int:

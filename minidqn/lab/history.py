@@ -49,8 +49,9 @@ class Unfinished:
 class History:
     """The episodes of a run that have ended, and what is going on in each environment.
 
-    A column is an array, (episodes,): `history["episode_return"]`. The arguments are the
-    `rows`, `updates` and `unfinished` of another.
+    A column is an array, (episodes,): history["episode_return"]. The columns are step,
+    episode_return, length, epsilon, and the means over the updates since the row before of
+    loss, q and grad_norm. The arguments are the `rows`, `updates` and `unfinished` of another.
     """
 
     def __init__(
@@ -66,17 +67,23 @@ class History:
         """Keep what one update saw for the next row."""
         self._updates.extend(metrics)
 
-    def add_ended(self, step: int, epsilon: float, ended: Iterable[Unfinished]) -> Iterator[None]:
-        """Add a row for each episode that ended in this step; yield after each row.
+    def add_episode(self, step: int, epsilon: float, episode_return: float, length: int) -> None:
+        """Add a row, in a loop of your own: an episode ended at `step` of the run."""
+        for _ in self.add_ended(step, epsilon, [(episode_return, length)]):
+            pass
+
+    def add_ended(
+        self, step: int, epsilon: float, ended: Iterable[tuple[float, int]]
+    ) -> Iterator[None]:
+        """Add a row for each episode that ended in this step: (return, length); yield after each.
 
         Until the last one, len(history) counts only the rows so far, but a save stores all.
         """
         columns = [self._updates[i::METRICS] for i in range(METRICS)]
         means = [sum(column) / len(column) if column else math.nan for column in columns]
         del self._updates[:]
-        for episode in ended:
-            row = Episode(step, episode.episode_return, len(episode.actions), epsilon, *means)
-            self._next_rows.extend(row)
+        for episode_return, length in ended:
+            self._next_rows.extend(Episode(step, episode_return, length, epsilon, *means))
         while self._next_rows:
             self._rows.extend(self._next_rows[:COLUMNS])
             del self._next_rows[:COLUMNS]
@@ -105,10 +112,21 @@ class History:
         recent = self["episode_return"][-last:]
         return float(recent.mean()) if len(recent) else math.nan
 
-    def write_csv(self, path: str | Path) -> None:
-        """Write a line for each row, below the names of the columns."""
-        with Path(path).open("w", newline="") as file:
+    def episodes(self, start: int = 0) -> list[Episode]:
+        """The rows from number `start` on."""
+        rows = np.array(self._rows[start * COLUMNS :]).reshape(-1, COLUMNS).tolist()
+        return [Episode(int(step), r, int(length), *rest) for step, r, length, *rest in rows]
+
+    def __repr__(self) -> str:
+        if len(self) == 0:
+            return "History(no episode has ended)"
+        steps, mean = int(self["step"][-1]), self.mean_return()
+        return f"History({len(self)} episodes in {steps} steps, mean of the last 100: {mean:.1f})"
+
+    def write_csv(self, path: str | Path, start: int = 0) -> None:
+        """Write a line for each row, below the names of the columns; append those from `start`."""
+        with Path(path).open("a" if start else "w", newline="") as file:
             lines = csv.writer(file)
-            lines.writerow(Episode._fields)
-            for step, episode_return, length, *rest in self.rows.tolist():
-                lines.writerow(Episode(int(step), episode_return, int(length), *rest))
+            if start == 0:
+                lines.writerow(Episode._fields)
+            lines.writerows(self.episodes(start))

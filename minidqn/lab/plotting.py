@@ -1,15 +1,16 @@
 """Pictures of a run: its learning curve, and the values that it learned.
 
-Matplotlib is imported when something is drawn, so that a run that draws nothing
+Each function writes a file if it is given a `path`, and returns the figure, which a notebook
+shows. Matplotlib is imported when something is drawn, so that a run that draws nothing
 does not wait for it.
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from minidqn.agent import DQN
 from minidqn.checks import expect
@@ -23,12 +24,26 @@ BLUE, GREEN, RED, GREY = "#1f5fa8", "#2a8c55", "#c8473a", "#7d828a"
 PALETTE = [BLUE, "#e2b33c", RED, GREEN, "#7a5ba6", GREY]  # of actions, in their order
 
 
-def rolling_mean(x: ArrayLike, window: int = 100) -> Array:
+def rolling_mean(x: Any, window: int = 100) -> Array:
     """The mean of the last `window` entries at each entry, of fewer at the start: (N,) to (N,)."""
     total = np.concatenate([[0.0], np.cumsum(x)])  # (N + 1,)
     stop = np.arange(1, len(total))
     start = np.maximum(stop - window, 0)
     return np.asarray((total[stop] - total[start]) / (stop - start))
+
+
+def finished(figure: "Figure", path: str | Path | None) -> "Figure":
+    """Write the figure if there is a `path`; let it show itself where it is a cell's result."""
+
+    def png() -> bytes:
+        file = BytesIO()
+        figure.savefig(file, format="png")
+        return file.getvalue()
+
+    if path is not None:
+        figure.savefig(path)
+    figure._repr_png_ = png  # type: ignore[attr-defined]
+    return figure
 
 
 def draw_returns(axes: Any, returns: Array, solved_at: float | None) -> None:
@@ -43,14 +58,14 @@ def draw_returns(axes: Any, returns: Array, solved_at: float | None) -> None:
 
 def plot_learning_curve(
     history: History,
-    path: str | Path,
+    path: str | Path | None = None,
     *,
-    test_returns: ArrayLike = (),
+    test_returns: Sequence[float] | Array = (),
     test_epsilon: float = 0.0,
     solved_at: float | None = None,
     title: str = "",
 ) -> "Figure":
-    """Draw the return of every episode, in training and then in the test, to `path`."""
+    """Draw the return of every episode, in training and then in the test."""
     from matplotlib.figure import Figure
 
     returns, tests = history["episode_return"], np.asarray(test_returns)
@@ -70,8 +85,7 @@ def plot_learning_curve(
     for each in (axes, right):
         each.spines["top"].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path)
-    return figure
+    return finished(figure, path)
 
 
 class Axis(NamedTuple):
@@ -85,12 +99,12 @@ class Axis(NamedTuple):
 
 def plot_value_function(
     agent: DQN,
-    path: str | Path,
+    path: str | Path | None,
     x: Axis,
     y: Axis,
     *,
     actions: Sequence[str] = (),
-    obs: ArrayLike = 0.0,
+    obs: float | Sequence[float] | Array = 0.0,
     title: str = "",
     points: int = 200,
 ) -> "Figure":
@@ -104,7 +118,9 @@ def plot_value_function(
 
     n, names = agent.n_actions, list(actions) or [*map(str, range(agent.n_actions))]
     expect(len(names) == n, f"actions is {actions}", f"{n} names")
-    states = np.zeros((points, points, *agent.replay.obs_shape), agent.replay.obs.dtype)
+    shape = agent.replay.obs_shape
+    expect(len(shape) == 1, f"an observation has shape {shape}", "a vector, of which two are drawn")
+    states = np.zeros((points, points, *shape), agent.replay.obs.dtype)
     states[:] = obs
     states[:, :, x.entry] = np.linspace(x.low, x.high, points)
     states[:, :, y.entry] = np.linspace(y.low, y.high, points)[:, None]
@@ -121,5 +137,4 @@ def plot_value_function(
     bar = figure.colorbar(choices.imshow(q.argmax(axis=2), **options), ax=choices, ticks=range(n))
     bar.ax.set_yticklabels(names)
     choices.set(title="the best action", xlabel=x.label)
-    figure.savefig(path)
-    return figure
+    return finished(figure, path)

@@ -43,11 +43,13 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
             same &= np.array_equal(np.asarray(obs, head.dtype), head)
             same &= np.array_equal(np.array(rewards[len(rewards) - steps :], np.float32), stored)
             if not same:
-                _warn(
-                    f"this run is not resumed exactly: after reset {before.number} and "
-                    f"{len(before.actions)} actions {env} returned {obs}, where it was {head}. Is "
-                    "it another version, or not deterministic? The unfinished episodes start again"
-                )
+                with np.printoptions(threshold=20, edgeitems=2):
+                    _warn(
+                        f"this run is not resumed exactly: after reset {before.number} and "
+                        f"{len(before.actions)} actions {env} returned {obs}, where it was {head}. "
+                        "Is it another version, or not deterministic? The unfinished episodes "
+                        "start again"
+                    )
                 return anew
             unfinished[i] = again
     return over

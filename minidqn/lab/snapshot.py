@@ -2,8 +2,11 @@
 
 A checkpoint may be damaged, or come from a stranger, so everything is checked before it is
 used. Sizes come first: no more is allocated than the arrays in the file need.
+
+Agents are pickled and copied in the same way, because their arrays are views of each other.
 """
 
+import copyreg
 import json
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -26,7 +29,8 @@ from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 
 FORMAT = 1
 NAMES = sorted(field.name for field in fields(DQNConfig))
-COUNTERS = ("n_actions", "num_envs", "steps", "updates", "episodes", "adam_t", "replay_count")
+COUNTERS = ("steps", "updates", "updates_skipped", "episodes")  # of the agent
+COUNTS = (*COUNTERS, "adam_t", "replay_count")
 LONGEST_TEXT = 100_000  # parsed, it takes several times as much memory
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay, GeometricDecay)}
 Build = Callable[[Box, int], Network]
@@ -36,27 +40,35 @@ class CheckpointError(Exception):
     """A file is not a checkpoint that this version can read; the message says why."""
 
 
-def take(agent: DQN, history: History) -> tuple[str, dict[str, Array]]:
-    """The run as text and arrays. Raises CheckpointError for a schedule of your own."""
-    counts = ("seed", "n_actions", "steps", "updates", "episodes")
-    numbers: dict[str, Any] = {name: getattr(agent, name) for name in counts}
-    numbers |= {"num_envs": agent.replay.num_envs, "replay_count": agent.replay.count}
-    numbers["adam_t"] = agent.adam.t
-    numbers |= {"rng": agent.rng.bit_generator.state, "last_metrics": agent.last_metrics}
-    numbers["config"] = {name: _to_json(name, getattr(agent.config, name)) for name in NAMES}
-    numbers["layers"] = _layout(agent.online.layers)
-    numbers |= {"format": FORMAT, "version": version("minidqn")}
-    text, space = json.dumps(numbers), cast(Box, agent.observation_space)
+def take(agent: DQN, history: History, replay: bool = True) -> tuple[str, dict[str, Array]]:
+    """The run as text and arrays; without `replay` only the policy.
+
+    Raises CheckpointError for a schedule of your own.
+    """
+    about: dict[str, Any] = {"format": FORMAT, "version": version("minidqn"), "seed": agent.seed}
+    about |= {"n_actions": agent.n_actions, "num_envs": agent.replay.num_envs}
+    about |= {"config": settings(agent.config), "layers": _layout(agent.online.layers)}
+    about["own_network"] = agent.network is not None
+    space = cast(Box, agent.observation_space)
+    arrays = {"space_low": space.low, "space_high": space.high, "params": agent.online.params}
+    if replay:
+        about |= {name: getattr(agent, name) for name in COUNTERS}
+        about |= {"adam_t": agent.adam.t, "replay_count": agent.replay.count}
+        about |= {"rng": agent.rng.bit_generator.state, "last_metrics": agent.last_metrics}
+        arrays |= _arrays(agent) | _history_arrays(history)
+    text = json.dumps(about)
     found = f"{len(text)} characters describe the agent"
     expect(len(text) <= LONGEST_TEXT, found, f"up to {LONGEST_TEXT}", CheckpointError)
-    bounds = {"space_low": space.low, "space_high": space.high}
-    return text, bounds | _arrays(agent) | _history_arrays(history)
+    return text, arrays
 
 
 def restore(
     text: str, shapes: dict[str, Any], get: Callable[[str], Array], network: Build | None
 ) -> tuple[DQN, History]:
-    """The run that `take` wrote: its text, its arrays' shapes, and what reads one by its name."""
+    """What `take` wrote: its text, its arrays' shapes, and what reads an array by its name.
+
+    From a policy alone a new run begins, at step 0, with an empty replay buffer.
+    """
     _expect(len(text) <= LONGEST_TEXT, f"{len(text)} characters of text", f"up to {LONGEST_TEXT}")
     about = json.loads(text)
     if about["format"] != FORMAT:
@@ -64,43 +76,69 @@ def restore(
         raise CheckpointError(
             f"is of {age} minidqn, {about.get('version')}: format {about['format']}"
         )
-    for name in COUNTERS:
+    # the first files of this format had neither of these
+    about = {"own_network": False, "updates_skipped": 0} | about
+    if about["own_network"] and network is None:
+        raise CheckpointError("has a network of your own: give load the function, network=...")
+    whole = "rng" in about  # else it is a policy alone
+    for name in ("seed", "n_actions", "num_envs", *(COUNTS if whole else ())):
         count = about[name]
-        _expect(type(count) is int and 0 <= count < 2**62, f"{name} {count!r}", "a count")
+        least = -(2**62) if name == "updates_skipped" else 0
+        _expect(type(count) is int and least <= count < 2**62, f"{name} {count!r}", "a count")
     seed, num_envs, n_actions = about["seed"], about["num_envs"], about["n_actions"]
-    ever = about["replay_count"] * num_envs
-    _expect(about["steps"] <= ever, f"{about['steps']} steps", f"up to the {ever} ever stored")
-    _expect(type(seed) is int, f"seed {seed!r}", "an integer")
     _expect(sorted(about["config"]) == NAMES, f"settings {sorted(about['config'])}", f"{NAMES}")
-    config = DQNConfig(**{name: _from_json(value) for name, value in about["config"].items()})
+    config = DQNConfig(**{name: from_json(value) for name, value in about["config"].items()})
     low, high = get("space_low"), get("space_high")
     space = Box(low, high, dtype=low.dtype.type)
 
     # Before anything is allocated: do the arrays in the file have the expected shapes?
-    slots = config.buffer_size // max(num_envs, 1) + 1
-    of_ring = {"obs": (slots, num_envs, *space.shape), "mask": (slots, num_envs, n_actions)}
-    expected: dict[str, Any] = {f"replay_{name}": shape for name, shape in of_ring.items()}
+    expected: dict[str, Any] = {}
     if network is None:
         expected["params"] = (sum(layer.size for layer in q_layers(config, space, n_actions)),)
+    if whole:
+        slots = config.buffer_size // max(num_envs, 1) + 1
+        expected["replay_obs"] = (slots, num_envs, *space.shape)
+        expected["replay_mask"] = (slots, num_envs, n_actions)
     for name, shape in expected.items():
         _expect(shapes[name] == shape, f"{name} of shape {shapes[name]}", f"{shape}")
 
     agent = DQN(space, Discrete(n_actions), config, seed, num_envs, network)
     layout = _layout(agent.online.layers)
     _expect(about["layers"] == layout, f"layers {about['layers']}", f"{layout}")
-    _expect(about["rng"]["state"]["inc"] % 2, "an even increment of the generator", "an odd one")
-    agent.rng.bit_generator.state = about["rng"]
-    agent.steps, agent.updates, agent.episodes = (about[name] for name in COUNTERS[2:5])
-    agent.adam.t, agent.replay.count = about["adam_t"], about["replay_count"]
-    if about["last_metrics"] is not None:
-        agent.last_metrics = Metrics(*map(float, about["last_metrics"]))
-    views, of_history = _arrays(agent), _history_arrays(History())
+    views, of_history = {"params": agent.online.params}, {}
+    if whole:
+        odd = about["rng"]["state"]["inc"] % 2
+        _expect(odd, "an even increment of the generator", "an odd one")
+        agent.rng.bit_generator.state = about["rng"]
+        for name in COUNTERS:
+            setattr(agent, name, about[name])
+        most = (agent.steps + 1) * config.gradient_steps
+        _expect(agent.updates_due <= most, "too many updates to be made", f"up to {most}")
+        agent.adam.t, agent.replay.count = about["adam_t"], about["replay_count"]
+        if about["last_metrics"] is not None:
+            agent.last_metrics = Metrics(*map(float, about["last_metrics"]))
+        views, of_history = _arrays(agent), _history_arrays(History())
     names = sorted(["space_low", "space_high", *views, *of_history])
     _expect(sorted(shapes) == names, f"arrays {sorted(shapes)}", f"{names}")
     for name, view in views.items():
         view[:] = _checked(name, get(name), view.dtype, view.shape)
+    if not whole:
+        agent.target.params[:] = agent.online.params
+        return agent, History()
     _check_state(agent)
     return agent, _history(agent, {name: get(name) for name in of_history})
+
+
+def _rebuild(text: str, arrays: dict[str, Array], network: Build | None) -> DQN:
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return restore(text, shapes, arrays.__getitem__, network)[0]
+
+
+def _reduce(agent: DQN) -> Any:
+    return _rebuild, (*take(agent, History()), agent.network)
+
+
+copyreg.pickle(DQN, _reduce)
 
 
 def _arrays(agent: DQN) -> dict[str, Array]:
@@ -188,15 +226,20 @@ def _layout(layers: list[Layer]) -> list[list[Any]]:
     return [[type(la).__name__, la.size, getattr(la, "relu", False)] for la in layers]
 
 
-def _to_json(name: str, value: Any) -> Any:
-    if type(value) in DECAYS.values():
-        return {type(value).__name__: asdict(value)}
-    expected = f"a number or one of {sorted(DECAYS)}"
-    expect(not callable(value), f"{name} is {value!r}", expected, CheckpointError)
-    return value
+def settings(config: DQNConfig) -> dict[str, Any]:
+    """The settings as JSON has them. Raises CheckpointError for a schedule of your own."""
+    values: dict[str, Any] = {name: getattr(config, name) for name in NAMES}
+    for name, value in values.items():
+        if type(value) in DECAYS.values():
+            values[name] = {type(value).__name__: asdict(value)}
+        else:
+            expected = f"a number or one of {sorted(DECAYS)}"
+            expect(not callable(value), f"{name} is {value!r}", expected, CheckpointError)
+    return values
 
 
-def _from_json(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """A setting from what JSON has of it."""
     if isinstance(value, dict):
         ((decay, arguments),) = value.items()
         return DECAYS[decay](**arguments)

@@ -7,6 +7,7 @@ there on. So both flags go to the agent as they are.
 """
 
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidqn.agent import DQN
 from minidqn.checks import expect
@@ -23,6 +24,7 @@ from minidqn.lab.envs import TEST, Env, Envs, as_envs, check_spaces, episode_see
 from minidqn.lab.history import History, Unfinished
 from minidqn.lab.resume import resume
 from minidqn.nn.layers import Array
+from minidqn.schedules import value_at
 
 Watcher = Callable[[DQN, History], object]  # returning True, or what counts as true, stops
 
@@ -56,9 +58,14 @@ def train(
     )
     history = History() if history is None else history
     over = resume(agent, envs, history)
+    rate, ends = agent.config.learning_rate, (agent.steps, last_step)
+    if all(value_at(rate, at, agent.updates, agent.episodes) == 0.0 for at in ends):
+        text = f"learning_rate is 0 from step {agent.steps} to {last_step}, so nothing is learned: "
+        warnings.warn(text + "save, and load(path, learning_rate=1e-4)", RuntimeWarning, 2)
     shown, stop = agent.steps, False  # what the progress bar shows
 
     with (
+        in_training(envs),
         threadpool_limits(1, user_api="blas"),  # threads slow down such small products
         tqdm(total=last_step, initial=agent.steps, disable=not progress, unit=" steps") as bar,
     ):
@@ -69,7 +76,8 @@ def train(
 
             stop = agent.steps >= last_step
             if True in over:
-                ended = [episode for episode, o in zip(history.unfinished, over, strict=True) if o]
+                each = zip(history.unfinished, over, strict=True)
+                ended = [(e.episode_return, len(e.actions)) for e, is_over in each if is_over]
                 for _ in history.add_ended(agent.steps, agent.epsilon, ended):
                     for watch in episode_watchers:
                         stop |= bool(watch(agent, history))
@@ -107,24 +115,63 @@ def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[boo
     return [agent.replay.over] if len(over) == 1 else agent.replay.ended.tolist()
 
 
+TRAINING: list[Any] = []  # the environments in which agents are being trained
+
+
+@contextmanager
+def in_training(envs: Envs) -> Iterator[None]:
+    before = list(TRAINING)
+    TRAINING.extend(env.unwrapped for env in getattr(envs, "envs", ()))
+    try:
+        yield
+    finally:
+        TRAINING[:] = before
+
+
 def evaluate(
-    agent: DQN, env: gym.Env[Any, Any], episodes: int = 100, seed: int = 0, epsilon: float = 0.0
+    agent: DQN,
+    env: gym.Env[Any, Any],
+    episodes: int = 100,
+    seed: int = 0,
+    epsilon: float = 0.0,
+    *,
+    max_steps: int = 100_000,
+    progress: bool = True,
 ) -> Array:
     """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
 
     Greedy, except for a random action with probability `epsilon`: in some games a
-    deterministic policy never ends an episode.
+    deterministic policy never ends an episode. One that takes longer than `max_steps` is cut
+    there, with a warning. A test of more than a second shows its progress.
     """
     expect(not isinstance(env, VectorEnv), f"env is {env}", "one environment", TypeError)
+    free = all(env.unwrapped is not other for other in TRAINING)
+    expect(free, f"{env} is being trained in", "another one, made by a second gym.make(...)")
     check_spaces(agent, env.observation_space, env.action_space)
-    returns = np.zeros(episodes)
+    returns, steps, cut = np.zeros(episodes), 0, 0
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
+    bar = tqdm(
+        total=episodes, disable=not progress, unit=" episodes", delay=1, miniters=0, leave=False
+    )
     try:
         for episode in range(episodes):
-            for reward, _ in play(agent, env, episode_seed(seed, TEST, episode), epsilon):
+            moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
+            for step, (reward, over) in enumerate(moves):
                 returns[episode] += reward
+                steps += 1
+                if steps % 1000 == 0:
+                    bar.set_postfix_str(f"{steps} steps", refresh=False)
+                    bar.update(0)
+                if step == max_steps and not over:
+                    cut += 1
+                    break
+            bar.update()
     finally:
         agent.rng = rng
+        bar.close()
+    if cut:
+        text = f"{cut} of {episodes} episodes had not ended after {max_steps} steps, and were cut"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     return returns
 
 

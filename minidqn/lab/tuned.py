@@ -7,13 +7,13 @@ run of any length. The scripts are installed with the package.
 
 import runpy
 from contextlib import suppress
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
 from minidqn.checks import expect
 from minidqn.config import DQNConfig
+from minidqn.lab.finetune import changed
 from minidqn.schedules import LinearDecay
 
 SCRIPTS = {
@@ -25,24 +25,28 @@ SCRIPTS = {
 }
 
 
+def examples() -> Path:
+    """The folder of the scripts: in a clone, or where they were installed."""
+    with suppress(PackageNotFoundError):
+        for file in files("minidqn") or ():
+            if file.parts[-2:] == ("examples", "cartpole.py"):
+                return Path(str(file.locate())).parent
+    return Path(__file__).parents[2] / "examples"
+
+
 def example(env_id: str) -> dict[str, Any]:
     """What the script for an environment defines. Raises ValueError for an unknown one."""
     expect(env_id in SCRIPTS, f"env_id is {env_id!r}", f"one of {', '.join(SCRIPTS)}")
-    path = Path(__file__).parents[2] / "examples" / SCRIPTS[env_id]  # in a clone
-    with suppress(PackageNotFoundError):
-        for file in files("minidqn") or ():
-            if file.parts[-2:] == ("examples", path.name):
-                path = Path(str(file.locate()))
-    return runpy.run_path(str(path))
+    return runpy.run_path(str(examples() / SCRIPTS[env_id]))
 
 
 def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
     """The tuned settings of an environment, with `changes`, for a run of `steps` steps.
 
-    The decays cover the same share of a run of any length.
+    The decays cover the same share of a run of any length. Raises ValueError for an unknown
+    environment or setting.
     """
     script = example(env_id)
     steps = steps or script["STEPS"]
     beta = {"priority_beta": LinearDecay(0.4, 1.0, steps)}
-    config: DQNConfig = script["config"](steps)
-    return replace(config, **beta | changes)
+    return changed(script["config"](steps), beta | changes)

@@ -1,24 +1,23 @@
 """Watching an agent while it trains.
 
-Most are for `train`'s `on_episode`: each makes a watcher, a function of the agent and its
-history, which is called after every episode and stops the run by returning True.
-RecordEvery is a wrapper of the environment.
+A watcher is a function of the agent and its history, which `train` calls after every step
+or after every episode; the run stops if it returns True. Each function here makes one, for
+`on_episode` unless it says otherwise. `train` takes one or a list of them.
 """
 
 import time
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minidqn.agent import DQN
-from minidqn.checks import expect
 from minidqn.lab.checkpoint import save
-from minidqn.lab.films import picture, steps_per_picture, write_gif
+from minidqn.lab.envs import TEST, episode_seed
+from minidqn.lab.films import animate
 from minidqn.lab.history import History
 from minidqn.lab.plotting import draw_returns
-from minidqn.lab.training import Watcher
+from minidqn.lab.training import Watcher, evaluate
 
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
@@ -26,12 +25,38 @@ def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
     return lambda _, runs: len(runs) >= episodes and runs.mean_return(episodes) >= solved_at
 
 
-def save_every(steps: int, path: Path) -> Watcher:
+def due(agent: DQN, steps: int) -> bool:
+    """Whether it is the time of what is to be done every `steps` steps."""
+    return agent.steps % steps < agent.replay.num_envs  # several may step over a multiple
+
+
+def save_every(steps: int, path: str | Path) -> Watcher:
     """Save a checkpoint every `steps` steps: a watcher for `on_step`."""
 
     def watch(agent: DQN, history: History) -> None:
-        if agent.steps % steps < agent.replay.num_envs:  # several may step over a multiple
+        if due(agent, steps):
             save(agent, path, history)
+
+    return watch
+
+
+def save_best(
+    steps: int, path: str | Path, env: Any, episodes: int = 10, seed: int = 1_000_000
+) -> Watcher:
+    """Test the policy in `env` every `steps` steps, and save the best: a watcher for `on_step`.
+
+    The best of many tests is partly luck. So its episodes are those of another `seed` than
+    the final test's, which goes on telling how good a policy is.
+    """
+    best = -float("inf")
+
+    def watch(agent: DQN, history: History) -> None:
+        nonlocal best
+        if due(agent, steps):
+            mean = evaluate(agent, env, episodes, seed, progress=False).mean()
+            if mean > best:
+                best = mean
+                save(agent, path, replay=False)
 
     return watch
 
@@ -46,6 +71,45 @@ def log_every(episodes: int) -> Watcher:
                 f"episode {len(history)}, step {agent.steps}: return {returns.mean():.1f} "
                 f"± {returns.std():.1f}, loss {loss:.3g}, epsilon {agent.epsilon:.3f}"
             )
+
+    return watch
+
+
+def log_csv(path: str | Path) -> Watcher:
+    """Write each episode's row to a CSV file, which can be read while the run goes on."""
+    written = 0
+
+    def watch(agent: DQN, history: History) -> None:
+        nonlocal written
+        history.write_csv(path, written)
+        written = len(history)
+
+    return watch
+
+
+def log_tensorboard(folder: str | Path) -> Watcher:
+    """Write each episode's row for TensorBoard. It takes the package tensorboardX."""
+    from tensorboardX import SummaryWriter
+
+    writer = SummaryWriter(str(folder))
+
+    def watch(agent: DQN, history: History) -> None:
+        for name, value in history.episodes(len(history) - 1)[0]._asdict().items():
+            writer.add_scalar(name, value, agent.steps)
+
+    return watch
+
+
+def record_every(episodes: int, env: Any, folder: Path, max_steps: int = 500) -> Watcher:
+    """Write a GIF of a greedy test episode every `episodes` episodes.
+
+    It is played in `env`, which needs render_mode="rgb_array".
+    """
+
+    def watch(agent: DQN, history: History) -> None:
+        if len(history) % episodes == 0:
+            caption, path = f"episode {len(history)}", folder / f"episode_{len(history):05}.gif"
+            animate({caption: agent}, env, path, [episode_seed(agent.seed, TEST, 0)], max_steps)
 
     return watch
 
@@ -76,46 +140,3 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
 
     draw(History())  # the first drawing is slow: it comes before training
     return watch
-
-
-class RecordEvery(gym.Wrapper[Any, Any, Any, Any]):
-    """Write a GIF of every n-th episode while it is played, up to its first `max_steps` steps.
-
-    n is `episodes`; `finished` is the number of episodes played before. The environment needs
-    render_mode="rgb_array".
-    """
-
-    def __init__(
-        self, env: Any, episodes: int, folder: Path, finished: int = 0, max_steps: int = 1000
-    ) -> None:
-        super().__init__(env)
-        expect(env.render_mode == "rgb_array", f"render_mode is {env.render_mode!r}", '"rgb_array"')
-        folder.mkdir(parents=True, exist_ok=True)
-        self.episodes, self.folder, self.finished = episodes, folder, finished
-        self.max_steps, self.steps = max_steps, 0
-        self.pictures: list[Any] = []  # of this episode, if it is recorded
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        start = self.env.reset(**arguments)
-        self.steps, self.pictures = 0, []
-        self._look(over=False)
-        return start
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        step = self.env.step(action)
-        self.steps += 1
-        over = step[2] or step[3]
-        self._look(over)
-        self.finished += over
-        return step
-
-    def _look(self, over: bool) -> None:
-        number = self.finished + 1
-        if number % self.episodes != 0:
-            return
-        due = self.steps % steps_per_picture(self.env) == 0 and self.steps <= self.max_steps
-        if over or due:
-            caption = f"episode {number}, step {self.steps}"
-            self.pictures.append(picture(self.env, caption, over))
-        if over:
-            write_gif([[self.pictures]], self.env, self.folder / f"episode_{number:05}.gif")

@@ -48,6 +48,13 @@ class Network:
         """Outputs for a batch, (B, ...) to (B, O), when no backward is to follow."""
         return Pass(self).forward(x)
 
+    def move_towards(self, other: "Network", tau: float) -> None:
+        """params += tau (the other's params - params): 1 is a copy, less a part of the way."""
+        if tau == 1.0:  # exactly: x + (y - x) need not be y
+            self.params[:] = other.params
+        else:
+            self.params += tau * (other.params - self.params)
+
     def __reduce__(self) -> Any:
         raise TypeError("a copy would detach the views: build a second network, set its params[:]")
 

@@ -1,0 +1,275 @@
+"""Going on with other settings, from a checkpoint, a policy, or in another process."""
+
+import copy
+import pickle
+import pydoc
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from minidqn import (
+    DQN,
+    CheckpointError,
+    DQNConfig,
+    History,
+    LinearDecay,
+    evaluate,
+    load,
+    load_run,
+    plot_value_function,
+    save,
+    train,
+)
+from minidqn.nn.layers import Linear
+from minidqn.nn.network import Network
+
+from .test_agent import live, small_agent
+from .test_parts import ALL
+from .test_resume import assert_same_arrays
+from .test_training import agent_for, chain
+
+
+def own(space: Box, n_actions: int) -> Network:
+    return Network([Linear(3, 8, relu=True), Linear(8, n_actions)])
+
+
+def trained(steps: int = 200, **settings: Any) -> DQN:
+    agent = agent_for(chain(), **settings)
+    train(agent, chain(), steps, progress=False)
+    return agent
+
+
+# --- Settings
+
+
+def test_what_may_change_changes_from_the_next_step_on(tmp_path: Path) -> None:
+    agent, path = trained(learning_rate=LinearDecay(0.01, 0.0, 200)), tmp_path / "agent"
+    save(agent, path)
+    changes: dict[str, Any] = {
+        "learning_rate": 0.01,
+        "epsilon": 0.25,
+        "gamma": 0.5,
+        "n_step": 5,
+        "batch_size": 16,
+        "train_every": 3,
+        "gradient_steps": 2,
+        "epsilon_hold": 4,
+        "tau": 1.0,
+        "target_every": 2,
+        "double": False,
+        "huber_delta": 2.0,
+        "learning_starts": 16,
+    }
+    twin, history = load_run(path, **changes)
+    assert {name: getattr(twin.config, name) for name in changes} == changes
+    assert_same_arrays(agent, twin)
+    assert (twin.steps, twin.updates, twin.updates_due) == (200, agent.updates, 0)  # no burst
+    before = twin.online.params.copy()
+    train(twin, chain(), 30, history=history, progress=False)
+    assert twin.updates == agent.updates + 20
+    assert (twin.online.params != before).any()
+    save(twin, path)
+    assert load(path).config == twin.config
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_a_larger_buffer_takes_what_is_stored_with_it(num_envs: int, tmp_path: Path) -> None:
+    agent = DQN(Box(-9, 9, (3,)), Discrete(2), DQNConfig(buffer_size=90), num_envs=num_envs)
+    rng = np.random.default_rng(0)
+
+    def step(each: DQN, obs: Any, over: bool) -> None:
+        x, flags = np.repeat(obs[None], num_envs, 0), np.full(num_envs, over)
+        each.observe(np.arange(num_envs) % 2, x[:, 0], x, flags, flags & False)
+        if over:
+            each.begin(x)
+
+    agent.begin(np.zeros((num_envs, 3)))
+    stream = [(rng.normal(size=3), number % 7 == 6) for number in range(300)]
+    for obs, over in stream[:200]:
+        step(agent, obs, over)
+    save(agent, tmp_path / "agent")
+    twin = load(tmp_path / "agent", buffer_size=300)
+    assert len(twin.replay) == len(agent.replay) == 90
+    oldest = agent.replay.count % agent.replay.slots + 1
+    size = 90 // num_envs
+    for slots in (np.arange(size), np.arange(3, size, 5)):  # the same transitions, oldest first
+        theirs = (oldest + slots) % agent.replay.slots * num_envs
+        for ours, original in zip(
+            twin.replay.batch(slots * num_envs, 4, 0.9),
+            agent.replay.batch(theirs, 4, 0.9),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, original)
+    for obs, over in stream[200:]:
+        step(agent, obs, over)
+        step(twin, obs, over)
+    np.testing.assert_array_equal(twin.replay.head, agent.replay.head)
+    assert len(twin.replay) > 90
+    save(twin, tmp_path / "agent")
+    assert_same_arrays(twin, load(tmp_path / "agent"))
+
+
+def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "agent"
+    save(trained(buffer_size=300), path)
+    for changes, message in (
+        (
+            {"hidden": (5,)},
+            r"hidden is \(5,\): expected \(8,\), which the saved agent is made for",
+        ),
+        ({"quantiles": 3}, "quantiles is 3: expected 1, which"),
+        ({"dueling": True}, "dueling is True: expected False, which"),
+        ({"priority_alpha": 0.5}, "priority_alpha is 0.5: expected 0.0, which"),
+        ({"buffer_size": 100}, "buffer_size is 100: expected room for the .* steps stored"),
+        ({"gamma": 2.0}, "gamma is 2.0: expected 0 to 1"),
+        ({"gama": 0.9}, "setting 'gama': expected gamma"),
+        ({"batch_size": 400}, "batch_size is 400: expected at most buffer_size, 300"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(path, **changes)
+    save(trained(priority_alpha=0.5, buffer_size=300), path)
+    for changes in ({"n_step": 7}, {"priority_alpha": 0.0}, {"buffer_size": 400}):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))} is .*: expected .*, which"):
+            load(path, **changes)
+    assert load(path, gamma=0.5).config.priority_alpha == 0.5
+
+
+def test_an_agent_s_settings_cannot_be_swapped() -> None:
+    with pytest.raises(AttributeError, match="config"):
+        small_agent().config = DQNConfig()  # type: ignore[misc]
+
+
+def test_training_that_changes_nothing_warns() -> None:
+    agent = trained(learning_rate=LinearDecay(0.01, 0.0, 200))
+    before = agent.online.params.copy()
+    with pytest.warns(RuntimeWarning, match="learning_rate is 0 from step 200 to 230, so nothing"):
+        train(agent, chain(), 30, progress=False)
+    np.testing.assert_array_equal(agent.online.params, before)
+
+
+# --- Policies
+
+
+def test_a_policy_is_small_and_acts_and_learns_from_an_empty_buffer(tmp_path: Path) -> None:
+    agent, path = trained(300, **ALL), tmp_path / "policy"
+    save(agent, path, replay=False)
+    assert path.stat().st_size < 4 * agent.online.params.size + 4000
+    twin, history = load_run(path)
+    assert (twin.steps, twin.updates, twin.episodes, len(twin.replay), len(history)) == (0,) * 5
+    assert twin.config == agent.config
+    np.testing.assert_array_equal(twin.online.params, agent.online.params)
+    np.testing.assert_array_equal(twin.target.params, agent.online.params)
+    obs = np.eye(3)
+    np.testing.assert_array_equal(twin.q_values(obs), agent.q_values(obs))
+    np.testing.assert_array_equal(evaluate(twin, chain(), 5), evaluate(agent, chain(), 5))
+    tuned = load(path, epsilon=0.1, learning_rate=1e-3, buffer_size=70, n_step=2)
+    assert tuned.priorities is not None
+    assert (tuned.priorities.n_step, tuned.priorities.replay) == (2, tuned.replay)
+    assert tuned.replay.slots == 71
+    train(tuned, chain(), 100, progress=False)
+    assert tuned.updates > 50
+    assert (tuned.online.params != agent.online.params).any()
+
+
+def test_a_policy_has_nothing_else(tmp_path: Path) -> None:
+    agent, path = trained(), tmp_path / "policy"
+    save(agent, path, replay=False)
+    damaged = path.read_bytes().replace(b'"params"', b'"parama"')
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match="does not describe an agent"):
+        load(path)
+
+
+def test_a_network_of_your_own_is_asked_for(tmp_path: Path) -> None:
+    agent, path = DQN(Box(-1, 1, (3,)), Discrete(2), network=own), tmp_path / "agent"
+    for replay in (True, False):
+        save(agent, path, replay=replay)
+        with pytest.raises(CheckpointError, match=r"a network of your own: give load .*network="):
+            load(path)
+        obs = np.ones(3)
+        np.testing.assert_array_equal(load(path, own).q_values(obs), agent.q_values(obs))
+
+
+def test_settings_that_your_own_network_ignores_are_refused() -> None:
+    for changes in ({"hidden": (8,)}, {"dueling": True}, {"noisy": True}, {"final_gain": 1.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))} is .* beside a network of"):
+            DQN(Box(-1, 1, (3,)), Discrete(2), DQNConfig(**changes), network=own)
+
+
+# --- What is said of an agent
+
+
+def test_an_agent_and_its_settings_fit_on_a_line() -> None:
+    assert repr(DQNConfig()) == "DQNConfig()"
+    config = DQNConfig(gamma=0.5, epsilon=LinearDecay(1.0, 0.0, 10))
+    text = "DQNConfig(gamma=0.5, epsilon=LinearDecay(start=1.0, end=0.0, steps=10.0))"
+    assert repr(config) == text
+    assert eval(repr(config)) == config
+    agent = DQN(Box(-1, 1, (3,)), Discrete(2), config)
+    assert repr(agent) == f"DQN(2 actions, 4546 parameters, 0 steps, 0 updates, {text})"
+    assert repr(History()) == "History(no episode has ended)"
+    history = History()
+    history.add_episode(7, 0.5, 3.0, 7)
+    assert repr(history) == "History(1 episodes in 7 steps, mean of the last 100: 3.0)"
+
+
+@pytest.mark.parametrize("function", [DQN.act, DQN.q_values, evaluate, plot_value_function])
+def test_help_fits_the_screen(function: Any) -> None:
+    signature = pydoc.plain(pydoc.render_doc(function)).splitlines()[2]
+    assert "Buffer" not in signature  # into which NumPy's ArrayLike expands
+    assert len(signature) < 500
+
+
+def test_a_large_buffer_says_so() -> None:
+    space = Box(0, 1, (500,), np.int64)
+    text = "the replay buffer takes 201 MB: .*DtypeObservation makes int64 smaller"
+    with pytest.warns(UserWarning, match=text) as seen:
+        DQN(space, Discrete(2))
+    assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match="takes 101 MB: see buffer_size$"):
+        DQN(Box(0, 1, (500,), np.float32), Discrete(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DQN(Box(0, 255, (1900,), np.uint8), Discrete(2))
+
+
+# --- Copies
+
+
+def learn_there(agent: DQN) -> tuple[DQN, Any]:
+    live(agent, 30, seed=2)
+    return agent, agent.learn()
+
+
+@pytest.mark.parametrize("network", [None, own])
+def test_an_agent_crosses_processes_whole(network: Any) -> None:
+    config = DQNConfig(batch_size=4, learning_starts=4, buffer_size=50, epsilon=0.3)
+    here = DQN(Box(-1, 1, (3,)), Discrete(2), config, network=network)
+    live(here, 60)
+    here.learn()
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        there, metrics = pool.submit(learn_there, here).result(timeout=120)
+    assert learn_there(here)[1] == metrics
+    assert_same_arrays(here, there)
+    assert here.learn() == there.learn()  # its weights are views still, so it goes on learning
+    assert_same_arrays(here, there)
+
+
+def test_a_copy_is_another_agent() -> None:
+    agent = trained(**ALL)
+    for twin in (copy.deepcopy(agent), pickle.loads(pickle.dumps(agent))):
+        assert_same_arrays(agent, twin)
+        assert twin.learn() == copy.deepcopy(agent).learn()
+        assert (twin.online.params != agent.online.params).any()
+    assert agent.updates == twin.updates - 1
+
+
+def test_an_agent_with_a_schedule_of_its_own_says_that_it_cannot_be_copied() -> None:
+    with pytest.raises(CheckpointError, match=r"epsilon is <function .*: expected a number or"):
+        pickle.dumps(small_agent(epsilon=lambda step: 0.1))
