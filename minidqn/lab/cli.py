@@ -214,7 +214,8 @@ class Run:
         if has_display():
             with self.make_env(render_mode="human") as env:
                 for number in range(3):
-                    played = play(agent, env, episode_seed(self.seed, TEST, number))
+                    seed = episode_seed(self.seed, TEST, number)
+                    played = play(agent, env, seed, self.test_epsilon)
                     print(f"episode {number + 1}: return {sum(reward for reward, _ in played):.1f}")
         else:
             self.out.mkdir(parents=True, exist_ok=True)
