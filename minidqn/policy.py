@@ -41,10 +41,15 @@ def epsilon_greedy(q: Array, mask: Array, u: Array, epsilon: float) -> Array:
     actions = greedy(q, mask)
     for i in range(len(q)):
         if u[i] < epsilon:
-            allowed = np.flatnonzero(mask[i])
-            # rounding may reach len(allowed)
-            choice = min(int(u[i] / epsilon * len(allowed)), len(allowed) - 1)
-            actions[i] = allowed[choice] if len(allowed) else 0
+            allowed = 0
+            for a in range(q.shape[1]):
+                allowed += mask[i, a]
+            left = min(int(u[i] / epsilon * allowed), allowed - 1)  # rounding may reach allowed
+            for a in range(q.shape[1]):
+                if mask[i, a]:
+                    if left == 0:
+                        actions[i] = a
+                    left -= 1
     return actions
 
 

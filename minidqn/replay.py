@@ -77,15 +77,16 @@ def draw_starts(
 
 @kernel
 def gather(
-    starts: Array, head: int, num_envs: int, n: int, gamma: float, *ring_and_batch: Array
-) -> None:
+    starts: Array, head: int, num_envs: int, n: int, gamma: float,
+    obs: Array, action: Array, reward: Array, kind: Array, mask: Array,
+    obs_out: Array, actions: Array, returns: Array, discounts: Array,
+    next_obs: Array, next_mask: Array,
+) -> None:  # fmt: skip
     """Fill a batch with the transitions that begin at `starts`, (B,).
 
     The ring's arrays are (slots * num_envs, ...), and `head` is their first entry that holds
-    no transition yet; those of the batch are (B, ...).
+    no transition yet; those of the batch, from obs_out on, are (B, ...).
     """
-    obs, action, reward, kind, mask = ring_and_batch[:5]
-    obs_out, actions, returns, discounts, next_obs, next_mask = ring_and_batch[5:]
     for row, start in enumerate(starts):
         total, discount, i = 0.0, 1.0, start
         for _ in range(n):

@@ -87,10 +87,12 @@ def quantile_huber_loss(
     """
     batch, n = len(theta), theta.shape[2]
     pairs = batch * n * n
-    dtheta = np.zeros_like(theta)
+    dtheta = np.zeros(theta.shape, theta.dtype)
     errors = np.zeros(batch)
-    above = 2.0 * (np.arange(n) + 0.5) / n  # 2 t, the weight of an error above
-    slopes, losses = np.zeros(n), np.zeros(n)  # for each k: sums over j; losses also over i
+    # for each k: sums over j, of losses also over i; 2 t, the weight of an error above
+    slopes, losses, above = np.zeros(n), np.zeros(n), np.zeros(n)
+    for k in range(n):
+        above[k] = 2.0 * (k + 0.5) / n
     for i in range(batch):
         a = actions[i]
         for j in range(n):
@@ -104,7 +106,10 @@ def quantile_huber_loss(
             dtheta[i, a, k] = -slopes[k] / pairs  # for du/dtheta = -1
             slopes[k] = 0.0
             errors[i] += (targets[i, k] - theta[i, a, k]) / n
-    return losses.sum() / pairs, dtheta, errors
+    loss = 0.0
+    for k in range(n):
+        loss += losses[k]
+    return loss / pairs, dtheta, errors
 
 
 @kernel

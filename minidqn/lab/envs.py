@@ -66,6 +66,10 @@ class OwnEnvs:
         return np.stack([info.get("action_mask", np.ones(self.n_actions)) for info in infos])
 
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
+        if len(self.envs) == 1:  # the usual case, without lists; it is never `over` here
+            action = actions.item()
+            obs, reward, terminated, truncated, info = self.envs[0].step(action)
+            return (action, reward, obs, terminated, truncated, info.get("action_mask")), [reward]
         steps: list[Any] = []
         for env, action, is_over in zip(self.envs, actions.tolist(), over, strict=True):
             if is_over:
@@ -75,9 +79,6 @@ class OwnEnvs:
             else:
                 steps.append(env.step(action))
         rewards = [float(step[1]) for step in steps]
-        if len(steps) == 1:
-            obs, _, terminated, truncated, info = steps[0]
-            return (action, *rewards, obs, terminated, truncated, info.get("action_mask")), rewards
         all_obs, _, terminated, truncated, infos = zip(*steps, strict=True)
         outcome = actions, rewards, np.stack(all_obs), terminated, truncated, self.masks(infos)
         return outcome, rewards
