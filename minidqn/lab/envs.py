@@ -68,8 +68,8 @@ class OwnEnvs:
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
         if len(self.envs) == 1:  # the usual case, without lists; it is never `over` here
             action = actions.item()
-            obs, reward, terminated, truncated, info = self.envs[0].step(action)
-            return (action, reward, obs, terminated, truncated, info.get("action_mask")), [reward]
+            obs, reward, *ends, info = self.envs[0].step(action)
+            return (action, reward, obs, *ends, info.get("action_mask")), [float(reward)]
         steps: list[Any] = []
         for env, action, is_over in zip(self.envs, actions.tolist(), over, strict=True):
             if is_over:
