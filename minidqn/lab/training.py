@@ -16,7 +16,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from minidqn.agent import DQN
 from minidqn.checks import expect
@@ -67,7 +66,7 @@ def train(
     with (
         in_training(envs),
         threadpool_limits(1, user_api="blas"),  # threads slow down such small products
-        tqdm(total=last_step, initial=agent.steps, disable=not progress, unit=" steps") as bar,
+        bar_for(progress, total=last_step, initial=agent.steps, unit=" steps") as bar,
     ):
         while not stop:
             over = step(agent, envs, history, over)
@@ -90,6 +89,13 @@ def train(
                 bar.update(agent.steps - shown)
                 shown = agent.steps
     return history
+
+
+def bar_for(progress: bool, **options: Any) -> Any:
+    """A progress bar, for a terminal or a notebook; imported here, because that takes a while."""
+    from tqdm.auto import tqdm
+
+    return tqdm(disable=not progress, **options)
 
 
 def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
@@ -150,9 +156,8 @@ def evaluate(
     check_spaces(agent, env.observation_space, env.action_space)
     returns, steps, cut = np.zeros(episodes), 0, 0
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
-    bar = tqdm(
-        total=episodes, disable=not progress, unit=" episodes", delay=1, miniters=0, leave=False
-    )
+    options: Any = {"unit": " episodes", "delay": 1, "miniters": 0, "leave": False}
+    bar = bar_for(progress, total=episodes, **options)
     try:
         for episode in range(episodes):
             moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)

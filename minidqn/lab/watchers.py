@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from minidqn.agent import DQN
 from minidqn.lab.checkpoint import save
