@@ -13,8 +13,7 @@ STEPS = 50_000
 def config(steps: int) -> DQNConfig:
     """Settings for an environment for which none were tuned."""
     return DQNConfig(
-        learning_rate=LinearDecay(1e-3, 0.0, steps),
-        epsilon=LinearDecay(1.0, 0.05, steps / 10),
+        learning_rate=LinearDecay(1e-3, 0.0, steps), epsilon=LinearDecay(1.0, 0.05, steps / 10)
     )
 
 

@@ -68,13 +68,14 @@ class DQN:
 
         build = network or (lambda space, n_actions: Network(q_layers(c, space, n_actions)))
         self.online, self.target = build(space, n_actions), build(space, n_actions)
-        checks.networks(self.online, self.target, space, n_actions * c.quantiles)
         self.rng = np.random.default_rng(self.seed)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
 
-        self.replay = Replay(c.buffer_size, space.shape, space.dtype, n_actions, num_envs)
+        of_space = space.shape, space.dtype, n_actions
+        self.replay = Replay(c.buffer_size, *of_space, num_envs, c.frame_stack)
+        checks.networks(self.online, self.target, self.replay, n_actions * c.quantiles)
         self.priorities: Priorities | None = None
         if c.priority_alpha > 0.0:
             self.priorities = Priorities(self.replay, c.n_step, c.priority_alpha)
@@ -129,9 +130,9 @@ class DQN:
 
     def q_values(self, obs: Any) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
-        x = experience.observation(obs, self.replay.obs_shape, self.replay.obs.dtype)
-        q = self._q(self._acting, x.reshape(-1, *self.replay.obs_shape))
-        return q[0].copy() if x.shape == self.replay.obs_shape else q.copy()
+        x = experience.observation(obs, self.replay.stack_shape, self.replay.obs.dtype)
+        q = self._q(self._acting, x.reshape(-1, *self.replay.stack_shape))
+        return q[0].copy() if x.shape == self.replay.stack_shape else q.copy()
 
     def act(self, obs: Any, epsilon: float = 0.0, mask: Any = None) -> Any:
         """An action for one observation (int), or one for each of a batch ((B,) int array).
@@ -141,8 +142,8 @@ class DQN:
         epsilon = 0 draws no random number.
         """
         checks.probability("epsilon", epsilon)
-        x = experience.observation(obs, self.replay.obs_shape, self.replay.obs.dtype)
-        single = x.shape == self.replay.obs_shape
+        x = experience.observation(obs, self.replay.stack_shape, self.replay.obs.dtype)
+        single = x.shape == self.replay.stack_shape
         x = x[None] if single else x  # (B, ...)
         allowed = self._any_action if single else np.ones((len(x), self.n_actions), np.bool_)
         if mask is not None:
@@ -160,7 +161,7 @@ class DQN:
         With the exploration that the config asks for at this step: epsilon, and noise.
         """
         checks.expect(self.replay.begun, "no episode has begun", "a reset, then begin(obs)")
-        epsilon, x, allowed = self.epsilon, self.replay.head, self.replay.head_mask
+        epsilon, x, allowed = self.epsilon, self.replay.head_stack, self.replay.head_mask
         u = self.rng.random(len(x)) if epsilon > 0.0 else np.ones(len(x))
         self._exploring.draw_noise(self.rng)
         skip = len(x) == 1 and u[0] < epsilon  # a random action needs no Q-values

@@ -8,8 +8,10 @@ it in one line, so that they say what they do and not what might be wrong.
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,10 @@ def config(c: Any) -> None:
         elif field.type is bool:
             check(name, type(value) in (bool, np.bool_), "True or False")
             convert(c, name, bool, "True or False")
+        elif name == "conv":
+            expected = "(channels, kernel, stride) for each layer, positive integers"
+            convert(c, name, lambda layers: tuple(tuple(map(index, la)) for la in layers), expected)
+            check(name, all(len(la) == 3 and min(la) > 0 for la in c.conv), expected)
         elif name == "hidden":
             convert(c, name, lambda widths: tuple(map(index, widths)), "integers")
             check(name, all(width > 0 for width in c.hidden), "positive widths")
@@ -114,7 +120,31 @@ def capacity(steps: int, num_envs: int) -> None:
     expect(num_envs > 0 and steps // num_envs >= 3, found, "3 steps or more for each")
 
 
-OF_NETWORK = ("normalize_obs", "hidden", "layer_norm", "dueling", "noisy", "final_gain")
+OF_NETWORK = ("conv", "normalize_obs", "hidden", "layer_norm", "dueling", "noisy", "final_gain")
+
+
+def image(shape: tuple[int, ...], space: Box, c: Any) -> None:
+    """Check what convolutions are to see: observations of `shape`."""
+    found, wrappers = f"an observation of shape {shape}", "gymnasium.wrappers"
+    if not c.conv:
+        expected = f"a vector; for an image give conv; {wrappers}.FlattenObservation makes a vector"
+        expect(len(shape) < 2, found, expected)
+        return
+    expect(not c.normalize_obs, "normalize_obs with conv", "False: pixels become 0 to 1 anyway")
+    expect(
+        len(shape) in (2, 3), f"{found} for conv", "(height, width) or (height, width, channels)"
+    )
+    expected = f"channels last; {wrappers}.TransformObservation transposes, and the setting "
+    expected += "frame_stack stacks frames, instead of a wrapper"
+    expect(shape[0] >= (*shape, 1)[2] or shape[0] > 16, found, expected)
+    unit = space.dtype.kind == "f" and space.low.min() >= 0.0 and space.high.max() <= 1.0
+    expected = f"bytes, or floats of 0 to 1; {wrappers}.RescaleObservation converts"
+    expect(unit or space.dtype in (np.uint8, np.bool_), f"pixels of {space}", expected)
+    height, width = shape[:2]
+    for _, k, s in c.conv:
+        found = f"conv has a kernel of {k} x {k} for an image of {height} x {width}"
+        expect(k <= min(height, width), found, "a smaller one, or fewer layers")
+        height, width = (height - k) // s + 1, (width - k) // s + 1
 
 
 def agent(
@@ -143,6 +173,9 @@ def agent(
     )
     enough = c.priority_alpha == 0.0 or c.n_step <= most
     expect(enough, f"n_step {c.n_step} in {num_envs} environments", expected)
+    expect(c.frame_stack <= slots, f"frame_stack {c.frame_stack}", f"up to {slots} steps stored")
+    if network is None:
+        image(space.shape, space, c)
     for field in fields(c) if network else ():
         name, value = field.name, getattr(c, field.name)
         used = field.name not in OF_NETWORK or value == field.default
@@ -150,12 +183,23 @@ def agent(
     megabytes = (
         c.buffer_size * (math.prod(space.shape) * space.dtype.itemsize + actions.n + 9) / 1e6
     )
+    free, found = free_megabytes(), f"a replay buffer of {megabytes:.0f} MB"
+    expect(megabytes < free, found, f"less than the free memory, {free:.0f} MB: see buffer_size")
     if megabytes > 100.0:
         text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
         if space.dtype.itemsize > 1 and space.dtype.kind in "iu":
             text += f"; gymnasium.wrappers.DtypeObservation makes {space.dtype} smaller"
         warnings.warn(text, UserWarning, stacklevel=3)
     return space, int(actions.n)
+
+
+def free_megabytes() -> float:
+    """How much memory the machine has left; inf where it does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) / 1000
+    return math.inf
 
 
 def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
@@ -165,9 +209,9 @@ def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
         raise FloatingPointError(f"{now}; the update before: {before}")
 
 
-def networks(online: Any, target: Any, space: Box, outputs: int) -> None:
+def networks(online: Any, target: Any, ring: Any, outputs: int) -> None:
     """Check that two networks share nothing, and give `outputs` for an observation."""
-    shape = online.forward(np.zeros((1, *space.shape), space.dtype)).shape[1:]
+    shape = online.forward(np.zeros((1, *ring.stack_shape), ring.obs.dtype)).shape[1:]
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
     shared = np.shares_memory(online.params, target.params)
     expect(not shared, "`network` gave the same network twice", "a new one each time")

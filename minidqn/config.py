@@ -13,7 +13,9 @@ class DQNConfig:
     A setting that is out of its range raises ValueError, which names it.
     """
 
-    # the network: fully connected
+    # the network: convolutions, then fully connected
+    frame_stack: int = 1  # how many of the last observations it sees at once
+    conv: tuple[tuple[int, int, int], ...] = ()  # for images: channels, kernel, stride of each
     normalize_obs: bool = False  # map entries that the space bounds to -1 to 1
     hidden: tuple[int, ...] = (64, 64)  # widths of the ReLU layers
     layer_norm: bool = False  # normalise what goes into each ReLU

@@ -30,9 +30,10 @@ Source: Schaul et al. 2016, "Prioritized experience replay", section 3 and appen
 import numpy as np
 
 from minidqn import checks
+from minidqn.batch import BRIDGE, TRUNCATED
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
-from minidqn.replay import BRIDGE, TRUNCATED, Replay
+from minidqn.replay import Replay
 
 SMALLEST = 0.01  # added to each error, so that every transition is drawn again
 
@@ -76,19 +77,20 @@ def draw_leaves(tree: Array, uniforms: Array, beta: float, starts: Array, weight
 
 
 @kernel
-def admit(tree: Array, kind: Array, count: int, n: int, priority: float) -> None:
+def admit(tree: Array, kind: Array, count: int, frames: int, n: int, priority: float) -> None:
     """Let a start be drawn once its n rewards, or all up to the end of its episode, are stored.
 
-    tree (2 L,), kind (slots, num_envs); `count` slots are complete. The head is not drawn.
+    tree (2 L,), kind (slots, num_envs); `count` slots are complete. The head is not drawn, and
+    nor are the oldest slots, which are only there for the stacks of the next ones.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
-        set_leaf(tree, count % slots * num_envs + env, 0.0)
+        set_leaf(tree, (count + frames - 1) % slots * num_envs + env, 0.0)
         last = count - 1
         if kind[last % slots, env] == BRIDGE:
             last -= 1  # the episode before it may just have been cut
         over = kind[last % slots, env] >= TRUNCATED
-        for back in range(min(n, last + 1, last + slots - count)):
+        for back in range(min(n, last + 1, last + slots - count - frames + 1)):
             slot = (last - back) % slots
             if kind[slot, env] == BRIDGE:
                 break
@@ -129,7 +131,8 @@ class Priorities:
 
     def admit(self) -> None:
         """After each `begin` and `add` of the buffer: new transitions get the largest priority."""
-        admit(self.tree, self.replay.kind, self.replay.count, self.n_step, self.largest[0])
+        ring = self.replay
+        admit(self.tree, ring.kind, ring.count, ring.frames, self.n_step, self.largest[0])
 
     def draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
         """Where transitions begin, and the weights of their losses: (B,), (B,)."""
@@ -150,7 +153,8 @@ class Priorities:
         for node in range(len(self.tree) // 2 - 1, 0, -1):
             self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1]
         nothing = self.replay.kind == BRIDGE  # (slots, num_envs)
-        nothing[self.replay.count % self.replay.slots] = True  # the head
+        for slot in range(self.replay.count, self.replay.count + self.replay.frames):
+            nothing[slot % self.replay.slots] = True  # the head, and slots kept for stacks
         least, most = self.leaves.min(), max(self.leaves.max(), 1e-9)
         valid = least >= 0.0 and most <= self.largest[0] < 1e100
         return bool(valid and (self.leaves[nothing] == 0.0).all())

@@ -1,6 +1,7 @@
-"""The Q-network: a fully connected network from an observation to a value for each action.
+"""The Q-network: from an observation to a value for each action.
 
     normalise    if asked, each entry that the observation space bounds
+    conv         for images, convolutions, each followed by a ReLU
     hidden       linear layers, each followed by a ReLU
     output       a linear layer with one Q-value for each action, or several quantiles of it
 
@@ -8,10 +9,13 @@ The parts that a config switches on take their places among these layers.
 """
 
 import math
+from typing import Any
 
+import numpy as np
 from gymnasium.spaces import Box
 
 from minidqn.config import DQNConfig
+from minidqn.nn.conv import Conv2d, HalfStrideConv2d
 from minidqn.nn.layers import Flatten, Layer, Linear, Normalize
 from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
 
@@ -19,14 +23,27 @@ from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
 def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
     """The layers that `c` describes: (B, ...) to (B, A * N), an action's N quantiles side by side.
 
+    `space` is that of one observation; with frame_stack F > 1, the layers take (B, F, ...).
     A small `final_gain` starts every Q-value near 0, so that the first targets are
     the rewards themselves and not the noise of the initial weights.
     """
     linear = NoisyLinear if c.noisy else Linear
-    layers: list[Layer] = [] if len(space.shape) == 1 else [Flatten()]
+    shape = c.frame_stack, *space.shape
+    layers: list[Layer] = [] if len(space.shape) == c.frame_stack == 1 else [Flatten()]
     if c.normalize_obs:
-        layers.append(Normalize(space.low, space.high))
-    width = math.prod(space.shape)
+        low, high = (np.broadcast_to(bound, shape) for bound in (space.low, space.high))
+        layers.append(Normalize(low, high))
+    if c.conv:
+        layers = []
+        image: Any = (*shape, 1)[:4]  # (F, H, W, C)
+        for n_out, k, s in c.conv:
+            kind = HalfStrideConv2d if k == 2 * s else Conv2d
+            convolution = kind(image, n_out, k, s, relu=not c.layer_norm)
+            image = shape = convolution.out_shape
+            layers.append(convolution)
+            if c.layer_norm:
+                layers.append(LayerNorm(math.prod(shape), relu=True))
+    width = math.prod(shape)
     for n_out in c.hidden:
         layers.append(linear(width, n_out, relu=not c.layer_norm))
         if c.layer_norm:

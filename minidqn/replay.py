@@ -16,95 +16,32 @@ cut by a time limit. Slot 4 is the *head*: its action is not chosen yet. A Gymna
 vector environment gives the same stream: after an end, its next step is the reset
 (NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...) hold one or many.
 
-Because the stream is whole, the n-step return is summed up when a batch is made: from
-slot t on, until there are n rewards, the episode ends, or the head is reached.
+What is made from the stream when a batch is drawn, n-step returns and stacks of frames,
+is in batch.py.
 
-    R = r_t + gamma r_{t+1} + ... + gamma^(k-1) r_{t+k-1},    k <= n
-
-Then the value of the state reached is added, times gamma^k, which is *bootstrapping*;
-or times 0 if the episode *terminated* there. *Truncated* is not terminated: the episode
-would have gone on, so the value of its final observation still counts.
-
-Letters: B batch, A actions, D numbers in an observation.
-Sources: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
-planning and teaching"; Sutton & Barto 2018, section 7.1, on n-step returns.
+Letters: B batch, A actions, F frames.
+Source: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
+planning and teaching".
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minidqn import checks, experience
-from minidqn.nn.jit import kernel
+from minidqn.batch import (
+    BRIDGE,
+    STEP,
+    TERMINATED,
+    TRUNCATED,
+    Batch,
+    copy_stack,
+    draw_starts,
+    gather,
+)
 from minidqn.nn.layers import Array
 
-BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots; from TRUNCATED on, an end
 ALL: Any = slice(None)  # environments
-
-
-class Batch(NamedTuple):
-    obs: Array  # (B, ...), in the dtype of the environment
-    actions: Array  # (B,)
-    returns: Array  # (B,) R, the discounted sum of up to n rewards
-    discounts: Array  # (B,) gamma^k, or 0 where the episode terminated
-    next_obs: Array  # (B, ...) where to bootstrap from
-    next_mask: Array  # (B, A) which actions are allowed there
-
-
-@kernel
-def draw_starts(
-    uniforms: Array, oldest: int, stored: int, kind: Array, starts: Array, found: int
-) -> int:
-    """Fill `starts`, (B,), from index `found` on, from numbers in [0, 1); return the new count."""
-    # A number times `stored`, rounded down, is a place; 0 is the oldest slot. Some places
-    # would be likelier by 2^-32: their surplus products are skipped (Lemire 2019, "Fast
-    # random integer generation in an interval").
-    surplus = 2**32 % stored
-    for uniform in uniforms:
-        if found == len(starts):
-            break
-        product = np.int64(uniform * 2.0**32) * stored
-        if product & (2**32 - 1) < surplus:
-            continue
-        start = oldest + (product >> 32)
-        if start >= len(kind):
-            start -= len(kind)
-        if kind[start] != BRIDGE:
-            starts[found] = start
-            found += 1
-    return found
-
-
-@kernel
-def gather(
-    starts: Array, head: int, num_envs: int, n: int, gamma: float,
-    obs: Array, action: Array, reward: Array, kind: Array, mask: Array,
-    obs_out: Array, actions: Array, returns: Array, discounts: Array,
-    next_obs: Array, next_mask: Array,
-) -> None:  # fmt: skip
-    """Fill a batch with the transitions that begin at `starts`, (B,).
-
-    The ring's arrays are (slots * num_envs, ...), and `head` is their first entry that holds
-    no transition yet; those of the batch, from obs_out on, are (B, ...).
-    """
-    for row, start in enumerate(starts):
-        total, discount, i = 0.0, 1.0, start
-        for _ in range(n):
-            total += discount * reward[i]
-            discount = 0.0 if kind[i] == TERMINATED else discount * gamma
-            ended = kind[i] >= TRUNCATED
-            i += num_envs
-            if i >= len(action):
-                i -= len(action)
-            if ended or head <= i < head + num_envs:
-                break
-
-        actions[row], returns[row], discounts[row] = action[start], total, discount
-        for d in range(obs.shape[1]):
-            obs_out[row, d] = obs[start, d]
-            next_obs[row, d] = obs[i, d]
-        for a in range(mask.shape[1]):
-            next_mask[row, a] = mask[i, a]
 
 
 class Replay:
@@ -116,11 +53,24 @@ class Replay:
     """
 
     def __init__(
-        self, capacity: int, shape: tuple[int, ...], dtype: Any, n_actions: int, num_envs: int = 1
+        self,
+        capacity: int,
+        shape: tuple[int, ...],
+        dtype: Any,
+        n_actions: int,
+        num_envs: int = 1,
+        frames: int = 1,
     ) -> None:
         checks.capacity(capacity, num_envs)
-        self.obs_shape, self.n_actions, self.num_envs = shape, n_actions, num_envs
-        self.slots = slots = capacity // num_envs + 1  # one more, for the head
+        self.obs_shape, self.n_actions, self.num_envs, self.frames = (
+            shape,
+            n_actions,
+            num_envs,
+            frames,
+        )
+        self.stack_shape = shape if frames == 1 else (frames, *shape)
+        # one slot more for the head, and for the stack of the oldest step those before it
+        self.slots = slots = capacity // num_envs + frames
         self.count = 0  # slots completed since the start; the head is slot count % slots
         self.over = True  # no episode is going on in any environment
         self.obs: Array = np.zeros((slots, num_envs, *shape), dtype)
@@ -147,7 +97,7 @@ class Replay:
 
     def __len__(self) -> int:
         """Steps stored, bridges included."""
-        return min(self.count, self.slots - 1) * self.num_envs
+        return min(self.count, self.slots - self.frames) * self.num_envs
 
     @property
     def begun(self) -> bool:
@@ -159,6 +109,17 @@ class Replay:
         """The current observation of each environment, (num_envs, ...): a view."""
         head: Array = self.obs[self.count % self.slots]
         return head
+
+    @property
+    def head_stack(self) -> Array:
+        """The current observations with the F - 1 before each: (num_envs, F, ...) if F > 1."""
+        if self.frames == 1:
+            return self.head
+        stacks = np.empty((self.num_envs, self.frames, self._flat[0].shape[1]), self.obs.dtype)
+        for env, stack in enumerate(stacks):
+            entry = self.count % self.slots * self.num_envs + env
+            copy_stack(self._flat[0], self._flat[3], entry, self.num_envs, stack)
+        return stacks.reshape(self.num_envs, *self.stack_shape)
 
     @property
     def head_mask(self) -> Array:
@@ -224,7 +185,7 @@ class Replay:
         stored = len(self)
         checks.batch_size(batch_size, stored)
         starts, found = np.empty(batch_size, np.int64), 0
-        oldest = max(self.count - self.slots + 1, 0) % self.slots * self.num_envs
+        oldest = (self.count - stored // self.num_envs) % self.slots * self.num_envs
         while found < batch_size:
             uniforms = rng.random(2 * (batch_size - found))  # some will hit a bridge
             found = draw_starts(uniforms, oldest, stored, self._flat[3], starts, found)
@@ -232,16 +193,16 @@ class Replay:
 
     def batch(self, starts: Array, n_step: int, gamma: float) -> Batch:
         """The transitions that begin at `starts`, (B,): slot * num_envs + environment."""
-        size, width = len(starts), self._flat[0].shape[1]
+        size, stack = len(starts), (len(starts), self.frames, self._flat[0].shape[1])
         flat = (
-            np.empty((size, width), self.obs.dtype),
+            np.empty(stack, self.obs.dtype),
             np.empty(size, np.int32),
             np.empty(size, np.float32),
             np.empty(size, np.float32),
-            np.empty((size, width), self.obs.dtype),
+            np.empty(stack, self.obs.dtype),
             np.empty((size, self.n_actions), np.bool_),
         )
         head = self.count % self.slots * self.num_envs
         gather(starts, head, self.num_envs, n_step, gamma, *self._flat, *flat)
-        shape = size, *self.obs_shape
+        shape = size, *self.stack_shape
         return Batch(flat[0].reshape(shape), *flat[1:4], flat[4].reshape(shape), flat[5])

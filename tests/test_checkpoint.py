@@ -33,10 +33,10 @@ from minidqn import (
     save,
     train,
 )
+from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
 from minidqn.lab.snapshot import FORMAT
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network
-from minidqn.replay import BRIDGE, STEP, TERMINATED, TRUNCATED
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
@@ -91,12 +91,13 @@ def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
                 twin.observe(0, 0.0, np.zeros(3), False, False)
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((), "float32"), ((2, 3, 4), "uint8")])
+@pytest.mark.parametrize(("shape", "dtype"), [((), "float32"), ((6, 5, 4), "uint8")])
 def test_any_observation_shape_and_many_lanes(
     shape: tuple[int, ...], dtype: str, tmp_path: Path
 ) -> None:
     space = Box(0, 100, shape, np.dtype(dtype).type)
-    agent = DQN(space, Discrete(3), seed=7, num_envs=2)
+    config = DQNConfig(conv=((2, 3, 1), (3, 2, 1)) if shape else (), frame_stack=3)
+    agent = DQN(space, Discrete(3), config, seed=7, num_envs=2)
     rng = np.random.default_rng(0)
     agent.begin(rng.integers(0, 100, (2, *shape)))
     for _ in range(5):

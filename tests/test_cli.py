@@ -260,7 +260,7 @@ def test_what_cannot_run_is_found_out_before_training(
     assert refuse(out, "--set", "lerning_rate=1") == (
         "setting 'lerning_rate': expected learning_rate or learning_starts"
     )
-    assert "setting 'x': expected one of normalize_obs, " in refuse(out, "--set", "x=1")
+    assert "setting 'x': expected one of frame_stack, " in refuse(out, "--set", "x=1")
     assert "gamma is 2.0: expected 0 to 1" in refuse(out, "--set", "gamma=2")
     assert "double is 'no': expected True or False" in refuse(out, "--set", "double=no")
     assert refuse(out, "--steps", 500) == "--steps 500: expected learning_starts, 1000, or more"

@@ -26,9 +26,9 @@ from minidqn import (
     train,
     tuned,
 )
+from minidqn.batch import BRIDGE, TERMINATED, TRUNCATED
 from minidqn.lab.watchers import until_solved
 from minidqn.nn.layers import Array, Linear
-from minidqn.replay import BRIDGE, TERMINATED, TRUNCATED
 
 from .test_agent import SPACE, force_q
 from .test_parts import Seen

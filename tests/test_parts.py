@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
+from minidqn.batch import Batch
 from minidqn.nn.layers import Array
 from minidqn.nn.parts import NoisyLinear
-from minidqn.replay import Batch
 from minidqn.targets import quantile_huber_loss
 
 from .test_agent import live, small_agent

@@ -84,7 +84,7 @@ def test_value_function(tmp_path: Path) -> None:
 
 
 def test_an_image_has_no_value_function(tmp_path: Path) -> None:
-    agent = DQN(Box(0, 255, (8, 8), np.uint8), Discrete(2))
+    agent = DQN(Box(0, 255, (8, 8), np.uint8), Discrete(2), DQNConfig(conv=((2, 3, 1),)))
     with pytest.raises(ValueError, match=r"shape \(8, 8\): expected a vector, of which two are dr"):
         plot_value_function(agent, None, Axis(0, 0, 1, ""), Axis(1, 0, 1, ""))
 

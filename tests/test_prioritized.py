@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED, Batch
 from minidqn.nn.layers import Array
 from minidqn.prioritized import (
     SMALLEST,
@@ -18,7 +19,7 @@ from minidqn.prioritized import (
     set_leaf,
     set_priorities,
 )
-from minidqn.replay import BRIDGE, STEP, TERMINATED, TRUNCATED, Batch, Replay
+from minidqn.replay import Replay
 
 from .conftest import plain
 from .test_replay import ReplayMachine
@@ -108,7 +109,7 @@ class PrioritizedMachine(ReplayMachine):
         self.alpha = data.draw(st.sampled_from([0.5, 1.0]))
         self.largest = 1.0
         self.priorities: dict[tuple[int, int], float] = {}
-        replay = Replay(capacity, (2,), np.float64, 4, self.num_envs)
+        replay = Replay(capacity, (2,), np.float64, 4, self.num_envs, self.frames)
         self.priority = Priorities(replay, self.n_step, self.alpha)
         return replay
 
@@ -316,7 +317,7 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
     for wrap in (lambda compiled: compiled, plain):
         tree = np.zeros(128)
         for count in range(1, 61):
-            wrap(admit)(tree, kind, count, 3, 1.5)
+            wrap(admit)(tree, kind, count, 1, 3, 1.5)
         starts, weights = np.zeros(16, np.int64), np.zeros(16, np.float32)
         wrap(draw_leaves)(tree, uniforms, 0.7, starts, weights)
         largest = wrap(set_priorities)(tree, starts, errors, 0.6)

@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from minidqn.batch import TRUNCATED, Batch, draw_starts, gather
 from minidqn.nn.layers import Array
-from minidqn.replay import TRUNCATED, Batch, Replay, draw_starts, gather
+from minidqn.replay import Replay
 
 from .conftest import plain
 
@@ -68,6 +69,7 @@ class ReplayMachine(RuleBasedStateMachine):
         self.num_envs, self.vector = num_envs, vector or num_envs > 1
         self.per_lane = per_lane
         spare = data.draw(st.integers(0, num_envs - 1))  # a capacity that num_envs may not divide
+        self.frames = data.draw(st.integers(1, 4))
         self.replay = self.build(num_envs * per_lane + spare, data)
         self.stream: list[list[Step]] = [[] for _ in range(num_envs)]
         self.numbers = iter(range(1, 10**6))
@@ -78,7 +80,7 @@ class ReplayMachine(RuleBasedStateMachine):
         self.do_begin(data)
 
     def build(self, capacity: int, data: st.DataObject) -> Replay:
-        return Replay(capacity, (2,), np.float64, 4, self.num_envs)
+        return Replay(capacity, (2,), np.float64, 4, self.num_envs, self.frames)
 
     def new_obs(self, data: st.DataObject, terminated: Any) -> tuple[Array, Array | None]:
         """Observations and the masks that come with them; where it goes on, one is allowed."""
@@ -164,6 +166,11 @@ class ReplayMachine(RuleBasedStateMachine):
     def head(self) -> None:
         assert self.replay.head[:, 0].tolist() == self.now
         assert self.replay.head_mask.tolist() == self.next_mask
+        stacks = self.replay.head_stack.reshape(self.num_envs, self.frames, 2)[:, :, 0]
+        for env, steps in enumerate(self.stream):
+            first = not steps or steps[-1].bridge
+            before = [] if first else self.episode_until(len(steps) - 1, env)
+            assert stacks[env].tolist() == self.padded([*before, self.now[env]])
 
     @invariant()
     def ends(self) -> None:
@@ -183,29 +190,44 @@ class ReplayMachine(RuleBasedStateMachine):
         future = self.stream[env][t : t + n_step]
         return [s for s in future if s.episode == episode and not s.bridge]
 
+    def episode_until(self, t: int, env: int) -> list[float]:
+        """The observations of an episode up to its step t."""
+        steps = self.stream[env][: t + 1]
+        first = max([i + 1 for i, step in enumerate(steps) if step.bridge], default=0)
+        return [step.obs for step in steps[first:]]
+
+    def padded(self, episode: list[float]) -> list[float]:
+        """The stack of the last one: before the first, that is repeated."""
+        return ([episode[0]] * self.frames + episode)[-self.frames :]
+
     def expected(self, t: int, env: int, n_step: int, gamma: float) -> tuple[Any, ...]:
         """What is to be drawn there, as `rows` gives it."""
         walk = self.walk(t, env, n_step)
         total = sum(gamma**k * s.reward for k, s in enumerate(walk))
         discount = 0.0 if walk[-1].terminated else gamma ** len(walk)
         first, last = walk[0], walk[-1]
-        return first.obs, first.action, total, discount, last.next_obs, last.next_mask
+        obs = self.padded(self.episode_until(t, env))
+        until_last = self.episode_until(t + len(walk) - 1, env)
+        next_obs = self.padded([*until_last, last.next_obs])
+        return obs, first.action, total, discount, next_obs, last.next_mask
 
     def rows(self, batch: Batch) -> list[tuple[Any, ...]]:
-        np.testing.assert_array_equal(batch.obs[:, 1], -batch.obs[:, 0])
-        np.testing.assert_array_equal(batch.next_obs[:, 1], -batch.next_obs[:, 0])
+        assert batch.obs.shape == batch.next_obs.shape == (len(batch.obs), *self.replay.stack_shape)
+        obs, next_obs = (x.reshape(-1, self.frames, 2) for x in (batch.obs, batch.next_obs))
+        np.testing.assert_array_equal(obs[:, :, 1], -obs[:, :, 0])
+        np.testing.assert_array_equal(next_obs[:, :, 1], -next_obs[:, :, 0])
         parts = (
-            batch.obs[:, 0],
+            obs[:, :, 0],
             batch.actions,
             batch.returns,
             batch.discounts,
-            batch.next_obs[:, 0],
+            next_obs[:, :, 0],
             batch.next_mask,
         )
         return list(zip(*(part.tolist() for part in parts), strict=True))
 
     def leaf(self, t: int, env: int) -> int:
-        return t % (self.per_lane + 1) * self.num_envs + env
+        return t % (self.per_lane + self.frames) * self.num_envs + env
 
     @rule(n_step=st.integers(1, 6))
     def draw(self, n_step: int) -> None:
@@ -290,9 +312,9 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
         starts = np.full(30, -1)
         assert draw(uniforms, oldest(replay), len(replay), kind, starts, 2) == 2 + 28
         assert (starts[:2] == -1).all()
-        batch: list[Array] = [np.zeros((30, 1), np.float32), np.zeros(30, np.int32)]
+        batch: list[Array] = [np.zeros((30, 1, 1), np.float32), np.zeros(30, np.int32)]
         batch += [np.zeros(30, np.float32), np.zeros(30, np.float32)]
-        batch += [np.zeros((30, 1), np.float32), np.zeros((30, 2), np.bool_)]
+        batch += [np.zeros((30, 1, 1), np.float32), np.zeros((30, 2), np.bool_)]
         collect(starts[2:], head, 1, 3, 0.9, *replay._flat, *(part[2:] for part in batch))
         batches.append([starts, *batch])
     for compiled, python in zip(*batches, strict=True):

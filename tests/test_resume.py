@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidqn import DQN, History, load_run, save, train
+from minidqn.batch import STEP, TRUNCATED
 from minidqn.lab.snapshot import _arrays
-from minidqn.replay import STEP, TRUNCATED
 
 from .conftest import TableEnv
 from .test_masks import MaskedEnv

@@ -22,8 +22,8 @@ from minidqn import (
     stop_on_interrupt,
     train,
 )
+from minidqn.batch import TRUNCATED
 from minidqn.lab.envs import TEST, TRAIN, episode_seed
-from minidqn.replay import TRUNCATED
 
 from .conftest import TableEnv
 

@@ -66,7 +66,7 @@ class Run:
         self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
         self.parser = parser(f"Learn {env_id} with minidqn.")
         self.args = self.parser.parse_args()
-        self.name = env_id.split("/")[-1].split("-")[0].lower()
+        self.name = env_id.split("-")[0].lower().removeprefix("ale/").replace("/", "_")
         self.out = self.args.out or Path("runs") / self.name
         self.history = History()
         self.seconds: float | None = 0.0  # of training; None if it is not known

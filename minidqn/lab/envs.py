@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FrameStackObservation
 
 from minidqn.agent import DQN
 from minidqn.checks import expect
@@ -36,6 +37,8 @@ def play(
     agent: DQN, env: gym.Env[Any, Any], seed: int, epsilon: float = 0.0
 ) -> Iterator[tuple[float, bool]]:
     """Play a test episode: yield (0, False) after the reset, then each reward, and if it ended."""
+    if agent.config.frame_stack > 1:
+        env = FrameStackObservation(env, agent.config.frame_stack)
     obs, info = env.reset(seed=seed)
     reward, over = 0.0, False
     yield reward, over

@@ -76,10 +76,12 @@ def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
     expect(env.render_mode == "rgb_array", f"render_mode is {env.render_mode!r}", '"rgb_array"')
     if not has_display():  # else pygame looks for one, and complains
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    pixels = Image.fromarray(np.asarray(env.render()))
-    height = round(WIDTH * pixels.height / pixels.width)
+    colors = np.asarray(env.render())
+    colors = colors if colors.dtype == np.uint8 else (255 * colors).astype(np.uint8)  # 0 to 1
+    height = round(WIDTH * len(colors) / len(colors[0]))
     image = Image.new("RGB", (WIDTH, STRIP + height), "white")
-    image.paste(pixels.resize((WIDTH, height)), (0, STRIP))
+    smooth = Image.Resampling.NEAREST if len(colors) < 50 else Image.Resampling.BICUBIC
+    image.paste(Image.fromarray(colors).resize((WIDTH, height), smooth), (0, STRIP))
     if over:
         image = Image.blend(image, Image.new("RGB", image.size, GREY), 0.4)
         caption += ", ended"

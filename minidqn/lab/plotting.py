@@ -118,7 +118,7 @@ def plot_value_function(
 
     n, names = agent.n_actions, list(actions) or [*map(str, range(agent.n_actions))]
     expect(len(names) == n, f"actions is {actions}", f"{n} names")
-    shape = agent.replay.obs_shape
+    shape = agent.replay.stack_shape
     expect(len(shape) == 1, f"an observation has shape {shape}", "a vector, of which two are drawn")
     states = np.zeros((points, points, *shape), agent.replay.obs.dtype)
     states[:] = obs

@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from minidqn.agent import DQN, Metrics
+from minidqn.batch import BRIDGE, TERMINATED, TRUNCATED
 from minidqn.checks import expect
 from minidqn.config import DQNConfig
 from minidqn.experience import all_finite
@@ -24,7 +25,6 @@ from minidqn.lab.history import COLUMNS, METRICS, History, Unfinished
 from minidqn.nn.layers import Array, Layer
 from minidqn.nn.network import Network
 from minidqn.qnetwork import q_layers
-from minidqn.replay import BRIDGE, TERMINATED, TRUNCATED
 from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 
 FORMAT = 1
@@ -86,7 +86,8 @@ def restore(
         least = -(2**62) if name == "updates_skipped" else 0
         _expect(type(count) is int and least <= count < 2**62, f"{name} {count!r}", "a count")
     seed, num_envs, n_actions = about["seed"], about["num_envs"], about["n_actions"]
-    _expect(sorted(about["config"]) == NAMES, f"settings {sorted(about['config'])}", f"{NAMES}")
+    known = set(about["config"]) <= set(NAMES)  # an older file may have fewer
+    _expect(known, f"settings {sorted(about['config'])}", f"{NAMES}")
     config = DQNConfig(**{name: from_json(value) for name, value in about["config"].items()})
     low, high = get("space_low"), get("space_high")
     space = Box(low, high, dtype=low.dtype.type)
@@ -96,7 +97,7 @@ def restore(
     if network is None:
         expected["params"] = (sum(layer.size for layer in q_layers(config, space, n_actions)),)
     if whole:
-        slots = config.buffer_size // max(num_envs, 1) + 1
+        slots = config.buffer_size // max(num_envs, 1) + config.frame_stack
         expected["replay_obs"] = (slots, num_envs, *space.shape)
         expected["replay_mask"] = (slots, num_envs, n_actions)
     for name, shape in expected.items():

@@ -37,11 +37,11 @@ Array = NDArray[Any]
 Cache = dict[str, Array]  # what one forward of one layer leaves for its backward
 
 
-def reuse(cache: Cache, name: str, like: Array, width: int) -> Array:
+def reuse(cache: Cache, name: str, like: Array, width: int, dtype: Any = None) -> Array:
     """`cache[name]`, (B, width), with B = len(like): the old array, or a new one if B changed."""
     array = cache.get(name)
     if array is None or len(array) != len(like):
-        array = cache[name] = np.empty((len(like), width), like.dtype)
+        array = cache[name] = np.empty((len(like), width), dtype or like.dtype)
     return array
 
 
@@ -53,6 +53,7 @@ class Layer:
 
     size = 0  # how many parameters it has
     noisy = False  # whether draw_noise does something
+    any_dtype = False  # whether it converts its inputs itself
 
     def bind(self, params: Array, grads: Array) -> None:
         """Make the layer's parameters and their gradients views of these vectors, (size,)."""

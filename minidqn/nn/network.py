@@ -67,7 +67,7 @@ class Pass:
     """
 
     def __init__(self, network: Network) -> None:
-        self.dtype = network.params.dtype
+        self.dtype, self.as_is = network.params.dtype, network.layers[0].any_dtype
         self.caches: list[Cache] = [{} for _ in network.layers]
         # the way down ends at the first layer with parameters: nobody needs its dx
         first = next((i for i, layer in enumerate(network.layers) if layer.size), 0)
@@ -77,7 +77,7 @@ class Pass:
 
     def forward(self, x: Array) -> Array:
         """Outputs for a batch: (B, ...) to (B, O). The next forward overwrites them."""
-        h = x if x.dtype == self.dtype else x.astype(self.dtype)
+        h = x if self.as_is or x.dtype == self.dtype else x.astype(self.dtype)
         for layer, cache in self.up:
             h = layer.forward(h, cache)
         return h

@@ -1,0 +1,195 @@
+"""Convolution: a Linear layer on every patch of an image.
+
+What a group of pixels shows does not depend on where in the image it is. So a convolution
+applies one small Linear layer to every patch of k x k pixels, s pixels apart (the *stride*):
+
+    y[i, j] = ReLU(p W + b), with p the patch x[s i : s i + k, s j : s j + k] as one row
+
+The outputs are again an image, with O channels. With the patches of the whole batch as the
+rows of a matrix P, forward is one product, and backward is Linear's:
+
+    z = P W + b      dW = P^T dz      db = the sum of dz's rows      dP = dz W^T
+
+What is new is only the way from x to P and back. Forward copies each pixel into every patch
+that it lies in. L depends on the pixel through all these copies, so the chain rule adds up
+their gradients: dx[pixel] = the sum of dP over its copies. The first layer needs none of
+this: nothing below it has parameters, so nobody asks for its dx.
+
+Images are channels last, (H, W, C), and F frames of them may be stacked: (F, H, W, C). Pixels
+may be bytes, 0 to 255, or booleans; they become floats, 0 to 1, on their way into P.
+
+Letters: B batch, F frames, H and W height and width, C channels, O output channels,
+I = F k k C pixels in a patch; h x w patches fit into an image.
+Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition".
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidqn.nn.jit import kernel
+from minidqn.nn.layers import HE, Array, Cache, Linear, bias_and_relu, bias_and_relu_backward, reuse
+
+
+@kernel
+def copy_patches(x: Array, k: int, s: int, scale: float, patches: Array) -> None:
+    """Each patch as a row, times `scale`: (B, F, H, W C) to (B, h, w, F, k, k C)."""
+    _, h, w, frames, _, width = patches.shape
+    step = width // k * s  # numbers from one patch to the next
+    line = np.empty(x.shape[3], patches.dtype)  # a row of pixels, converted once
+    for b in range(len(x)):
+        for f in range(frames):
+            for row in range((h - 1) * s + k):
+                for n in range(len(line)):
+                    line[n] = scale * x[b, f, row, n]
+                for di in range(k):  # it is row di of the patches at height i
+                    i = (row - di) // s
+                    if i * s == row - di and 0 <= i < h:
+                        for j in range(w):
+                            for n in range(width):
+                                patches[b, i, j, f, di, n] = line[j * step + n]
+
+
+@kernel
+def add_patches(patches: Array, s: int, x: Array) -> None:
+    """The way back: x = 0, then each patch is added where it was copied from."""
+    _, h, w, frames, k, width = patches.shape
+    step = width // k * s
+    for b in range(len(x)):
+        x[b] = 0.0
+        for i in range(h):
+            for j in range(w):
+                for f in range(frames):
+                    for di in range(k):
+                        for n in range(width):
+                            x[b, f, i * s + di, j * step + n] += patches[b, i, j, f, di, n]
+
+
+class Conv2d(Linear):
+    """A Linear layer on every patch: (B, F, H, W, C) to (B, h w O), in the order h, w, O.
+
+    `shape` is (F, H, W, C). The weights, W of shape (I, O) with I in the order F, k, k, C, start as
+    those of a Linear layer with I inputs. Rows and columns that no whole patch reaches are
+    left out.
+    """
+
+    any_dtype = True
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int],
+        n_out: int,
+        k: int,
+        s: int,
+        *,
+        relu: bool = False,
+        gain: float = HE,
+    ) -> None:
+        frames, height, width, channels = self.shape = shape
+        super().__init__(frames * k * k * channels, n_out, relu=relu, gain=gain)
+        self.k, self.s = k, s
+        self.out_shape = 1, (height - k) // s + 1, (width - k) // s + 1, n_out  # (1, h, w, O)
+
+    def patches(self, x: Array, k: int, h: int, w: int, cache: Cache) -> Array:
+        """P, (B h w, F k k C): h x w patches of k x k pixels from each image."""
+        frames, height, _, channels = self.shape
+        flat = reuse(cache, "P", x, h * w * frames * k * k * channels, self.W.dtype)
+        scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
+        rows = x.reshape(len(x), frames, height, -1)  # (B, F, H, W C)
+        shape = len(x), h, w, frames, k, k * channels
+        copy_patches(rows, k, self.s, scale, flat.reshape(shape))
+        return flat.reshape(len(x) * h * w, -1)
+
+    def add_up(self, dP: Array, k: int, h: int, w: int, cache: Cache) -> Array:
+        """dx, (B, F H W C), from dP, (B h w, F k k C)."""
+        frames, height, width, channels = self.shape
+        batch = len(dP) // (h * w)
+        dx = reuse(cache, "dimage", dP[:batch], frames * height * width * channels)
+        rows = dx.reshape(batch, frames, height, -1)
+        add_patches(dP.reshape(batch, h, w, frames, k, k * channels), self.s, rows)
+        return dx
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        _, h, w, _ = self.out_shape
+        P = self.patches(x, self.k, h, w, cache)  # (B h w, I)
+        return self.apply(self.W, self.b, P, cache).reshape(len(x), -1)
+
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+        """Overwrites dy with dz."""
+        _, h, w, n_out = self.out_shape
+        dP: Any = super().backward(dy.reshape(-1, n_out), cache, need_dx)  # (B h w, I)
+        return self.add_up(dP, self.k, h, w, cache) if need_dx else None
+
+
+@kernel
+def add_quarters(u: Array, y: Array) -> None:
+    """y[i, j] = u[i, j, 0, 0] + u[i, j+1, 0, 1] + u[i+1, j, 1, 0] + u[i+1, j+1, 1, 1].
+
+    (B, h + 1, w + 1, 2, 2, O) to (B, h, w, O).
+    """
+    for b in range(y.shape[0]):
+        for i in range(y.shape[1]):
+            for j in range(y.shape[2]):
+                for o in range(y.shape[3]):
+                    top = u[b, i, j, 0, 0, o] + u[b, i, j + 1, 0, 1, o]
+                    y[b, i, j, o] = top + u[b, i + 1, j, 1, 0, o] + u[b, i + 1, j + 1, 1, 1, o]
+
+
+@kernel
+def spread_quarters(dy: Array, du: Array) -> None:
+    """The way back: each dy goes to its four places in du, and 0 where there is none."""
+    _, height, width, n_out = dy.shape
+    for b in range(du.shape[0]):
+        for i in range(du.shape[1]):
+            for j in range(du.shape[2]):
+                for p in range(2):
+                    for q in range(2):
+                        inside = 0 <= i - p < height and 0 <= j - q < width
+                        for o in range(n_out):
+                            du[b, i, j, p, q, o] = dy[b, i - p, j - q, o] if inside else 0.0
+
+
+class HalfStrideConv2d(Conv2d):
+    """The same function where k = 2 s, faster: there are no overlapping patches to copy.
+
+    Cut the image into cells of s x s pixels. A patch is 2 x 2 cells, and its weights are four
+    quarters. Each cell is multiplied by all four quarters, in one product, and the output
+    at [i, j] adds up what its four cells got from their own quarter. A pixel is copied once
+    instead of four times. ("Space to depth" is the usual name for such cells.)
+    """
+
+    def quarters(self, W: Array) -> Array:
+        """A view of W, (I, O), as (F, s, s, C, 2, 2, O): for each pixel of a cell four weights."""
+        frames, _, _, channels = self.shape
+        split = W.reshape(frames, 2, self.s, 2, self.s, channels, self.n_out)
+        return split.transpose(0, 2, 4, 5, 1, 3, 6)
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        _, h, w, n_out = self.out_shape
+        cells = self.patches(x, self.s, h + 1, w + 1, cache)  # (B (h+1) (w+1), I / 4)
+        W = cache["W"] = self.quarters(self.W).reshape(cells.shape[1], 4 * n_out)  # a copy
+        u = reuse(cache, "u", cells, 4 * n_out)
+        cells.dot(W, out=u)
+        y = reuse(cache, "y", cells[: len(x)], h * w * n_out)  # (B, h w O)
+        add_quarters(u.reshape(len(x), h + 1, w + 1, 2, 2, n_out), y.reshape(len(x), h, w, n_out))
+        bias_and_relu(y.reshape(-1, n_out), self.b, self.relu)
+        cache["cells"] = cells
+        return y
+
+    def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
+        """Overwrites dy with dz."""
+        _, h, w, n_out = self.out_shape
+        cells, W, y = cache["cells"], cache["W"], cache["y"]
+        bias_and_relu_backward(dy.reshape(-1, n_out), y.reshape(-1, n_out), self.db, self.relu)
+        du = reuse(cache, "du", cells, 4 * n_out)
+        spread_quarters(
+            dy.reshape(len(y), h, w, n_out), du.reshape(len(y), h + 1, w + 1, 2, 2, n_out)
+        )
+        dW = cells.T.dot(du)  # (I / 4, 4 O)
+        view = self.quarters(self.dW)
+        view[:] = dW.reshape(view.shape)
+        if not need_dx:
+            return None
+        dcells = reuse(cache, "dcells", cells, cells.shape[1])
+        du.dot(W.T, out=dcells)
+        return self.add_up(dcells, self.s, h + 1, w + 1, cache)
