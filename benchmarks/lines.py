@@ -19,6 +19,7 @@ LESSON = (
     "targets.py",
     "policy.py",
     "replay.py",
+    "batch.py",
     "schedules.py",
     "config.py",
     "qnetwork.py",

@@ -101,7 +101,8 @@ Rounds = dict[Row, list[float]]  # seconds (or bytes), one for each round
 class Contender:
     """A worker process, to be asked for one row at a time."""
 
-    def __init__(self, python: str, script: str, one_thread: bool) -> None:
+    def __init__(self, python: str, script: str, one_thread: bool, one_core: bool = False) -> None:
+        cores = [sorted(os.sched_getaffinity(0))[-1]]
         names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
         threads = dict.fromkeys(names, "1") if one_thread else {}
         self.script = script
@@ -111,6 +112,7 @@ class Contender:
             stdout=subprocess.PIPE,
             env=os.environ | threads,
             text=True,
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if one_core else None,
         )
 
     def ask(self, row: str, *args: Any, seconds: float = MOMENT) -> float:

@@ -15,35 +15,52 @@ import gymnasium as gym
 from seeds import RESULTS, ROOT
 
 from minidqn import evaluate, load
-from minidqn.lab.tuned import SCRIPTS
+from minidqn.lab.folder import short_name
+from minidqn.lab.tuned import SCRIPTS, example
 
-BREAKOUT = "ALE/Breakout-v5"
+BREAKOUT, PONG = "ALE/Breakout-v5", "PongNoFrameskip-v4"
 
 
-def committed(env_id: str) -> float:
-    """The mean return of seed 0 in the table of all seeds."""
-    name = "breakout_ram" if env_id == BREAKOUT else "learning"
-    results = json.loads((RESULTS / f"{name}.json").read_text())
-    (mean,) = (run["eval_mean"] for run in results["minidqn"][env_id] if run["seed"] == 0)
-    return float(mean)
+def committed(env_id: str) -> str:
+    """The mean return of seed 0 in a table of several seeds."""
+    for file in ("learning", "breakout_ram", "minatar", "pong"):
+        if (RESULTS / f"{file}.json").exists():
+            results = json.loads((RESULTS / f"{file}.json").read_text())
+            for run in results["minidqn"].get(env_id, ()):
+                if run["seed"] == 0:
+                    return f"{run['eval_mean']:.2f}"
+    return ""
+
+
+def environment(env_id: str) -> tuple[Any, float]:
+    """The environment of the test, and its epsilon."""
+    if env_id.startswith("MinAtar/"):
+        from minatar.gym import register_envs
+
+        register_envs()
+        return gym.make(env_id), 0.001
+    if env_id in (BREAKOUT, PONG):
+        import ale_py
+
+        gym.register_envs(ale_py)
+        breakout = env_id == BREAKOUT
+        return (
+            (gym.make(env_id, obs_type="ram"), 0.001)
+            if breakout
+            else (example(PONG)["make_env"](), 0.0)
+        )
+    return gym.make(env_id), 0.0
 
 
 def main() -> None:
     lines = ["| | mean | minimum | seed 0 in the table of all seeds | file |"]
     lines += ["| --- | --- | --- | --- | --- |"]
     for env_id in SCRIPTS:
-        options: dict[str, Any] = {}
-        if env_id == BREAKOUT:
-            import ale_py
-
-            gym.register_envs(ale_py)
-            options = {"obs_type": "ram"}
-        name = env_id.split("/")[-1].split("-")[0].lower()
-        path = ROOT / "examples" / "trained" / f"{name}.safetensors"
-        epsilon = 0.001 if env_id == BREAKOUT else 0.0
-        returns = evaluate(load(path), gym.make(env_id, **options), 100, 0, epsilon)
+        path = ROOT / "examples" / "trained" / f"{short_name(env_id)}.safetensors"
+        env, epsilon = environment(env_id)
+        returns = evaluate(load(path), env, 100, 0, epsilon)
         lines.append(
-            f"| {env_id} | {returns.mean():.2f} | {returns.min():.0f} | {committed(env_id):.2f} "
+            f"| {env_id} | {returns.mean():.2f} | {returns.min():.0f} | {committed(env_id)} "
             f"| {path.stat().st_size / 1000:.0f} kB |"
         )
         print(lines[-1], flush=True)

@@ -14,6 +14,7 @@ action in a thousand is random, because a ball can bounce in an endless loop.
     python examples/breakout_ram.py --seed 1
 """
 
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -79,6 +80,6 @@ if __name__ == "__main__":
         solved_at=31.8,  # a person's score (Mnih et al. 2015)
         train_wrapper=OneBall,
         test_epsilon=0.001,
-        obs_type="ram",
+        make_env=partial(gym.make, "ALE/Breakout-v5", obs_type="ram"),
     )
     run.train_and_show(film_steps=300)

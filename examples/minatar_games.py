@@ -48,8 +48,9 @@ if __name__ == "__main__":
 
     register_envs()
     warnings.filterwarnings("ignore", ".*out of date.*")  # v1 has fewer actions
-    game = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
         sys.exit(f"usage: minatar_games.py GAME [options], with GAME one of {', '.join(GAMES)}")
+    sys.argv.pop(1)
     run = Run(f"MinAtar/{game}-v0", STEPS, config, solved_at=GAMES[game], test_epsilon=0.001)
     run.train_and_show(film_steps=300)

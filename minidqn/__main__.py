@@ -21,7 +21,9 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         tuned = ", ".join(SCRIPTS)
         sys.exit(f"usage: python -m minidqn ENV_ID [options]\nENV_ID: {tuned}, or any other")
-    env_id = sys.argv.pop(1)
+    env_id = sys.argv[1]
+    if not env_id.startswith("MinAtar/"):  # whose script plays five games
+        sys.argv.pop(1)
     if env_id in SCRIPTS:
         runpy.run_path(str(examples() / SCRIPTS[env_id]), run_name="__main__")
     else:

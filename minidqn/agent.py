@@ -85,7 +85,6 @@ class DQN:
         self.updates_skipped = 0  # of those that the config asked for
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
-
         # one pass for each use of a network: it keeps its own arrays and its own noise
         self._acting, self._exploring = Pass(self.online), Pass(self.online)
         self._learning, self._selecting = Pass(self.online), Pass(self.online)

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
@@ -80,7 +82,8 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     breakout = importlib.import_module("breakout_ram")
     flags = ["--steps", "1500", "--record-every", "20", "--seed", "3", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["breakout_ram.py", *flags])
-    short: dict[str, Any] = {"max_num_frames_per_episode": 400, "obs_type": "ram"}
+    game: dict[str, Any] = {"max_num_frames_per_episode": 400, "obs_type": "ram"}
+    short: dict[str, Any] = {"make_env": partial(gym.make, "ale_py:ALE/Breakout-v5", **game)}
     monkeypatch.setattr("minidqn.lab.cli.TEST_EPISODES", 20)
     options: dict[str, Any] = {"solved_at": 31.8, "train_wrapper": breakout.OneBall}
     run = Run("ale_py:ALE/Breakout-v5", 2000, breakout.config, test_epsilon=0.5, **options, **short)

@@ -39,6 +39,37 @@ def update(hidden: list[int], batch: int) -> Call:
     return products
 
 
+def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+    """The same with convolutions: products with all patches, as if they cost nothing to make."""
+    rng = np.random.default_rng(0)
+    side, _, channels = shape
+    sizes = []  # of each product: rows, inputs, outputs
+    for n_out, k, s in conv:
+        side = (side - k) // s + 1
+        sizes.append((batch * side * side, k * k * channels, n_out))
+        channels = n_out
+    for n_in, n_out in pairwise([side * side * channels, *hidden, 6]):
+        sizes.append((batch, n_in, n_out))
+
+    def arrays(*axes: int) -> list[np.ndarray]:
+        shapes = [tuple(size[axis] for axis in axes) for size in sizes]
+        return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+    x, W, y = arrays(0, 1), arrays(1, 2), arrays(0, 2)
+    dx, dW = arrays(0, 1), arrays(1, 2)
+
+    def products() -> None:
+        for _ in range(2):  # the target network, and the online one
+            for i in range(len(sizes)):
+                x[i].dot(W[i], out=y[i])
+        for i in reversed(range(len(sizes))):
+            x[i].T.dot(y[i], out=dW[i])
+            if i > 0:
+                y[i].dot(W[i].T, out=dx[i])
+
+    return products
+
+
 def environment_seconds(env_id: str, steps: int, seed: int) -> float:
     """The time that an environment takes for its steps and resets, with two actions in turn."""
     env = gym.make(env_id)
@@ -51,4 +82,4 @@ def environment_seconds(env_id: str, steps: int, seed: int) -> float:
     return time.perf_counter() - start
 
 
-serve({"update": update}, {"environment": environment_seconds})
+serve({"update": update, "conv_update": conv_update}, {"environment": environment_seconds})

@@ -108,8 +108,88 @@ def act(hidden: list[int], batch: int) -> Call:
     return lambda: np.asarray(greedy(params, obs))
 
 
+def conv_parameters(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Any:
+    """Kernels (k, k, C, O) and matrices, each with its biases."""
+    rng = np.random.default_rng(0)
+    side, _, channels = shape
+    sizes = []
+    for n_out, k, s in conv:
+        sizes.append((k, k, channels, n_out))
+        channels, side = n_out, (side - k) // s + 1
+    widths = [side * side * channels, *hidden, 6]
+    sizes += list(pairwise(widths))  # type: ignore[arg-type]
+    return [
+        (
+            jnp.asarray(rng.normal(0, (2 / np.prod(size[:-1])) ** 0.5, size), jnp.float32),
+            jnp.zeros(size[-1]),
+        )
+        for size in sizes
+    ]
+
+
+def conv_q_values(params: list[Any], x: Any, strides: list[int]) -> Any:
+    """Bytes, channels last, (B, H, W, C), to (B, A)."""
+    x = x.astype(jnp.float32) / 255
+    for (W, b), s in zip(params, strides, strict=False):
+        layout = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(x, W, (s, s), "VALID", dimension_numbers=layout)
+        x = jax.nn.relu(x + b)
+    return q_values(params[len(strides) :], x.reshape(len(x), -1))
+
+
+def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+    """One update from a batch that it is given, compiled whole."""
+    params, unravel = ravel_pytree(conv_parameters(shape, conv, hidden))
+    target, rng, strides = params * 1.0, np.random.default_rng(0), [s for _, _, s in conv]
+    high = 256 if shape[0] > 50 else 2
+    obs, next_obs = (
+        jnp.asarray(rng.integers(high, size=(batch, *shape)), jnp.uint8) for _ in range(2)
+    )
+    actions = jnp.asarray(rng.integers(6, size=(batch, 1)))
+    discounts = jnp.asarray(0.99 * (rng.random(batch) > 0.05), jnp.float32)
+
+    def one(state: Any, obs: Any, next_obs: Any) -> Any:
+        params, m, v, t = state
+        y = 1.0 + discounts * conv_q_values(unravel(target), next_obs, strides).max(axis=1)
+
+        def loss_of(params: Any) -> Any:
+            q = conv_q_values(unravel(params), obs, strides)
+            e = jnp.take_along_axis(q, actions, axis=1)[:, 0] - y
+            return jnp.where(abs(e) <= 1, 0.5 * e * e, abs(e) - 0.5).mean()
+
+        loss, grads = jax.value_and_grad(loss_of)(params)
+        t = t + 1
+        m, v = 0.9 * m + 0.1 * grads, 0.999 * v + 0.001 * grads * grads
+        m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+        params = params - 1e-4 * m_scale * m / (jnp.sqrt(v_scale * v) + 1e-8)
+        return (params, m, v, t), loss
+
+    compiled = jax.jit(one, donate_argnums=0)
+    state = (params, jnp.zeros_like(params), jnp.zeros_like(params), jnp.zeros(()))
+
+    def call() -> Any:
+        nonlocal state
+        state, loss = compiled(state, obs, next_obs)
+        return loss
+
+    return learning(call)
+
+
+def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call:
+    params, strides = conv_parameters(shape, conv, hidden), [s for _, _, s in conv]
+    obs = np.random.default_rng(0).integers(2, size=(1, *shape)).astype(np.uint8)
+    greedy = jax.jit(lambda params, x: conv_q_values(params, x, strides).argmax(axis=-1))
+    return lambda: int(greedy(params, obs)[0])
+
+
 serve(
-    {"update": update, "updates_in_a_loop": updates_in_a_loop, "act": act},
+    {
+        "update": update,
+        "updates_in_a_loop": updates_in_a_loop,
+        "act": act,
+        "conv_update": conv_update,
+        "conv_act": conv_act,
+    },
     {},
     finish=jax.block_until_ready,
 )

@@ -74,6 +74,52 @@ def tutorial_step(hidden: list[int], batch: int) -> Call:
     return step
 
 
+def image_agent(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> DQN:
+    """Plain DQN on images: boolean planes, or stacks of grey frames; a full buffer of noise."""
+    height, width, channels = shape
+    grey = height > 50
+    space: Any = gym.spaces.Box(0, 1, (height, width, channels), np.bool_)
+    if grey:
+        space = gym.spaces.Box(0, 255, (height, width), np.uint8)
+    config = DQNConfig(
+        conv=tuple((n_out, k, s) for n_out, k, s in conv),
+        frame_stack=channels if grey else 1,
+        hidden=tuple(hidden),
+        batch_size=batch,
+        double=False,
+        n_step=1,
+        tau=1.0,
+        target_every=500,
+        buffer_size=2_000,
+        learning_starts=1_000,
+    )
+    agent = DQN(space, gym.spaces.Discrete(6), config)
+    rng = np.random.default_rng(0)
+
+    def image() -> Any:
+        noise = rng.random(space.shape)
+        return (255 * noise).astype(np.uint8) if grey else noise < 0.05
+
+    for step in range(2_000):
+        if step % 20 == 0:
+            agent.begin(image())
+        agent.observe(int(rng.integers(6)), 1.0, image(), step % 20 == 19, False)
+    return agent
+
+
+def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+    """A whole update. Unlike the others' it also draws and gathers its batch."""
+    agent = image_agent(shape, conv, hidden, batch)
+    learning(lambda: agent.learn().loss)
+    return agent.learn
+
+
+def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call:
+    agent = image_agent(shape, conv, hidden, 32)
+    obs = agent.replay.head_stack[0]
+    return lambda: agent.act(obs)
+
+
 def bytes_per_transition(shape: list[int], dtype: str) -> float:
     return Replay(BUFFER, tuple(shape), dtype, 2).nbytes / BUFFER
 
@@ -112,6 +158,8 @@ serve(
         "observe": observe,
         "sample": sample,
         "tutorial_step": tutorial_step,
+        "conv_update": conv_update,
+        "conv_act": conv_act,
     },
     {"bytes": bytes_per_transition, "train": train_seconds},
 )

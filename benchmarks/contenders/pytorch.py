@@ -57,4 +57,57 @@ def act(hidden: list[int], batch: int) -> Call:
     return one_action if batch == 1 else actions
 
 
-serve({"update": update, "act": act}, {})
+def conv_network(shape: list[int], conv: list[list[int]], hidden: list[int]) -> nn.Sequential:
+    side, _, channels = shape
+    layers: list[nn.Module] = []
+    for n_out, k, s in conv:
+        layers += [nn.Conv2d(channels, n_out, k, s), nn.ReLU()]
+        channels, side = n_out, (side - k) // s + 1
+    widths = [side * side * channels, *hidden, 6]
+    layers.append(nn.Flatten())
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)
+
+
+def images(shape: list[int], batch: int) -> torch.Tensor:
+    """Bytes, channels last in memory: (B, C, H, W) as PyTorch numbers the axes."""
+    high = 256 if shape[0] > 50 else 2
+    return torch.randint(high, (batch, *shape), dtype=torch.uint8).permute(0, 3, 1, 2)
+
+
+def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+    """One update from a batch that it is given."""
+    online, target = (conv_network(shape, conv, hidden) for _ in range(2))
+    optimizer = torch.optim.Adam(online.parameters(), lr=1e-4, fused=True)
+    obs, next_obs = images(shape, batch), images(shape, batch)
+    actions = torch.randint(6, (batch, 1))
+    rewards, discounts = torch.ones(batch), 0.99 * (torch.rand(batch) > 0.05).float()
+
+    def one_update() -> object:
+        with torch.no_grad():
+            y = rewards + discounts * target(next_obs.float() / 255).max(dim=1).values
+        q = online(obs.float() / 255).gather(1, actions).squeeze(1)
+        loss = nn.functional.smooth_l1_loss(q, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return learning(one_update)
+
+
+def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call:
+    network, obs = conv_network(shape, conv, hidden), images(shape, 1)
+
+    def one_action() -> int:
+        with torch.inference_mode():
+            return int(network(obs.float() / 255).argmax())
+
+    return one_action
+
+
+serve(
+    {"update": update, "act": act, "conv_update": conv_update, "conv_act": conv_act},
+    {},
+)

@@ -28,7 +28,7 @@ from minidqn.lab.checkpoint import load, load_run, save
 from minidqn.lab.envs import TEST, episode_seed, play
 from minidqn.lab.films import animate, has_display
 from minidqn.lab.finetune import changed
-from minidqn.lab.folder import claim, differences, read_run
+from minidqn.lab.folder import claim, differences, read_run, short_name
 from minidqn.lab.history import History
 from minidqn.lab.plotting import plot_learning_curve, plot_value_function
 from minidqn.lab.snapshot import CheckpointError, from_json, settings
@@ -47,8 +47,8 @@ class Run:
     `steps` is the default length of training, config(steps) gives the settings, and
     `solved_at` is the mean return from which it counts as solved, by default the
     environment's own. `train_wrapper` wraps the environment for training only, and may
-    change its rewards; the test is greedy, except for `test_epsilon`. `options` are for
-    gymnasium.make.
+    change its rewards; the test is greedy, except for `test_epsilon`. `make_env`, if given,
+    makes the environment, and takes gymnasium.make's options.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Run:
         solved_at: float | None = None,
         train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None,
         test_epsilon: float = 0.0,
-        **options: Any,
+        make_env: Callable[..., gym.Env[Any, Any]] | None = None,
     ) -> None:
-        self.env_id, self.make_env = env_id, partial(gym.make, env_id, **options)
+        self.env_id, self.make_env = env_id, make_env or partial(gym.make, env_id)
         self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
         self.parser = parser(f"Learn {env_id} with minidqn.")
         self.args = self.parser.parse_args()
-        self.name = env_id.split("-")[0].lower().removeprefix("ale/").replace("/", "_")
+        self.name = short_name(env_id)
         self.out = self.args.out or Path("runs") / self.name
         self.history = History()
         self.seconds: float | None = 0.0  # of training; None if it is not known

@@ -10,6 +10,12 @@ from minidqn.checks import expect
 About = dict[str, Any]  # environment, seed, steps and settings of a run
 
 
+def short_name(env_id: str) -> str:
+    """What the folder of an environment's runs is called."""
+    name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
+    return name.removeprefix("ale/").replace("/", "_")
+
+
 def read_run(folder: Path) -> About:
     """What run.json says, or nothing if there is none."""
     file = folder / "run.json"

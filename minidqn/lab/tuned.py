@@ -16,12 +16,15 @@ from minidqn.config import DQNConfig
 from minidqn.lab.finetune import changed
 from minidqn.schedules import LinearDecay
 
+MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 SCRIPTS = {
     "CartPole-v1": "cartpole.py",
     "Acrobot-v1": "acrobot.py",
     "MountainCar-v0": "mountaincar.py",
     "LunarLander-v3": "lunarlander.py",
     "ALE/Breakout-v5": "breakout_ram.py",
+    "PongNoFrameskip-v4": "pong.py",
+    **{f"MinAtar/{game}-v0": "minatar_games.py" for game in MINATAR},
 }
 
 

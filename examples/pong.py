@@ -1,0 +1,50 @@
+"""Learn Pong from the screen, as in Mnih et al. 2013, on a laptop's CPU.
+
+A step is four frames; the screen becomes 84 x 84 grey pixels (Gymnasium's AtariPreprocessing),
+and the network sees the last four of them. A game goes up to 21 points: the return is the
+difference, -21 for who never returns a ball. There are no sticky actions: the console does
+what it is told.
+
+    pip install -e ".[atari]"
+    python examples/pong.py --seed 1
+"""
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.wrappers import AtariPreprocessing
+
+from minidqn import DQNConfig, LinearDecay
+from minidqn.lab.cli import Run
+
+ENV_ID = "PongNoFrameskip-v4"
+STEPS = 500_000
+
+
+def make_env(**options: Any) -> gym.Env[Any, Any]:
+    """The game; each episode begins after up to 30 steps without action."""
+    return AtariPreprocessing(gym.make(ENV_ID, **options))
+
+
+def config(steps: int) -> DQNConfig:
+    """The settings. Not tuned: a run takes too long for that."""
+    return DQNConfig(
+        frame_stack=4,  # of one picture nobody can say where the ball is going
+        conv=((16, 8, 4), (32, 4, 2)),  # the network of Mnih et al. 2013
+        hidden=(256,),
+        n_step=3,
+        batch_size=32,
+        train_every=4,
+        learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is a good one
+        epsilon=LinearDecay(1.0, 0.02, steps / 5),
+        buffer_size=100_000,  # 0.7 GB: each picture is stored once
+        learning_starts=10_000,
+        tau=0.005,
+    )
+
+
+if __name__ == "__main__":
+    import ale_py
+
+    gym.register_envs(ale_py)
+    Run(ENV_ID, STEPS, config, solved_at=18.0, make_env=make_env).train_and_show(film_steps=400)
