@@ -43,12 +43,9 @@ def environment(env_id: str) -> tuple[Any, float]:
         import ale_py
 
         gym.register_envs(ale_py)
-        breakout = env_id == BREAKOUT
-        return (
-            (gym.make(env_id, obs_type="ram"), 0.001)
-            if breakout
-            else (example(PONG)["make_env"](), 0.0)
-        )
+        if env_id == BREAKOUT:
+            return gym.make(env_id, obs_type="ram"), 0.001
+        return example(PONG)["make_env"](), 0.0
     return gym.make(env_id), 0.0
 
 

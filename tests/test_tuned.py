@@ -29,7 +29,7 @@ def test_the_settings_of_an_example_make_an_agent(env_id: str) -> None:
         env = gym.make(env_id)
         space, actions = env.observation_space, env.action_space
     if config.conv:
-        planes = gym.spaces.Box(False, True, (10, 10, 4), np.bool_)
+        planes: Any = gym.spaces.Box(0, 1, (10, 10, 4), np.bool_)
         space = planes if "MinAtar" in env_id else gym.spaces.Box(0, 255, (84, 84), np.uint8)
         config = replace(config, buffer_size=config.learning_starts)  # a small one
     assert DQN(space, actions, config).config == config
