@@ -219,7 +219,7 @@ class Run:
                     print(f"episode {number + 1}: return {sum(reward for reward, _ in played):.1f}")
         else:
             self.out.mkdir(parents=True, exist_ok=True)
-            self.film({str(path.name): agent}, "watch.gif", 1000)
+            self.film({path.stem: agent}, "watch.gif", 400)
             print(f"There is no display: see {self.out / 'watch.gif'}")
 
     def train_and_show(self, **shown: Any) -> None:
