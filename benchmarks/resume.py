@@ -5,7 +5,7 @@ SIGKILL at random moments, several times, and started again. It saves so often t
 kill hits it in the middle of saving. Both must end on the same parameters, history and
 evaluation.
 
-    python benchmarks/resume.py --trials 100
+    python benchmarks/resume.py --trials 100        (with the extra minatar)
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from minatar.gym import register_envs
 from tqdm import tqdm
 
 from minidqn import (
@@ -47,7 +48,10 @@ ALL_PARTS: dict[str, Any] = {
     "noisy": True,
     "epsilon_hold": 8,
 }
+PIXELS: dict[str, Any] = {"conv": ((4, 3, 1),), "frame_stack": 3, "hidden": (16,)}
 OPTIONS: list[dict[str, Any]] = [
+    PIXELS,
+    {"num_envs": 3, **ALL_PARTS, **PIXELS},
     ALL_PARTS,
     {"num_envs": 3, **ALL_PARTS},
     *({name: value} for name, value in ALL_PARTS.items() if name != "priority_beta"),
@@ -63,6 +67,9 @@ def work(trial: int, folder: Path) -> None:
     """Train, going on with the checkpoint in `folder` if there is one; then write the result."""
     numbers = dict(OPTIONS[trial % len(OPTIONS)])
     env_id = ENVIRONMENTS[trial // len(OPTIONS) % len(ENVIRONMENTS)]
+    if "conv" in numbers:
+        register_envs()
+        env_id = "MinAtar/Breakout-v0"
     num_envs = numbers.pop("num_envs", 1)
     env = gym.make(env_id)
     several = SyncVectorEnv(

@@ -63,16 +63,16 @@ def draw_starts(
 
 
 @kernel
-def copy_stack(obs: Array, kind: Array, i: int, num_envs: int, stack: Array) -> None:
-    """The last F observations of an episode, up to entry i, the oldest first: to (F, D).
+def copy_stack(obs: Array, kind: Array, i: int, num_envs: int, stacks: Array, row: int) -> None:
+    """Fill stacks[row], (F, D), with the observations up to entry i, the oldest first.
 
-    Before the first one of an episode, which follows a bridge, it is repeated.
+    At an episode's first one (the slot before is a bridge) the walk stops; it fills the rest.
     """
-    for f in range(len(stack) - 1, -1, -1):
+    for f in range(stacks.shape[1] - 1, -1, -1):
         for d in range(obs.shape[1]):
-            stack[f, d] = obs[i, d]
-        before = i - num_envs if i >= num_envs else i - num_envs + len(kind)
-        i = i if kind[before] == BRIDGE else before
+            stacks[row, f, d] = obs[i, d]
+        if f > 0 and kind[i - num_envs] != BRIDGE:  # a negative index counts from the end
+            i -= num_envs
 
 
 @kernel
@@ -100,7 +100,12 @@ def gather(
                 break
 
         actions[row], returns[row], discounts[row] = action[start], total, discount
-        copy_stack(obs, kind, start, num_envs, obs_out[row])
-        copy_stack(obs, kind, i, num_envs, next_obs[row])
+        if obs_out.shape[1] == 1:  # the usual case: no stack
+            for d in range(obs.shape[1]):
+                obs_out[row, 0, d] = obs[start, d]
+                next_obs[row, 0, d] = obs[i, d]
+        else:
+            copy_stack(obs, kind, start, num_envs, obs_out, row)
+            copy_stack(obs, kind, i, num_envs, next_obs, row)
         for a in range(mask.shape[1]):
             next_mask[row, a] = mask[i, a]

@@ -1,6 +1,6 @@
 """The Q-network: from an observation to a value for each action.
 
-    normalise    if asked, each entry that the observation space bounds
+    normalise    if asked, and without conv, each entry that the observation space bounds
     conv         for images, convolutions, each followed by a ReLU
     hidden       linear layers, each followed by a ReLU
     output       a linear layer with one Q-value for each action, or several quantiles of it
@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from minidqn.config import DQNConfig
-from minidqn.nn.conv import Conv2d, HalfStrideConv2d
+from minidqn.nn.conv import CellConv2d, Conv2d
 from minidqn.nn.layers import Flatten, Layer, Linear, Normalize
 from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
 
@@ -35,9 +35,9 @@ def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
         layers.append(Normalize(low, high))
     if c.conv:
         layers = []
-        image: Any = (*shape, 1)[:4]  # (F, H, W, C)
+        image: Any = (*shape, 1)[:4]  # (F, H, W, C); a grey image gets C = 1
         for n_out, k, s in c.conv:
-            kind = HalfStrideConv2d if k == 2 * s else Conv2d
+            kind = CellConv2d if k == 2 * s else Conv2d
             convolution = kind(image, n_out, k, s, relu=not c.layer_norm)
             image = shape = convolution.out_shape
             layers.append(convolution)

@@ -14,7 +14,7 @@ Slot 2 is a *bridge* between two episodes: no action is taken in it, and samplin
 starts there. It holds the final observation, whose value counts if the episode was only
 cut by a time limit. Slot 4 is the *head*: its action is not chosen yet. A Gymnasium
 vector environment gives the same stream: after an end, its next step is the reset
-(NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...) hold one or many.
+(NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...) hold one environment or many.
 
 What is made from the stream when a batch is drawn, n-step returns and stacks of frames,
 is in batch.py.
@@ -69,7 +69,7 @@ class Replay:
             frames,
         )
         self.stack_shape = shape if frames == 1 else (frames, *shape)
-        # one slot more for the head, and for the stack of the oldest step those before it
+        # more than the capacity: one slot for the head, F - 1 for frames before the oldest step
         self.slots = slots = capacity // num_envs + frames
         self.count = 0  # slots completed since the start; the head is slot count % slots
         self.over = True  # no episode is going on in any environment
@@ -116,9 +116,9 @@ class Replay:
         if self.frames == 1:
             return self.head
         stacks = np.empty((self.num_envs, self.frames, self._flat[0].shape[1]), self.obs.dtype)
-        for env, stack in enumerate(stacks):
+        for env in range(self.num_envs):
             entry = self.count % self.slots * self.num_envs + env
-            copy_stack(self._flat[0], self._flat[3], entry, self.num_envs, stack)
+            copy_stack(self._flat[0], self._flat[3], entry, self.num_envs, stacks, env)
         return stacks.reshape(self.num_envs, *self.stack_shape)
 
     @property

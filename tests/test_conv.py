@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minidqn.nn.conv import Conv2d, HalfStrideConv2d
+from minidqn.nn.conv import CellConv2d, Conv2d
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network, Pass
 
@@ -32,9 +32,9 @@ def plain_convolution(layer: Conv2d, x: Array) -> Array:
 @st.composite
 def layers(draw: st.DrawFn, relu: bool) -> tuple[Any, Array]:
     """A function that makes a convolution of random size, and a batch of images for it."""
-    kind = draw(st.sampled_from([Conv2d, HalfStrideConv2d]))
+    kind = draw(st.sampled_from([Conv2d, CellConv2d]))
     s = draw(st.integers(1, 4))
-    k = 2 * s if kind is HalfStrideConv2d else draw(st.integers(1, 5))
+    k = 2 * s if kind is CellConv2d else draw(st.integers(1, 5))
     shape = (
         draw(st.integers(1, 3)),
         draw(st.integers(k, k + 7)),
@@ -88,8 +88,8 @@ def test_backward_is_the_transpose_of_forward(problem: Any) -> None:
 def networks(draw: st.DrawFn) -> tuple[Any, Array]:
     """A function of a dtype that makes two convolutions and a linear layer; a batch of images."""
     first_s, second_s = draw(st.integers(1, 3)), draw(st.integers(1, 2))
-    first = draw(st.sampled_from([(Conv2d, 3, first_s), (HalfStrideConv2d, 2 * first_s, first_s)]))
-    second = draw(st.sampled_from([(Conv2d, 2, 1), (HalfStrideConv2d, 2 * second_s, second_s)]))
+    first = draw(st.sampled_from([(Conv2d, 3, first_s), (CellConv2d, 2 * first_s, first_s)]))
+    second = draw(st.sampled_from([(Conv2d, 2, 1), (CellConv2d, 2 * second_s, second_s)]))
     shape = draw(st.integers(1, 2)), 14, draw(st.integers(12, 15)), draw(st.integers(1, 2))
     channels = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
 
@@ -144,7 +144,7 @@ def has_kink(net: Network, x: Array, i: int) -> bool:
     return any((a != b).any() for a, b in zip(*sides, strict=True))
 
 
-@pytest.mark.parametrize("kind", [Conv2d, HalfStrideConv2d])
+@pytest.mark.parametrize("kind", [Conv2d, CellConv2d])
 def test_bytes_and_booleans_are_0_to_1(kind: Any) -> None:
     layer: Any = bound(kind((2, 6, 6, 1), 3, 4, 2), dtype=np.float32)
     rng = np.random.default_rng(0)
@@ -166,7 +166,7 @@ def test_a_network_hands_bytes_to_its_first_convolution() -> None:
     np.testing.assert_allclose(y, use.forward(np.ones((2, 4, 4), np.float32)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [Conv2d, HalfStrideConv2d])
+@pytest.mark.parametrize("kind", [Conv2d, CellConv2d])
 def test_the_first_layer_computes_no_dx(kind: Any) -> None:
     layer: Any = bound(kind((1, 6, 6, 1), 2, 4, 2))
     cache: dict[str, Array] = {}

@@ -1,7 +1,8 @@
 """Convolution: a Linear layer on every patch of an image.
 
 What a group of pixels shows does not depend on where in the image it is. So a convolution
-applies one small Linear layer to every patch of k x k pixels, s pixels apart (the *stride*):
+applies one small Linear layer to every patch of k x k pixels, through all channels and frames,
+s pixels apart (the *stride*):
 
     y[i, j] = ReLU(p W + b), with p the patch x[s i : s i + k, s j : s j + k] as one row
 
@@ -12,14 +13,15 @@ rows of a matrix P, forward is one product, and backward is Linear's:
 
 What is new is only the way from x to P and back. Forward copies each pixel into every patch
 that it lies in. L depends on the pixel through all these copies, so the chain rule adds up
-their gradients: dx[pixel] = the sum of dP over its copies. The first layer needs none of
-this: nothing below it has parameters, so nobody asks for its dx.
+their gradients: dx[pixel] = the sum of dP over its copies. The first layer skips this last
+step: nothing below it has parameters, so nobody asks for its dx.
 
 Images are channels last, (H, W, C), and F frames of them may be stacked: (F, H, W, C). Pixels
-may be bytes, 0 to 255, or booleans; they become floats, 0 to 1, on their way into P.
+become floats on their way into P: bytes are divided by 255, booleans and floats keep their value.
 
 Letters: B batch, F frames, H and W height and width, C channels, O output channels,
-I = F k k C pixels in a patch; h x w patches fit into an image.
+I = F k k C numbers in a patch; h x w patches fit into an image. In a shape, W is the width and
+"h w O" a product; elsewhere W is the weights.
 Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition".
 """
 
@@ -42,7 +44,7 @@ def copy_patches(x: Array, k: int, s: int, scale: float, patches: Array) -> None
             for row in range((h - 1) * s + k):
                 for n in range(len(line)):
                     line[n] = scale * x[b, f, row, n]
-                for di in range(k):  # it is row di of the patches at height i
+                for di in range(k):  # this row is row di of the patches at height i
                     i = (row - di) // s
                     if i * s == row - di and 0 <= i < h:
                         for j in range(w):
@@ -51,26 +53,27 @@ def copy_patches(x: Array, k: int, s: int, scale: float, patches: Array) -> None
 
 
 @kernel
-def add_patches(patches: Array, s: int, x: Array) -> None:
-    """The way back: x = 0, then each patch is added where it was copied from."""
-    _, h, w, frames, k, width = patches.shape
+def add_patches(dpatches: Array, s: int, dx: Array) -> None:
+    """The way back: dx = 0, then each patch is added where it was copied from."""
+    _, h, w, frames, k, width = dpatches.shape
     step = width // k * s
-    for b in range(len(x)):
-        x[b] = 0.0
+    for b in range(len(dx)):
+        dx[b] = 0.0
         for i in range(h):
             for j in range(w):
                 for f in range(frames):
                     for di in range(k):
                         for n in range(width):
-                            x[b, f, i * s + di, j * step + n] += patches[b, i, j, f, di, n]
+                            dx[b, f, i * s + di, j * step + n] += dpatches[b, i, j, f, di, n]
 
 
 class Conv2d(Linear):
     """A Linear layer on every patch: (B, F, H, W, C) to (B, h w O), in the order h, w, O.
 
-    `shape` is (F, H, W, C). The weights, W of shape (I, O) with I in the order F, k, k, C, start as
-    those of a Linear layer with I inputs. Rows and columns that no whole patch reaches are
-    left out.
+    x may have any shape with these entries in this order; `shape` is (F, H, W, C). In the cache,
+    Linear's x and dx are P and dP. The weights, W of shape (I, O) with I in the order F, k, k, C,
+    start as those of a Linear layer with I inputs. Rows and columns that no whole patch reaches
+    are left out.
     """
 
     any_dtype = True
@@ -137,7 +140,7 @@ def add_quarters(u: Array, y: Array) -> None:
 
 @kernel
 def spread_quarters(dy: Array, du: Array) -> None:
-    """The way back: each dy goes to its four places in du, and 0 where there is none."""
+    """The way back: each dy goes to its four places in du; 0 where no output used a quarter."""
     _, height, width, n_out = dy.shape
     for b in range(du.shape[0]):
         for i in range(du.shape[1]):
@@ -149,13 +152,14 @@ def spread_quarters(dy: Array, du: Array) -> None:
                             du[b, i, j, p, q, o] = dy[b, i - p, j - q, o] if inside else 0.0
 
 
-class HalfStrideConv2d(Conv2d):
-    """The same function where k = 2 s, faster: there are no overlapping patches to copy.
+class CellConv2d(Conv2d):
+    """The same function, only for k = 2 s, and faster: there are no overlapping patches to copy.
 
     Cut the image into cells of s x s pixels. A patch is 2 x 2 cells, and its weights are four
     quarters. Each cell is multiplied by all four quarters, in one product, and the output
     at [i, j] adds up what its four cells got from their own quarter. A pixel is copied once
-    instead of four times. ("Space to depth" is the usual name for such cells.)
+    instead of four times, for hardly more multiplications. ("Space to depth" is the usual
+    name for such cells.)
     """
 
     def quarters(self, W: Array) -> Array:

@@ -14,8 +14,8 @@ gradient is right is proved in tests/test_network.py.
 
 Forward leaves what backward will need in a `cache`, which the caller passes to both.
 So a second forward with another cache does not change the first one's gradients. The
-arrays in a cache are used again by the next forward of the same batch size. Hence
-three rules: what forward returns belongs to the cache, so copy it to keep it; do not
+arrays in a cache are used again by the next forward of the same batch size. Three
+rules: what forward and backward return belongs to the cache, so copy it to keep it; do not
 change x before backward has run; and backward may write into dy.
 
 Letters: B batch, I inputs of a layer, O outputs.
