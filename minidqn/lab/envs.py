@@ -60,6 +60,9 @@ class OwnEnvs:
 
     def reset(self, number: int) -> tuple[Array, Array | None]:
         starts = [self.reset_one(env, number + i) for i, env in enumerate(self.envs)]
+        if len(starts) == 1:
+            ((obs, info),) = starts
+            return obs, info.get("action_mask")
         return np.stack([obs for obs, _ in starts]), self.masks([info for _, info in starts])
 
     def masks(self, infos: Sequence[dict[str, Any]]) -> Array | None:
