@@ -49,7 +49,7 @@ def seed(number: int) -> int:
 def test_one_environment_gives_bare_values() -> None:
     envs = as_envs(agent(), SeedEnv())
     obs, mask = envs.reset(5)
-    assert obs.tolist() == [[seed(5), 0]]
+    assert obs.tolist() == [seed(5), 0]
     assert mask is None
     outcome, rewards = envs.step(np.array([2]), [False], 0)
     action, reward, obs, terminated, truncated, mask = outcome
