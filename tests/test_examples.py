@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minidqn import LinearDecay, load
+from minidqn import DQN, LinearDecay, evaluate, load, train
 from minidqn.lab.cli import Run
 from minidqn.lab.tuned import example
 
@@ -98,6 +98,33 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     agent = load(tmp_path / "agent.safetensors")
     assert agent.replay.obs.dtype == np.uint8
     assert np.abs(agent.online.layers[0].forward(agent.replay.head.astype("f4"), {})).max() <= 1.0
+
+
+def test_pong_from_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    ale_py = pytest.importorskip("ale_py", reason="Pong takes the extra `atari`")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    gym.register_envs(ale_py)
+    pong = importlib.import_module("pong")
+    env = pong.make_env(max_num_frames_per_episode=400)
+    assert env.observation_space.shape == (84, 84)
+    config = replace(pong.config(1000), buffer_size=300, learning_starts=100)
+    agent = DQN(env.observation_space, env.action_space, config)
+    train(agent, env, 120, progress=False)
+    assert (agent.steps, agent.updates) == (120, 6)
+    returns = evaluate(agent, pong.make_env(max_num_frames_per_episode=400), 2)
+    assert ((-21.0 <= returns) & (returns <= 0.0)).all()  # it has learned nothing yet
+
+
+def test_minatar_from_pixels(tmp_path: Path) -> None:
+    pytest.importorskip("minatar", reason="it takes the extra `minatar`")
+    script = [sys.executable, str(EXAMPLES / "minatar_games.py")]
+    flags = ["--set", "learning_starts=200", "--set", "buffer_size=1000", "--steps", "600"]
+    command = [*script, "Breakout", *flags, "--out", str(tmp_path)]
+    assert "in 100 new episodes" in subprocess.check_output(command, text=True)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= ALWAYS | {"before_after.gif"}
+    wrong = subprocess.run([*script, "Chess"], check=False, capture_output=True, text=True)
+    assert wrong.stderr.startswith("usage: minatar_games.py GAME [options], with GAME one of Ast")
 
 
 def test_what_can_be_watched(tmp_path: Path) -> None:
