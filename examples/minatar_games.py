@@ -47,7 +47,7 @@ if __name__ == "__main__":
     from minatar.gym import register_envs
 
     register_envs()
-    warnings.filterwarnings("ignore", ".*out of date.*")  # v1 has fewer actions
+    warnings.filterwarnings("ignore", module="gymnasium")  # v1 exists; it has fewer actions
     game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
         sys.exit(f"usage: minatar_games.py GAME [options], with GAME one of {', '.join(GAMES)}")
