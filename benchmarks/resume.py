@@ -17,12 +17,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from minatar.gym import register_envs
 from tqdm import tqdm
 
 from minidqn import (
@@ -36,6 +36,7 @@ from minidqn import (
     save,
     train,
 )
+from minidqn.lab.tuned import example
 
 STEPS, SAVE_EVERY, KILLS = 1500, 25, 3
 ENVIRONMENTS = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
@@ -67,14 +68,12 @@ def work(trial: int, folder: Path) -> None:
     """Train, going on with the checkpoint in `folder` if there is one; then write the result."""
     numbers = dict(OPTIONS[trial % len(OPTIONS)])
     env_id = ENVIRONMENTS[trial // len(OPTIONS) % len(ENVIRONMENTS)]
-    if "conv" in numbers:
-        register_envs()
-        env_id = "MinAtar/Breakout-v0"
     num_envs = numbers.pop("num_envs", 1)
-    env = gym.make(env_id)
-    several = SyncVectorEnv(
-        [lambda: gym.make(env_id)] * num_envs, autoreset_mode=AutoresetMode.DISABLED
-    )
+    make = partial(gym.make, env_id)
+    if "conv" in numbers:
+        make = partial(example("MinAtar/Breakout-v0")["make_env"], "Breakout")
+    env = make()
+    several = SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.exists():
         agent, history = load_run(checkpoint)

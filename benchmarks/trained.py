@@ -36,10 +36,8 @@ def committed(env_id: str) -> str:
 def environment(env_id: str) -> tuple[Any, float]:
     """The environment of the test, and its epsilon."""
     if env_id.startswith("MinAtar/"):
-        from minatar.gym import register_envs
-
-        register_envs()
-        return gym.make(env_id), 0.001
+        game = env_id.removeprefix("MinAtar/").removesuffix("-v0")
+        return example(env_id)["make_env"](game), 0.001
     if env_id in (BREAKOUT, PONG):
         import ale_py
 

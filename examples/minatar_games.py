@@ -13,6 +13,10 @@ reinforcement learning experiments". The network is theirs.
 
 import sys
 import warnings
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
 
 from minidqn import DQNConfig, LinearDecay
 from minidqn.lab.cli import Run
@@ -25,6 +29,24 @@ GAMES = {  # the mean return of Young & Tian's DQN after so many steps, read off
     "Seaquest": 1.0,
     "SpaceInvaders": 33.0,
 }
+
+
+class ForgetsLastAction(gym.Wrapper[Any, int, Any, int]):
+    """MinAtar's sticky actions reach over a reset; with this, a seed gives one episode."""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        game: Any = self.unwrapped
+        game.game.last_action = 0
+        return self.env.reset(**options)
+
+
+def make_env(game: str, **options: Any) -> gym.Env[Any, Any]:
+    """The game, as gymnasium.make gives it, but for that."""
+    from minatar.gym import register_envs
+
+    if f"MinAtar/{game}-v0" not in gym.registry:
+        register_envs()
+    return ForgetsLastAction(gym.make(f"MinAtar/{game}-v0", **options))
 
 
 def config(steps: int) -> DQNConfig:
@@ -44,13 +66,11 @@ def config(steps: int) -> DQNConfig:
 
 
 if __name__ == "__main__":
-    from minatar.gym import register_envs
-
-    register_envs()
     warnings.filterwarnings("ignore", module="gymnasium")  # v1 exists; it has fewer actions
     game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
         sys.exit(f"usage: minatar_games.py GAME [options], with GAME one of {', '.join(GAMES)}")
     sys.argv.pop(1)
-    run = Run(f"MinAtar/{game}-v0", STEPS, config, solved_at=GAMES[game], test_epsilon=0.001)
+    test: Any = {"solved_at": GAMES[game], "test_epsilon": 0.001}
+    run = Run(f"MinAtar/{game}-v0", STEPS, config, make_env=partial(make_env, game), **test)
     run.train_and_show(film_steps=300)
