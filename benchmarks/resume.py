@@ -51,8 +51,6 @@ ALL_PARTS: dict[str, Any] = {
 }
 PIXELS: dict[str, Any] = {"conv": ((4, 3, 1),), "frame_stack": 3, "hidden": (16,)}
 OPTIONS: list[dict[str, Any]] = [
-    PIXELS,
-    {"num_envs": 3, **ALL_PARTS, **PIXELS},
     ALL_PARTS,
     {"num_envs": 3, **ALL_PARTS},
     *({name: value} for name, value in ALL_PARTS.items() if name != "priority_beta"),
@@ -61,6 +59,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"n_step": 20, "train_every": 4, "learning_rate": LinearDecay(1e-3, 0.0, STEPS)},
     {"normalize_obs": True, "buffer_size": 300, "epsilon": ExponentialDecay(1.0, 0.1, 500)},
     {"num_envs": 3, "gradient_steps": 2, "train_every": 5},
+    PIXELS,
+    {"num_envs": 3, **ALL_PARTS, **PIXELS},
 ]
 
 
