@@ -29,12 +29,12 @@ def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
     """
     linear = NoisyLinear if c.noisy else Linear
     shape = c.frame_stack, *space.shape
-    layers: list[Layer] = [] if len(space.shape) == c.frame_stack == 1 else [Flatten()]
+    one_row = len(space.shape) == c.frame_stack == 1
+    layers: list[Layer] = [] if c.conv or one_row else [Flatten()]
     if c.normalize_obs:
         low, high = (np.broadcast_to(bound, shape) for bound in (space.low, space.high))
         layers.append(Normalize(low, high))
     if c.conv:
-        layers = []
         image: Any = (*shape, 1)[:4]  # (F, H, W, C); a grey image gets C = 1
         for n_out, k, s in c.conv:
             kind = CellConv2d if k == 2 * s else Conv2d

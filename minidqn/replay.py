@@ -62,12 +62,8 @@ class Replay:
         frames: int = 1,
     ) -> None:
         checks.capacity(capacity, num_envs)
-        self.obs_shape, self.n_actions, self.num_envs, self.frames = (
-            shape,
-            n_actions,
-            num_envs,
-            frames,
-        )
+        self.obs_shape, self.n_actions = shape, n_actions
+        self.num_envs, self.frames = num_envs, frames
         self.stack_shape = shape if frames == 1 else (frames, *shape)
         # more than the capacity: one slot for the head, F - 1 for frames before the oldest step
         self.slots = slots = capacity // num_envs + frames

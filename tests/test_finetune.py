@@ -142,7 +142,7 @@ def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_an_agent_s_settings_cannot_be_swapped() -> None:
     with pytest.raises(AttributeError, match="config"):
-        small_agent().config = DQNConfig()  # type: ignore[misc]
+        small_agent().config = DQNConfig()  # type: ignore[misc]  # that is the test
 
 
 def test_training_that_changes_nothing_warns() -> None:

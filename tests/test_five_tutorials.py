@@ -405,8 +405,9 @@ def test_it_is_primed_with_first_steps() -> None:
     assert until is None
     prime(agent, env)
     assert (agent.steps, agent.resets, agent.updates, agent.updates_due) == (128, 128, 0, 0)
-    replay, entries = agent.replay, agent.replay.entries[:128]  # type: ignore[attr-defined]
-    assert replay.filled == 128  # type: ignore[attr-defined]
+    replay: Any = agent.replay
+    entries = replay.entries[:128]
+    assert replay.filled == 128
     firsts = [env.reset(seed=episode_seed(3, TRAIN, number))[0] for number in range(128)]
     np.testing.assert_array_equal(replay.obs[entries, 0], firsts)
     assert (replay.kind[entries[:-1], 0] == TRUNCATED).all()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 nbclient = pytest.importorskip("nbclient", reason="it comes with the extra `test`")
-nbformat = pytest.importorskip("nbformat")
+nbformat = pytest.importorskip("nbformat", reason="it comes with the extra `test`")
 
 CELLS = [
     """

@@ -91,6 +91,19 @@ def test_explore_sees_what_gymnasium_s_wrapper_gives() -> None:
         np.testing.assert_array_equal(agent.replay.head_stack[0], stack)
 
 
+@pytest.mark.parametrize("normalize_obs", [False, True])
+def test_vectors_are_stacked_too(normalize_obs: bool) -> None:
+    settings = config(conv=(), frame_stack=3, normalize_obs=normalize_obs)
+    agent = DQN(Box(0, 10, (4,), np.float32), Discrete(2), settings)
+    rng = np.random.default_rng(0)
+    stacks = rng.uniform(0, 10, (7, 3, 4)).astype(np.float32)
+    x = stacks.reshape(7, 12) / 5 - 1 if normalize_obs else stacks.reshape(7, 12)
+    first: Any = agent.online.layers[-2]  # of the linear ones
+    hidden = np.maximum(x @ first.W + first.b, 0.0)
+    last: Any = agent.online.layers[-1]
+    np.testing.assert_allclose(agent.q_values(stacks), hidden @ last.W + last.b, atol=1e-5)
+
+
 EVERYTHING: dict[str, Any] = {
     "dueling": True,
     "noisy": True,

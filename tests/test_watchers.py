@@ -193,7 +193,7 @@ def test_rows_are_written_while_the_run_goes_on(num_envs: int, tmp_path: Path) -
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_gets_every_column(tmp_path: Path) -> None:
-    writer = pytest.importorskip("tensorboardX")
+    writer = pytest.importorskip("tensorboardX", reason="it comes with the extra `test`")
     seen: dict[str, list[tuple[float, int]]] = {}
     with pytest.MonkeyPatch.context() as patch:
 

@@ -112,12 +112,12 @@ def conv_parameters(shape: list[int], conv: list[list[int]], hidden: list[int]) 
     """Kernels (k, k, C, O) and matrices, each with its biases."""
     rng = np.random.default_rng(0)
     side, _, channels = shape
-    sizes = []
+    sizes: list[tuple[int, ...]] = []
     for n_out, k, s in conv:
         sizes.append((k, k, channels, n_out))
         channels, side = n_out, (side - k) // s + 1
     widths = [side * side * channels, *hidden, 6]
-    sizes += list(pairwise(widths))  # type: ignore[arg-type]
+    sizes += pairwise(widths)
     return [
         (
             jnp.asarray(rng.normal(0, (2 / np.prod(size[:-1])) ** 0.5, size), jnp.float32),

@@ -44,7 +44,7 @@ def play(
     yield reward, over
     while not over:
         action = agent.act(obs, epsilon, info.get("action_mask"))
-        obs, reward, terminated, truncated, info = env.step(action)  # type: ignore[assignment]
+        obs, reward, terminated, truncated, info = env.step(action)  # type: ignore[assignment]  # reward
         over = terminated or truncated
         yield float(reward), over
 

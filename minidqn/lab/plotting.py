@@ -42,7 +42,7 @@ def finished(figure: "Figure", path: str | Path | None) -> "Figure":
 
     if path is not None:
         figure.savefig(path)
-    figure._repr_png_ = png  # type: ignore[attr-defined]
+    figure._repr_png_ = png  # type: ignore[attr-defined]  # IPython looks for it
     return figure
 
 
