@@ -39,6 +39,9 @@ class ForgetsLastAction(gym.Wrapper[Any, int, Any, int]):
         game.game.last_action = 0
         return self.env.reset(**options)
 
+    def get_action_meanings(self) -> list[str]:
+        return ["none", "left", "up", "right", "down", "fire"]
+
 
 def make_env(game: str, **options: Any) -> gym.Env[Any, Any]:
     """The game, as gymnasium.make gives it, but for that."""

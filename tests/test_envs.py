@@ -109,7 +109,7 @@ def test_a_test_episode_is_greedy_and_has_the_seed_that_it_was_given() -> None:
     env, actor = SeedEnv(), agent()
     actor.online.params[:] = 0.0
     actor.online.params[-3:] = [0.0, 2.0, 1.0]
-    steps = list(play(actor, env, 11))
+    steps = [(reward, over) for reward, over, _ in play(actor, env, 11)]
     # 1 is the best action, but where it is not allowed
     assert steps == [(0.0, False), (11.0, False), (22.0, False), (31.0, True)]
     assert env.actions == [1, 2, 1]

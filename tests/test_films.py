@@ -9,8 +9,18 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from PIL import Image, ImageDraw, ImageSequence
 
-from minidqn import DQN, animate
-from minidqn.lab.films import GAP, STRIP, WIDTH, film, picture, steps_per_picture
+from minidqn import DQN, DQNConfig, animate
+from minidqn.lab.films import (
+    CHART,
+    GAP,
+    STRIP,
+    WIDTH,
+    film,
+    picture,
+    steps_per_picture,
+    with_chart,
+)
+from minidqn.lab.plotting import PALETTE
 
 from .test_agent import force_q, small_agent
 
@@ -137,3 +147,41 @@ def test_a_caption_says_the_step_and_the_end() -> None:
 @pytest.mark.parametrize(("fps", "steps"), [(50, 2), (30, 1), (10, 1), (100, 4), (15, 1)])
 def test_there_are_about_25_pictures_a_second(fps: int, steps: int) -> None:
     assert steps_per_picture(Shades(1, fps=fps)) == steps
+
+
+class Blinks(Shades):
+    """What it draws is what the agent sees; its actions have names."""
+
+    observation_space: Any = Box(0, 255, (4, 5), np.uint8)
+
+    def reset(self, **options: Any) -> Any:
+        return np.zeros((4, 5), np.uint8), super().reset(**options)[1]
+
+    def step(self, action: int) -> Any:
+        return np.full((4, 5), 40 * (self.steps % 5), np.uint8), *super().step(action)[1:]
+
+    def get_action_meanings(self) -> list[str]:
+        return ["NOOP", "FIRE"]
+
+
+def test_the_q_values_of_pixels_move_below_them() -> None:
+    env = Blinks(length=9)
+    agent = DQN(env.observation_space, env.action_space, DQNConfig(conv=((3, 2, 1),)))
+    pictures = film(agent, env, 5, "caption", max_steps=100)
+    charts = [np.asarray(image)[-CHART:] for image in pictures]
+    assert pictures[0].size == (WIDTH, STRIP + 200 + CHART)
+    assert shades(pictures[:-1]) == [0, 3, 6]  # the rest is as without
+    drawn = [(chart < 255).any(axis=(0, 2)).sum() for chart in charts]  # columns in use
+    assert drawn == sorted(set(drawn))  # the lines grow
+
+
+def test_a_dot_marks_the_best_action() -> None:
+    q = np.zeros((200, 2))
+    q[:, 0], q[150, 1] = np.arange(200) / 200, 2.0
+    names, dots = ["a", "b"], []
+    for step in (149, 150):
+        chart = np.asarray(with_chart(Image.new("RGB", (WIDTH, 10)), q, step, names))[10:]
+        dots.append([tuple(chart[15 * i + 8, 230]) for i in range(2)])
+    a, b = (tuple(bytes.fromhex(color[1:])) for color in PALETTE[:2])
+    white = (255, 255, 255)
+    assert dots == [[a, white], [white, b]]

@@ -9,7 +9,15 @@ from gymnasium.spaces import Box, Discrete
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from minidqn import DQN, Axis, DQNConfig, History, plot_learning_curve, plot_value_function
+from minidqn import (
+    DQN,
+    Axis,
+    DQNConfig,
+    History,
+    plot_filters,
+    plot_learning_curve,
+    plot_value_function,
+)
 from minidqn.lab.plotting import PALETTE, rolling_mean
 
 from .conftest import add_episode
@@ -112,3 +120,30 @@ def test_the_value_function_is_that_of_the_observation_that_is_given(tmp_path: P
         np.testing.assert_array_equal(shown, np.full((3, 3), obs[1]))
         assert not np.any(choices.images[0].get_array())
     assert [label.get_text() for label in figure.axes[3].get_yticklabels()] == ["0", "1"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_filters_and_what_they_see(channels: int, tmp_path: Path) -> None:
+    """Filter 0 copies one pixel of the newest frame: a tile with one bright square, and its map."""
+    bits: Any = np.bool_
+    space = Box(0, 1, (6, 7, channels), bits)
+    config = DQNConfig(conv=((5, 2, 1),), frame_stack=2)
+    agent = DQN(space, Discrete(2), config)
+    conv: Any = agent.online.layers[0]
+    conv.W[:], conv.b[:] = 0.0, 0.0
+    weights = conv.W.reshape(2, 2, 2, channels, 5)  # (F, k, k, C, O)
+    weights[1, 0, 0, -1, 0] = 1.0
+    obs = np.random.default_rng(0).random((2, 6, 7, channels)) < 0.5
+    figure = plot_filters(agent, obs, tmp_path / "filters.png")
+    seen, strip, map_, *_ = (axes for part in figure.subfigs for axes in part.axes)
+    image = np.asarray(seen.images[0].get_array()).reshape(6, 7)
+    np.testing.assert_array_equal(image > 0, obs[1].any(axis=2))
+    drawn = np.asarray(strip.images[0].get_array())  # tiles of 2 x 2, with gaps
+    assert drawn.shape == (2, 2 * channels * 3)
+    assert [tuple(at) for at in np.argwhere(drawn == 1.0)] == [(0, (2 * channels - 1) * 3)]
+    np.testing.assert_array_equal(map_.images[0].get_array(), obs[1, :5, :6, -1])
+    with Image.open(tmp_path / "filters.png") as picture:
+        assert picture.format == "PNG"
+    plain = DQN(Box(-1.0, 1.0, (3,)), Discrete(2))
+    with pytest.raises(TypeError, match="the first layer is a Linear: expected a Conv2d"):
+        plot_filters(plain, np.zeros(3))

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,11 +31,12 @@ from minidqn.lab.films import animate, has_display
 from minidqn.lab.finetune import changed
 from minidqn.lab.folder import claim, differences, read_run, short_name
 from minidqn.lab.history import History
-from minidqn.lab.plotting import plot_learning_curve, plot_value_function
+from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
 from minidqn.lab.snapshot import CheckpointError, from_json, settings
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
 from minidqn.lab.tuned import examples
 from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
+from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
 from minidqn.schedules import value_at
 
@@ -193,6 +195,10 @@ class Run:
         if picture:
             path, title = self.out / "value_function.png", f"What DQN learned of {what}"
             plot_value_function(agent, path, **picture, title=title)
+        if isinstance(agent.online.layers[0], Conv2d):
+            seed = episode_seed(self.seed, TEST, 0)
+            *_, (_, _, obs) = islice(play(agent, self.make_env(), seed, self.test_epsilon), 60)
+            plot_filters(agent, obs, self.out / "filters.png")
         if not self.args.no_animation:
             untrained = DQN(agent.observation_space, agent.action_space, agent.config, self.seed)
             agents = {"before": untrained, "after": agent}
@@ -215,8 +221,8 @@ class Run:
             with self.make_env(render_mode="human") as env:
                 for number in range(3):
                     seed = episode_seed(self.seed, TEST, number)
-                    played = play(agent, env, seed, self.test_epsilon)
-                    print(f"episode {number + 1}: return {sum(reward for reward, _ in played):.1f}")
+                    total = sum(move[0] for move in play(agent, env, seed, self.test_epsilon))
+                    print(f"episode {number + 1}: return {total:.1f}")
         else:
             self.out.mkdir(parents=True, exist_ok=True)
             self.film({path.stem: agent}, "watch.gif", 400)

@@ -35,18 +35,21 @@ def episode_seed(seed: int, purpose: int, number: int) -> int:
 
 def play(
     agent: DQN, env: gym.Env[Any, Any], seed: int, epsilon: float = 0.0
-) -> Iterator[tuple[float, bool]]:
-    """Play a test episode: yield (0, False) after the reset, then each reward, and if it ended."""
+) -> Iterator[tuple[float, bool, Any]]:
+    """Play a test episode: yield each reward, if it ended, and the observation.
+
+    The first is (0, False, observation), after the reset.
+    """
     if agent.config.frame_stack > 1:
         env = FrameStackObservation(env, agent.config.frame_stack)
     obs, info = env.reset(seed=seed)
     reward, over = 0.0, False
-    yield reward, over
+    yield reward, over, obs
     while not over:
         action = agent.act(obs, epsilon, info.get("action_mask"))
         obs, reward, terminated, truncated, info = env.step(action)  # type: ignore[assignment]  # reward
         over = terminated or truncated
-        yield float(reward), over
+        yield float(reward), over, obs
 
 
 class OwnEnvs:

@@ -1,6 +1,7 @@
 """Animations: GIFs of an agent playing. Pillow, which comes with Matplotlib, writes them.
 
-A picture is what the environment draws, under a caption. A film is a list of pictures.
+A picture is what the environment draws, under a caption. A film is a list of pictures. If the
+agent sees pixels itself, its Q-values of the last steps move below them.
 """
 
 import os
@@ -18,9 +19,11 @@ import numpy as np
 from minidqn.agent import DQN
 from minidqn.checks import expect
 from minidqn.lab.envs import play
+from minidqn.lab.plotting import GREY, PALETTE
+from minidqn.nn.layers import Array
 
 WIDTH, GAP, STRIP = 300, 4, 28  # pixels of a picture, between two, and for the caption
-GREY = "#7d828a"
+CHART, LEFT, RIGHT = 96, 46, 220  # pixels: the height of the Q-values, and where their lines are
 
 
 def has_display() -> bool:
@@ -62,11 +65,49 @@ def animate(
 
 def film(agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int) -> list[Any]:
     """The pictures of one greedy episode, about 25 a second."""
-    return [
-        picture(env, f"{caption}, step {step}", over)
-        for step, (_, over) in enumerate(islice(play(agent, env, seed), max_steps + 1))
-        if over or step % steps_per_picture(env) == 0
-    ]
+    pictures, values = {}, []  # the picture of a step; the Q-values of each step
+    for step, (_, over, obs) in enumerate(islice(play(agent, env, seed), max_steps + 1)):
+        if np.ndim(obs) > 1:
+            values.append(agent.q_values(obs))
+        if over or step % steps_per_picture(env) == 0:
+            pictures[step] = picture(env, f"{caption}, step {step}", over)
+    if not values:
+        return list(pictures.values())
+    q, names = np.array(values), action_names(env, agent.n_actions)
+    return [with_chart(image, q, step, names) for step, image in pictures.items()]
+
+
+def action_names(env: gym.Env[Any, Any], n_actions: int) -> list[str]:
+    """What the environment calls its actions, as Atari's do; otherwise their numbers."""
+    if env.has_wrapper_attr("get_action_meanings"):
+        return [name.lower() for name in env.get_wrapper_attr("get_action_meanings")()]
+    return [str(action) for action in range(n_actions)]
+
+
+def with_chart(image: Any, q: Array, step: int, names: Sequence[str]) -> Any:
+    """The picture above the Q-values of a film, (T, A), up to `step`: a line for each action.
+
+    All pictures of a film have the same scale. A dot marks the best action.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    whole = Image.new("RGB", (WIDTH, image.height + CHART), "white")
+    whole.paste(image, (0, 0))
+    draw, font = ImageDraw.Draw(whole), ImageFont.load_default(12)
+    low, high = q.min(), q.max()
+    recent = q[max(step - (RIGHT - LEFT) // 2, 0) : step + 1]  # two pixels a step
+    x = RIGHT - 2 * np.arange(len(recent))[::-1]  # the newest is at the right end
+    y = whole.height - 6 - (recent - low) / max(high - low, 1e-9) * (CHART - 12)  # (steps, A)
+    for at, text in ((whole.height - CHART, f"{high:.2f}"), (whole.height - 16, f"{low:.2f}")):
+        draw.text((3, at), text, GREY, font)
+    apart = min(CHART / len(names), 15)
+    for action, name in enumerate(names):
+        color, top = PALETTE[action % len(PALETTE)], image.height + action * apart
+        draw.line([*zip(x.tolist(), y[:, action].tolist(), strict=True)], color, 2)
+        draw.text((RIGHT + 18, top), name, color, font)
+        if action == recent[-1].argmax():
+            draw.ellipse((RIGHT + 6, top + 4, RIGHT + 14, top + 12), color)
+    return whole
 
 
 def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from minidqn.agent import DQN
 from minidqn.checks import expect
 from minidqn.lab.history import History
+from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
 
 if TYPE_CHECKING:
@@ -137,4 +138,50 @@ def plot_value_function(
     bar = figure.colorbar(choices.imshow(q.argmax(axis=2), **options), ax=choices, ticks=range(n))
     bar.ax.set_yticklabels(names)
     choices.set(title="the best action", xlabel=x.label)
+    return finished(figure, path)
+
+
+def plot_filters(agent: DQN, obs: Any, path: str | Path | None = None) -> "Figure":
+    """Draw the first layer's filters, and beside each one what it sees in an observation.
+
+    A filter's weights are drawn frame by frame, and channel by channel, from left to right:
+    blue raises the output, red lowers it. Raises TypeError if the first layer is no Conv2d.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    conv: Any = agent.online.layers[0]
+    name = type(conv).__name__
+    expect(isinstance(conv, Conv2d), f"the first layer is a {name}", "a Conv2d", TypeError)
+    frames, height, width, channels = conv.shape
+    _, h, w, n_out = conv.out_shape
+    k, tiles = conv.k, frames * channels
+    seen = conv.forward(np.asarray(obs)[None], {}).reshape(h, w, n_out)
+    weights = conv.W.reshape(frames, k, k, channels, n_out).transpose(4, 1, 0, 3, 2)
+    filters = np.full((n_out, k, tiles, k + 1), np.nan)  # with a gap to the right of each tile
+    filters[..., :k] = weights.reshape(n_out, k, tiles, k)
+    newest = np.asarray(obs).reshape(frames, height, width, channels)[-1]
+    kinds = np.where(newest.any(axis=2), 1 + newest.argmax(axis=2), 0)  # a colour per channel
+    colors = ListedColormap(["black", *colormaps["tab20"](range(channels))])
+
+    figure = Figure(figsize=(12, 0.55 * n_out / 2 + 0.8), dpi=120, layout="constrained")
+    subfigures: Any = figure.subfigures(1, 2, width_ratios=(1, 2.6))
+    left, right = subfigures
+    axes = left.subplots()
+    if channels == 1:
+        axes.imshow(newest, cmap="grey")
+    else:
+        axes.imshow(kinds, cmap=colors, vmin=0, vmax=channels)
+    axes.set(title="what the agent sees" + (", its newest frame" if frames > 1 else ""))
+    rows, pairs = -(-n_out // 2), {"width_ratios": (3, 1, 3, 1)}
+    grid = right.subplots(rows, 4, squeeze=False, gridspec_kw=pairs).reshape(-1, 2)
+    for (strip, map_), each, y in zip(grid, filters, np.moveaxis(seen, 2, 0), strict=False):
+        reach = np.nanmax(np.abs(filters))
+        strip.imshow(each.reshape(k, -1), cmap="RdBu", vmin=-reach, vmax=reach)
+        map_.imshow(y, cmap="grey", vmin=0.0, vmax=max(float(y.max()), 1e-9))
+    for each in [axes, *grid.flat]:
+        each.axis("off")
+    each = "frame" if channels == 1 else "channel"
+    right.suptitle(f"Each filter: its weights for every {each}, and where in the image it responds")
     return finished(figure, path)

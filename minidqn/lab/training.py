@@ -161,7 +161,7 @@ def evaluate(
     try:
         for episode in range(episodes):
             moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
-            for step, (reward, over) in enumerate(moves):
+            for step, (reward, over, _) in enumerate(moves):
                 returns[episode] += reward
                 steps += 1
                 if steps % 1000 == 0:

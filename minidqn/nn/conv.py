@@ -71,9 +71,12 @@ class Conv2d(Linear):
     """A Linear layer on every patch: (B, F, H, W, C) to (B, h w O), in the order h, w, O.
 
     x may have any shape with these entries in this order; `shape` is (F, H, W, C). In the cache,
-    Linear's x and dx are P and dP. The weights, W of shape (I, O) with I in the order F, k, k, C,
-    start as those of a Linear layer with I inputs. Rows and columns that no whole patch reaches
-    are left out.
+    Linear's x and dx are P and dP. Rows and columns that no whole patch reaches are left out.
+
+    The weights, W of shape (I, O) with I in the order F, k, k, C, start as those of a Linear
+    layer with I inputs, but minus their mean in each column. So an even background, which is
+    most of an image, leaves z = b. Otherwise it pushes some filters below 0 everywhere: their
+    ReLU is never on, its gradient is 0, and they never learn (in Pong 11 of 16).
     """
 
     any_dtype = True
@@ -92,6 +95,10 @@ class Conv2d(Linear):
         super().__init__(frames * k * k * channels, n_out, relu=relu, gain=gain)
         self.k, self.s = k, s
         self.out_shape = 1, (height - k) // s + 1, (width - k) // s + 1, n_out  # (1, h, w, O)
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        super().initialize(rng)
+        self.W -= self.W.mean(axis=0)
 
     def patches(self, x: Array, k: int, h: int, w: int, cache: Cache) -> Array:
         """P, (B h w, F k k C): h x w patches of k x k pixels from each image."""
