@@ -11,22 +11,21 @@ It can be stopped, and goes on where it was.
 """
 
 import argparse
-import json
 import os
 import platform
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
+from learning import RESULTS, ROOT
 from matplotlib.figure import Figure
-from seeds import RESULTS, ROOT, interval, iqm, one_thread, run_all, same_code
 
-from minidqn import DQN, LinearDecay, evaluate, train, tuned
+from minidqn import LinearDecay, tuned
+from minidqn.lab.compare import interval, iqm, write_results
 from minidqn.lab.plotting import BLUE, GREEN, GREY, RED
+from minidqn.lab.spec import Spec
+from minidqn.lab.sweep import sweep
 
 STEPS = {"CartPole-v1": 20_000, "Acrobot-v1": 20_000, "LunarLander-v3": 60_000}
 PARTS = ("Double", "dueling", "n-step", "prioritised", "noisy", "quantiles", "LayerNorm")
@@ -64,31 +63,13 @@ def settings_of(part: str, env_id: str) -> dict[str, Any]:
     return settings[part]
 
 
-def learn(env_id: str, variant: str, seed: int) -> float:
-    """Mean greedy return of the last policy over 100 test episodes."""
+def spec(env_id: str, variant: str, seed: int) -> Spec:
     settings = dict(PLAIN)
     for part in VARIANTS[variant]:
         settings |= settings_of(part, env_id)
-    env = gym.make(env_id)
-    config = tuned(env_id, STEPS[env_id], **settings)
-    agent = DQN(env.observation_space, env.action_space, config, seed)
-    train(agent, env, STEPS[env_id], progress=False)
-    return float(evaluate(agent, env, 100, seed).mean())
-
-
-def run(work: Path, env_id: str, variant: str, seed: int) -> None:
-    """The same in a process of its own, if it was not done before."""
-    out = result_file(work, env_id, variant, seed)
-    if not out.exists():
-        command = [sys.executable, __file__, "--one", env_id, variant, str(seed)]
-        mean = subprocess.check_output(command, env=one_thread())
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.with_suffix(".part").write_bytes(mean)
-        out.with_suffix(".part").replace(out)
-
-
-def result_file(work: Path, env_id: str, variant: str, seed: int) -> Path:
-    return work / env_id / variant / f"{seed}.txt"
+    steps = STEPS[env_id]
+    name = f"{env_id}/{variant}/{seed}"
+    return Spec(env_id, tuned(env_id, steps, **settings), steps, seed, name)
 
 
 def table(results: dict[str, dict[str, list[float]]]) -> str:
@@ -145,29 +126,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to N - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="results")
-    parser.add_argument("--one", nargs=3, metavar=("ENV", "VARIANT", "SEED"), help="a single run")
     args = parser.parse_args()
-    if args.one:
-        env_id, variant, seed = args.one
-        print(learn(env_id, variant, int(seed)))
-        return
 
-    same_code(args.work, __file__)
-    jobs = [(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]
-    run_all(lambda job: run(args.work, *job), jobs, args.jobs)
-    same_code(args.work, __file__)
+    specs = [spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]
+    found = list(sweep(specs, args.work, workers=args.jobs))
+    found.sort(key=lambda result: (result["name"].rpartition("/")[0], result["seed"]))
     results: dict[str, dict[str, list[float]]] = {
         env_id: {
             variant: [
-                float(result_file(args.work, env_id, variant, seed).read_text())
-                for seed in range(args.seeds)
+                r["eval_mean"] for r in found if f"{env_id}/{variant}/{r['seed']}" == r["name"]
             ]
             for variant in VARIANTS
         }
         for env_id in args.envs
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ablation.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_results(found, RESULTS / "ablation.csv")
     (RESULTS / "ablation.md").write_text(table(results))
     draw(results)
     print(table(results))

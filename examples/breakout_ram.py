@@ -14,7 +14,6 @@ action in a thousand is random, because a ball can bounce in an endless loop.
     python examples/breakout_ram.py --seed 1
 """
 
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -24,6 +23,7 @@ from minidqn import DQNConfig, LinearDecay
 from minidqn.lab.cli import Run
 from minidqn.nn.layers import Array
 
+ENV_ID = "ALE/Breakout-v5"
 STEPS = 2_000_000
 
 
@@ -69,17 +69,18 @@ def config(steps: int) -> DQNConfig:
     )
 
 
-if __name__ == "__main__":
+def make_env(**options: Any) -> gym.Env[Any, Any]:
     import ale_py
 
     gym.register_envs(ale_py)
-    run = Run(
-        "ALE/Breakout-v5",
-        STEPS,
-        config,
-        solved_at=31.8,  # a person's score (Mnih et al. 2015)
-        train_wrapper=OneBall,
-        test_epsilon=0.001,
-        make_env=partial(gym.make, "ALE/Breakout-v5", obs_type="ram"),
-    )
-    run.train_and_show(film_steps=300)
+    return gym.make(ENV_ID, obs_type="ram", **options)
+
+
+def options(env_id: str) -> dict[str, Any]:
+    """How it is trained and tested; 31.8 is a person's score (Mnih et al. 2015)."""
+    test = {"test_epsilon": 0.001, "solved_at": 31.8}
+    return {"make_env": make_env, "train_wrapper": OneBall, **test}
+
+
+if __name__ == "__main__":
+    Run(ENV_ID, STEPS, config, **options(ENV_ID)).train_and_show(film_steps=300)

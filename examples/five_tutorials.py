@@ -20,15 +20,12 @@ file under --work (delete it after changing the code). docs/five_tutorials.md co
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Collection
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +34,6 @@ import numpy as np
 from breakout_ram import OneBall
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from minidqn import (
     DQN,
@@ -57,6 +53,7 @@ from minidqn import (
     tuned,
 )
 from minidqn.lab.plotting import BLUE, GREEN, RED, rolling_mean
+from minidqn.lab.sweep import sweep
 from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import live_plot, log_every, record_every, until_solved
 from minidqn.nn.layers import Array, Linear
@@ -547,30 +544,34 @@ def variants(name: str) -> dict[str, Variant]:
 Results = dict[str, dict[str, list[Outcome]]]  # of each tutorial, of each variant, of each seed
 
 
-def play_once(work: Path, name: str, key: str, seed: int) -> Outcome:
-    """Play, or read what came of it when it was played before."""
-    file = work / name / f"{key} {seed}.json".replace("/", "by")
-    if not file.exists():
-        outcome = play(name, variants(name)[key], seed)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.with_suffix(".part").write_text(json.dumps(outcome))
-        file.with_suffix(".part").replace(file)
-    return Outcome(*json.loads(file.read_text()))
+@dataclass(frozen=True)
+class Played:
+    """One of these runs, as a sweep takes it."""
+
+    tutorial: str
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.tutorial}/{self.variant.replace('/', 'by')}/{self.seed}"
+
+    def about(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def outcome(run: Played, folder: Path) -> dict[str, Any]:
+    return play(run.tutorial, variants(run.tutorial)[run.variant], run.seed)._asdict()
 
 
 def run_all(names: list[str], seeds: int, jobs: int, work: Path) -> Results:
     """Every variant of every tutorial from every seed, several at a time."""
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    tasks = [(name, key, seed) for name in names for key in variants(name) for seed in range(seeds)]
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
-    try:
-        futures = [pool.submit(play_once, work, *task) for task in tasks]
-        outcomes = [future.result() for future in tqdm(futures, unit=" runs")]
-    finally:
-        pool.shutdown(cancel_futures=True)
+    runs = [Played(name, key, s) for name in names for key in variants(name) for s in range(seeds)]
+    found = {run["name"]: run for run in sweep(runs, work, workers=jobs, task=outcome)}
     results: Results = {name: {key: [] for key in variants(name)} for name in names}
-    for (name, key, _), outcome in zip(tasks, outcomes, strict=True):
-        results[name][key].append(outcome)
+    for run in runs:
+        numbers = [found[run.name][field] for field in Outcome._fields]
+        results[run.tutorial][run.variant].append(Outcome(*numbers))
     return results
 
 

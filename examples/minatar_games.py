@@ -49,6 +49,7 @@ def make_env(game: str, **options: Any) -> gym.Env[Any, Any]:
 
     if f"MinAtar/{game}-v0" not in gym.registry:
         register_envs()
+    warnings.filterwarnings("ignore", module="gymnasium")  # v1 exists; it has fewer actions
     return ForgetsLastAction(gym.make(f"MinAtar/{game}-v0", **options))
 
 
@@ -57,10 +58,11 @@ def config(steps: int) -> DQNConfig:
     return DQNConfig(
         conv=((16, 3, 1),),  # 16 channels, each from patches of 3 x 3
         hidden=(128,),
-        n_step=3,
+        layer_norm=True,
+        n_step=1,  # with 3 steps (and 16 quantiles) Asterix got to 2.1 in 500,000 steps, not 6.6
         batch_size=32,
         train_every=2,
-        learning_rate=LinearDecay(5e-4, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=100_000,
         learning_starts=5_000,
@@ -68,12 +70,16 @@ def config(steps: int) -> DQNConfig:
     )
 
 
+def options(env_id: str) -> dict[str, Any]:
+    """How a game is made and tested."""
+    game = env_id.removeprefix("MinAtar/").removesuffix("-v0")
+    return {"make_env": partial(make_env, game), "solved_at": GAMES[game], "test_epsilon": 0.001}
+
+
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", module="gymnasium")  # v1 exists; it has fewer actions
     game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
         sys.exit(f"usage: minatar_games.py GAME [options], with GAME one of {', '.join(GAMES)}")
     sys.argv.pop(1)
-    test: Any = {"solved_at": GAMES[game], "test_epsilon": 0.001}
-    run = Run(f"MinAtar/{game}-v0", STEPS, config, make_env=partial(make_env, game), **test)
-    run.train_and_show(film_steps=300)
+    env_id = f"MinAtar/{game}-v0"
+    Run(env_id, STEPS, config, **options(env_id)).train_and_show(film_steps=300)

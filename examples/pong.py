@@ -23,6 +23,9 @@ STEPS = 500_000
 
 def make_env(**options: Any) -> gym.Env[Any, Any]:
     """The game; each episode begins after up to 30 steps without action."""
+    import ale_py
+
+    gym.register_envs(ale_py)
     return AtariPreprocessing(gym.make(ENV_ID, **options))
 
 
@@ -43,8 +46,9 @@ def config(steps: int) -> DQNConfig:
     )
 
 
-if __name__ == "__main__":
-    import ale_py
+def options(env_id: str) -> dict[str, Any]:
+    return {"make_env": make_env, "solved_at": 18.0}
 
-    gym.register_envs(ale_py)
-    Run(ENV_ID, STEPS, config, solved_at=18.0, make_env=make_env).train_and_show(film_steps=400)
+
+if __name__ == "__main__":
+    Run(ENV_ID, STEPS, config, **options(ENV_ID)).train_and_show(film_steps=400)

@@ -1,33 +1,31 @@
-"""python -m minidqn ENV_ID: train an agent in an environment, test it and show it."""
+"""Train an agent in an environment, test it and show it; or many agents, and compare them.
+
+python -m minidqn CartPole-v1
+python -m minidqn sweep CartPole-v1 --seeds 20 --set learning_rate=1e-3,3e-3
+"""
 
 import runpy
 import sys
 
-from minidqn import DQNConfig, LinearDecay
 from minidqn.lab.cli import Run
-from minidqn.lab.tuned import SCRIPTS, examples
-
-STEPS = 50_000
-
-
-def config(steps: int) -> DQNConfig:
-    """Settings for an environment for which none were tuned."""
-    return DQNConfig(
-        learning_rate=LinearDecay(1e-3, 0.0, steps), epsilon=LinearDecay(1.0, 0.05, steps / 10)
-    )
+from minidqn.lab.many import main as sweep
+from minidqn.lab.tuned import SCRIPTS, UNTUNED, examples
 
 
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         tuned = ", ".join(SCRIPTS)
-        sys.exit(f"usage: python -m minidqn ENV_ID [options]\nENV_ID: {tuned}, or any other")
+        usage = "usage: python -m minidqn [sweep] ENV_ID [options]"
+        sys.exit(f"{usage}\nENV_ID: {tuned}, or any other")
     env_id = sys.argv[1]
     if not env_id.startswith("MinAtar/"):  # whose script plays five games
         sys.argv.pop(1)
-    if env_id in SCRIPTS:
+    if env_id == "sweep":
+        sweep()
+    elif env_id in SCRIPTS:
         runpy.run_path(str(examples() / SCRIPTS[env_id]), run_name="__main__")
     else:
-        Run(env_id, STEPS, config).train_and_show()
+        Run(env_id, UNTUNED["STEPS"], UNTUNED["config"]).train_and_show()
 
 
 if __name__ == "__main__":

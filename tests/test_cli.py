@@ -137,7 +137,7 @@ def test_a_finished_run_is_resumed_without_its_command_line(
     before = json.loads((tmp_path / "summary.json").read_text())
     again = run(monkeypatch, tmp_path, "--no-animation", "--resume")
     again.train_and_show()
-    assert (again.seed, again.steps, again.config.n_step) == (5, 1400, 2)
+    assert (again.seed, again.spec.steps, again.config.n_step) == (5, 1400, 2)
     assert seen["evaluate"]["agent"].steps == 1400
     assert seen["evaluate"]["seed"] == 5
     assert len(again.history) > 10

@@ -1,5 +1,6 @@
 """The front door: the examples as a person runs them."""
 
+import csv
 import importlib
 import json
 import os
@@ -84,9 +85,11 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["breakout_ram.py", *flags])
     game: dict[str, Any] = {"max_num_frames_per_episode": 400, "obs_type": "ram"}
     short: dict[str, Any] = {"make_env": partial(gym.make, "ale_py:ALE/Breakout-v5", **game)}
-    monkeypatch.setattr("minidqn.lab.cli.TEST_EPISODES", 20)
-    options: dict[str, Any] = {"solved_at": 31.8, "train_wrapper": breakout.OneBall}
-    run = Run("ale_py:ALE/Breakout-v5", 2000, breakout.config, test_epsilon=0.5, **options, **short)
+    options = breakout.options(breakout.ENV_ID)
+    assert (options["solved_at"], options["train_wrapper"]) == (31.8, breakout.OneBall)
+    assert options["make_env"]().observation_space.shape == (128,)
+    options |= {"test_epsilon": 0.5, "test_episodes": 20, **short}
+    run = Run("ale_py:ALE/Breakout-v5", 2000, breakout.config, **options)
     run.train_and_show(film_steps=20)
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
@@ -243,8 +246,9 @@ def test_an_environment_without(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_run_ends_with_a_line(tmp_path: Path) -> None:
     for arguments, message in (
-        ([], "usage: python -m minidqn ENV_ID"),
-        (["--help"], "usage: python -m minidqn ENV_ID"),
+        ([], "usage: python -m minidqn [sweep] ENV_ID"),
+        (["--help"], "usage: python -m minidqn [sweep] ENV_ID"),
+        (["sweep", "CartPole-v1", "--set", "gama=1"], "setting 'gama': expected gamma"),
         (["CartPloe-v1"], "`CartPloe`"),
         (["FrozenLake-v1"], "expected a Box; gymnasium.wrappers.FlattenObservation converts"),
         (["Pendulum-v1"], "gymnasium.wrappers.DiscretizeAction converts a Box"),
@@ -272,3 +276,37 @@ def test_a_script_beside_the_clone_imports_the_package(tmp_path: Path) -> None:
     (tmp_path / "first.py").write_text("from minidqn import DQN\nprint(DQN.__name__)\n")
     command = [sys.executable, "first.py"]
     assert subprocess.check_output(command, cwd=tmp_path, text=True) == "DQN\n"
+
+
+def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
+    flags = ["--seeds", "2", "--first", "7", "--steps", "300", "--workers", "2"]
+    grid = ["--set", "hidden=(4,),(8,)", "--set", "batch_size=16", "--set", "normalize_obs=False"]
+    ended = minidqn_command(tmp_path, "sweep", "CartPole-v1", *flags, *grid)
+    assert ended.returncode == 0, ended.stderr
+    out = tmp_path / "runs" / "sweep_cartpole"
+    names = [f"hidden=({n},),batch_size=16,normalize_obs=False" for n in (4, 8)]
+    with (out / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["name"] for row in rows) == [f"{n}/{s}" for n in names for s in (7, 8)]
+    assert {(row["steps"], row["gamma"], row["batch_size"]) for row in rows} == {
+        ("300", "0.995", "16")
+    }
+    assert all(0 < float(row["eval_mean"]) <= 500 for row in rows)
+    assert not {"eval_returns", "curve"} & rows[0].keys()
+    for text in (ended.stdout, (out / "comparison.md").read_text()):
+        assert all(f"| {name} | 2 |" in text for name in names)
+    with Image.open(out / "comparison.png") as picture:
+        assert picture.format == "PNG"
+    again = minidqn_command(tmp_path, "sweep", "CartPole-v1", *flags, *grid)
+    assert again.returncode == 0
+    other = minidqn_command(tmp_path, "sweep", "CartPole-v1", *flags[:-2], "--steps", "400", *grid)
+    assert other.returncode == 2
+    assert "has another run, with steps 300" in other.stderr
+
+
+def test_a_sweep_without_an_end_says_why(tmp_path: Path) -> None:
+    ended = minidqn_command(tmp_path, "sweep", "CartPloe-v1", "--seeds", "1")
+    assert ended.returncode == 2
+    assert "CartPloe-v1/0 failed: Traceback" in ended.stderr
+    assert "`CartPloe`" in ended.stderr
+    assert "error: no run has ended" in ended.stderr

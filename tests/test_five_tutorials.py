@@ -47,6 +47,7 @@ from five_tutorials import (
     NoUpdateAtTheEnd,
     Outcome,
     OverwritesRandom,
+    Played,
     StaleDouble,
     StartsLike,
     StoresNextAction,
@@ -57,8 +58,8 @@ from five_tutorials import (
     draw,
     interval,
     make,
+    outcome,
     play,
-    play_once,
     prime,
     tables,
     variants,
@@ -583,7 +584,7 @@ def test_as_written_has_the_numbers_of_the_page(name: str) -> None:
     assert config.priority_alpha == 0.0
 
 
-def test_a_run_is_played_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played = []
 
     def instead(*task: Any) -> Outcome:
@@ -591,9 +592,9 @@ def test_a_run_is_played_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return Outcome([1.0, 2.0], 1, 3.5)
 
     monkeypatch.setattr(five_tutorials, "play", instead)
-    first = play_once(tmp_path, "T5", "only epsilon 0.3 / episode", 4)
-    assert first == play_once(tmp_path, "T5", "only epsilon 0.3 / episode", 4)
-    assert first == Outcome([1.0, 2.0], 1, 3.5)
+    run = Played("T5", "only epsilon 0.3 / episode", 4)
+    assert run.name == "T5/only epsilon 0.3 by episode/4"
+    assert outcome(run, tmp_path) == {"returns": [1.0, 2.0], "trained": 1, "test": 3.5}
     assert played == [("T5", variants("T5")["only epsilon 0.3 / episode"], 4)]
 
 

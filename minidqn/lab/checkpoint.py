@@ -7,6 +7,8 @@ complete checkpoint exists.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +31,27 @@ def save(
     CheckpointError if a schedule is your own function, because code is not saved, and
     OSError if the file cannot be written.
     """
-    path = Path(path)
     text, arrays = take(agent, History() if history is None else history, replay)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    with replacing(Path(path)) as beside:
+        mode = beside.stat().st_mode
+        try:
+            save_file(contiguous, beside, {"minidqn": text})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from None
+        beside.chmod(mode)  # safetensors makes it private
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty file to write to, which becomes `path` in the end, all at once or not at all."""
     beside = path.with_name(path.name + ".tmp")
     try:
         beside.open("wb").close()  # raises the system's own error where this is not possible
-        mode = beside.stat().st_mode
-        save_file(contiguous, beside, {"minidqn": text})
-        beside.chmod(mode)  # safetensors makes it private
+        yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from None
     finally:
         beside.unlink(missing_ok=True)
     if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, flush the new name too

@@ -10,11 +10,9 @@
 examples/cartpole.py is the script to read beside it.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,10 +27,21 @@ from minidqn.lab.checkpoint import load, load_run, save
 from minidqn.lab.envs import TEST, episode_seed, play
 from minidqn.lab.films import animate, has_display
 from minidqn.lab.finetune import changed
-from minidqn.lab.folder import claim, differences, read_run, short_name
 from minidqn.lab.history import History
 from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
-from minidqn.lab.snapshot import CheckpointError, from_json, settings
+from minidqn.lab.snapshot import CheckpointError, from_json
+from minidqn.lab.spec import (
+    AGENT,
+    HISTORY,
+    SUMMARY,
+    Spec,
+    claim,
+    differences,
+    normal,
+    read_json,
+    short_name,
+    write_json,
+)
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
 from minidqn.lab.tuned import examples
 from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
@@ -40,32 +49,18 @@ from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
 from minidqn.schedules import value_at
 
-TEST_EPISODES = 100
-
 
 class Run:
     """One run of an example, as the command line asks for it.
 
-    `steps` is the default length of training, config(steps) gives the settings, and
-    `solved_at` is the mean return from which it counts as solved, by default the
-    environment's own. `train_wrapper` wraps the environment for training only, and may
-    change its rewards; the test is greedy, except for `test_epsilon`. `make_env`, if given,
-    makes the environment, and takes gymnasium.make's options.
+    `steps` is the default length of training, and config(steps) gives the settings. `options`
+    are those of Spec: make_env, train_wrapper, solved_at, test_epsilon.
     """
 
     def __init__(
-        self,
-        env_id: str,
-        steps: int,
-        config: Callable[[int], DQNConfig],
-        *,
-        solved_at: float | None = None,
-        train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None,
-        test_epsilon: float = 0.0,
-        make_env: Callable[..., gym.Env[Any, Any]] | None = None,
+        self, env_id: str, steps: int, config: Callable[[int], DQNConfig], **options: Any
     ) -> None:
-        self.env_id, self.make_env = env_id, make_env or partial(gym.make, env_id)
-        self.train_wrapper, self.test_epsilon = train_wrapper, test_epsilon
+        self.spec = Spec(env_id, config(steps), steps, **options)
         self.parser = parser(f"Learn {env_id} with minidqn.")
         self.args = self.parser.parse_args()
         self.name = short_name(env_id)
@@ -73,37 +68,36 @@ class Run:
         self.history = History()
         self.seconds: float | None = 0.0  # of training; None if it is not known
         try:
-            threshold = gym.spec(env_id).reward_threshold if solved_at is None else solved_at
-            self.solved_at = float("inf") if threshold is None else threshold
+            self.solved_at = self.spec.threshold()
             if self.args.watch:
                 self.watch()
                 self.parser.exit()
-            self.plan(steps, config)
+            self.plan(config)
         except (gym.error.Error, CheckpointError, OSError, TypeError, ValueError) as error:
             self.refuse(error)
 
     def refuse(self, error: Exception) -> NoReturn:
         self.parser.exit(2, f"{self.parser.prog}: error: {error}\n")
 
-    def plan(self, steps: int, config: Callable[[int], DQNConfig]) -> None:
+    def plan(self, config: Callable[[int], DQNConfig]) -> None:
         """Settle the seed, the steps, the settings and the folder, before anything runs."""
-        args, before, changes = self.args, read_run(self.out), dict(self.args.set)
-        self.seed, self.steps = args.seed or 0, args.steps or steps
+        args, before, changes = self.args, read_json(self.out / "run.json"), dict(self.args.set)
+        seed, steps = args.seed or 0, args.steps or self.spec.steps
         if args.resume:
             expect(before, f"--resume: there is no run in {self.out}", "--out DIR")
-            self.seed, self.steps = before["seed"], before["steps"]
-            expected = f"{self.seed}, the seed of the run in {self.out}"
-            expect(args.seed in (None, self.seed), f"--seed {args.seed}", expected)
+            seed, steps = before["seed"], before["steps"]
+            expected = f"{seed}, the seed of the run in {self.out}"
+            expect(args.seed in (None, seed), f"--seed {args.seed}", expected)
             changes = {name: from_json(before[name]) for name in before["set"]} | changes
-        self.until = max(args.steps or 0, self.steps)  # a resumed run may go on beyond its end
-        self.config = changed(config(self.steps), changes)
+        self.until = max(args.steps or 0, steps)  # a resumed run may go on beyond its end
+        self.seed, self.config = seed, changed(config(steps), changes)
+        self.spec = replace(self.spec, config=self.config, steps=steps, seed=seed)
         least = self.config.learning_starts
         expect(self.until >= least, f"--steps {self.until}", f"learning_starts, {least}, or more")
-        if args.until_solved and self.train_wrapper:
+        if args.until_solved and self.spec.train_wrapper:
             raise ValueError("--until-solved: training returns are not test returns here")
 
-        about = {"env_id": self.env_id, "seed": self.seed, "steps": self.steps}
-        about = json.loads(json.dumps(about | settings(self.config) | {"set": sorted(changes)}))
+        about = self.spec.about() | normal({"set": sorted(changes)})
         differ = differences(before, about)
         self.changes = {name: value for name, value in args.set if name in differ}
         if args.resume:
@@ -111,43 +105,40 @@ class Run:
             named = ", ".join(f"{name} {differ[name]}" for name in sorted(left))
             found = f"--resume: the run in {self.out} has {named}"
             expect(not left, found, "the same in the script, or --set")
-        replace = args.overwrite or args.resume
-        self.out = claim(self.out, about, overwrite=replace, numbered=not args.out)
-        self.checkpoint = self.out / "agent.safetensors"
+        overwrite = args.overwrite or args.resume
+        self.out = claim(self.out, about, overwrite=overwrite, numbered=not args.out)
+        self.checkpoint = self.out / AGENT
 
     def make(self) -> gym.Env[Any, Any]:
         """The environment to train in."""
-        env = self.make_env()
-        return self.train_wrapper(env) if self.train_wrapper else env
+        return self.spec.make(training=True)
 
     def train(self, agent: DQN, env: gym.Env[Any, Any]) -> DQN:
         """Train, and save the agent; with --resume it is the one that was saved.
 
         Ctrl-C ends training early. The agent so far is saved, and can be resumed.
         """
-        args, summary = self.args, self.out / "summary.json"
+        args, summary = self.args, self.out / SUMMARY
         if args.resume:
             try:
                 agent, self.history = load_run(self.checkpoint, agent.network, **self.changes)
             except (CheckpointError, OSError, ValueError) as error:
                 self.refuse(error)
-            self.seconds = None
-            if summary.exists():
-                self.seconds = json.loads(summary.read_text())["train_seconds"]
+            self.seconds = read_json(summary).get("train_seconds")
         summary.unlink(missing_ok=True)  # it is of the agent before
-        if self.until > self.steps:
+        if self.until > self.spec.steps:
             ends = [
                 f"{name} {value_at(getattr(agent.config, name), self.until, agent.updates):g}"
                 for name in ("learning_rate", "epsilon", "priority_beta")
             ]
-            print(f"Beyond step {self.steps} the schedules go on, to {', '.join(ends)}.")
-        solved_at = None if self.train_wrapper else self.solved_at
+            print(f"Beyond step {self.spec.steps} the schedules go on, to {', '.join(ends)}.")
+        solved_at = None if self.spec.train_wrapper else self.solved_at
         every = args.checkpoint_every
         on_step = [save_every(every, self.checkpoint)] if every else []
         on_episode = [until_solved(self.solved_at)] if args.until_solved else []
         on_episode += [log_every(args.log_every)] if args.log_every else []
         if args.record_every:
-            films = self.make_env(render_mode="rgb_array")
+            films = self.spec.make(render_mode="rgb_array")
             on_episode += [record_every(args.record_every, films, self.out)]
         on_episode += [live_plot(solved_at)] if args.live else []
         start, left, history = time.perf_counter(), self.until - agent.steps, self.history
@@ -158,29 +149,23 @@ class Run:
         if self.seconds is not None:
             self.seconds += time.perf_counter() - start
         save(agent, self.checkpoint, history)
-        history.write_csv(self.out / "history.csv")
+        history.write_csv(self.out / HISTORY)
         return agent
 
     def evaluate(self, agent: DQN) -> Array:
         """Print, write and return the returns of 100 episodes that it was never trained on."""
-        epsilon = self.test_epsilon
-        returns = evaluate(agent, self.make_env(), TEST_EPISODES, self.seed, epsilon)
+        spec, epsilon, tests = self.spec, self.spec.test_epsilon, self.spec.test_episodes
+        returns = evaluate(agent, spec.make(), tests, self.seed, epsilon)
         mean, std, least = returns.mean(), returns.std(), returns.min()
         took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
         print(
-            f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {TEST_EPISODES} new "
+            f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {tests} new "
             f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}: "
             f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
         )
-        digest = hashlib.sha256(agent.online.params.tobytes()).hexdigest()
-        run = {"env_id": self.env_id, "seed": self.seed, "solved_at": self.solved_at}
-        run |= {"steps": agent.steps, "updates": agent.updates}
-        run |= {"train_seconds": self.seconds, "params_sha256": digest}
-        test = {"episodes": TEST_EPISODES, "epsilon": epsilon, "mean": mean, "std": std}
-        test |= {"min": least, "returns": returns.tolist()}
-        summary = run | {f"eval_{name}": value for name, value in test.items()}
-        (self.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        outcome = spec.outcome(agent, self.history, returns, self.seconds)
+        write_json(self.out / SUMMARY, spec.about() | outcome)
         return returns
 
     def show(self, agent: DQN, returns: Array, film_steps: int = 200, **picture: Any) -> None:
@@ -188,16 +173,18 @@ class Run:
 
         `picture`, if given, is what plot_value_function takes: x, y, actions.
         """
-        what, path = f"{self.env_id}, seed {self.seed}", self.out / "learning_curve.png"
-        test: Any = {"test_returns": returns, "test_epsilon": self.test_epsilon}
-        test["solved_at"] = None if self.train_wrapper else self.solved_at
+        what, path = f"{self.spec.env_id}, seed {self.seed}", self.out / "learning_curve.png"
+        test: Any = {"test_returns": returns, "test_epsilon": self.spec.test_epsilon}
+        test["solved_at"] = None if self.spec.train_wrapper else self.solved_at
         plot_learning_curve(self.history, path, title=f"DQN on {what}", **test)
         if picture:
             path, title = self.out / "value_function.png", f"What DQN learned of {what}"
             plot_value_function(agent, path, **picture, title=title)
         if isinstance(agent.online.layers[0], Conv2d):
             seed = episode_seed(self.seed, TEST, 0)
-            *_, (_, _, obs) = islice(play(agent, self.make_env(), seed, self.test_epsilon), 60)
+            *_, (_, _, obs) = islice(
+                play(agent, self.spec.make(), seed, self.spec.test_epsilon), 60
+            )
             plot_filters(agent, obs, self.out / "filters.png")
         if not self.args.no_animation:
             untrained = DQN(agent.observation_space, agent.action_space, agent.config, self.seed)
@@ -208,20 +195,20 @@ class Run:
     def film(self, agents: dict[str, DQN], name: str, steps: int) -> None:
         """Write a GIF of three test episodes."""
         seeds = [episode_seed(self.seed, TEST, number) for number in range(3)]
-        with self.make_env(render_mode="rgb_array") as env:
+        with self.spec.make(render_mode="rgb_array") as env:
             animate(agents, env, self.out / name, seeds, steps)
 
     def watch(self) -> None:
         """Show the agent in --out, or else the one that comes with minidqn: a window, or a GIF."""
         self.seed, path = self.args.seed or 0, examples() / "trained" / f"{self.name}.safetensors"
         if self.args.out or not path.exists():
-            path = self.out / "agent.safetensors"
+            path = self.out / AGENT
         agent = load(path)
         if has_display():
-            with self.make_env(render_mode="human") as env:
+            with self.spec.make(render_mode="human") as env:
                 for number in range(3):
                     seed = episode_seed(self.seed, TEST, number)
-                    total = sum(move[0] for move in play(agent, env, seed, self.test_epsilon))
+                    total = sum(move[0] for move in play(agent, env, seed, self.spec.test_epsilon))
                     print(f"episode {number + 1}: return {total:.1f}")
         else:
             self.out.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,13 @@
 
 They are in examples/, one script for each environment, which gives the reasons. A script
 defines STEPS, the run length that it was tuned for, and config(steps), the settings for a
-run of any length. The scripts are installed with the package.
+run of any length; and options(env_id), if there is more to say about its environment, as Spec
+takes it. The scripts are installed with the package.
 """
 
 import runpy
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from minidqn.checks import expect
 from minidqn.config import DQNConfig
 from minidqn.lab.finetune import changed
+from minidqn.lab.spec import Spec
 from minidqn.schedules import LinearDecay
 
 MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
@@ -53,3 +56,29 @@ def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
     steps = steps or script["STEPS"]
     beta = {"priority_beta": LinearDecay(0.4, 1.0, steps)}
     return changed(script["config"](steps), beta | changes)
+
+
+def untuned(steps: int) -> DQNConfig:
+    """Settings for an environment for which none were tuned."""
+    return DQNConfig(
+        learning_rate=LinearDecay(1e-3, 0.0, steps), epsilon=LinearDecay(1.0, 0.05, steps / 10)
+    )
+
+
+UNTUNED: dict[str, Any] = {"STEPS": 50_000, "config": untuned}
+
+
+def tuned_spec(env_id: str, steps: int | None = None, seed: int = 0, **changes: Any) -> Spec:
+    """A run of an environment with its tuned settings, or usual ones, and `changes` to them."""
+    script = example(env_id) if env_id in SCRIPTS else UNTUNED
+    steps = steps or script["STEPS"]
+    options = script["options"](env_id) if "options" in script else {}
+    for name, value in options.items():
+        if callable(value):  # it is of a script, which a worker cannot import
+            options[name] = partial(call_option, env_id, name)
+    return Spec(env_id, changed(script["config"](steps), changes), steps, seed, **options)
+
+
+def call_option(env_id: str, name: str, *args: Any, **named: Any) -> Any:
+    """What a function among the options of a script returns."""
+    return example(env_id)["options"](env_id)[name](*args, **named)

@@ -1,0 +1,75 @@
+"""python -m minidqn sweep: one environment, many seeds, a grid of settings.
+
+What came of it is in DIR: a folder for each run, results.csv, comparison.md, comparison.png.
+"""
+
+import argparse
+import ast
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from minidqn.lab.arguments import at_least
+from minidqn.lab.compare import compare, write_results
+from minidqn.lab.snapshot import CheckpointError, from_json
+from minidqn.lab.spec import Spec, short_name
+from minidqn.lab.sweep import sweep
+from minidqn.lab.tuned import tuned_spec
+
+
+def values(text: str) -> tuple[str, list[Any]]:
+    """An argparse type: NAME=VALUE,VALUE,..."""
+    name, _, listed = text.partition("=")
+    with suppress(ValueError, SyntaxError):  # inf is no literal, but DQNConfig takes the word
+        return name, [from_json(value) for value in ast.literal_eval(f"[{listed}]")]
+    return name, listed.split(",")
+
+
+def grid(args: Any) -> list[Spec]:
+    """A spec for every seed of every combination of settings."""
+    specs = []
+    for combination in product(*([(name, value) for value in of] for name, of in args.set)):
+        name = ",".join(f"{name}={value}" for name, value in combination) or args.env_id
+        for seed in range(args.first, args.first + args.seeds):
+            spec = tuned_spec(args.env_id, args.steps, seed, **dict(combination))
+            specs.append(replace(spec, name=f"{name}/{seed}"))
+    return specs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("minidqn sweep", description=__doc__)
+    parser.add_argument("env_id", help="an environment's id")
+    parser.add_argument("--seeds", type=at_least(1), default=10, help="how many")
+    parser.add_argument("--first", type=at_least(0), default=0, help="the first seed")
+    parser.add_argument("--steps", type=at_least(1), help="environment steps of training")
+    parser.add_argument("--workers", type=at_least(1), help="processes, one a core by default")
+    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, to run on instead")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for the results")
+    what = "settings of DQNConfig; several make a grid"
+    metavar = "NAME=VALUE,..."
+    parser.add_argument(
+        "--set", type=values, action="append", default=[], metavar=metavar, help=what
+    )
+    args = parser.parse_args()
+    out, executor = args.out or Path("runs") / f"sweep_{short_name(args.env_id)}", None
+    if args.dask:
+        import distributed
+
+        client: Any = distributed.Client
+        executor = client(args.dask).get_executor(pure=False)
+    try:
+        specs = grid(args)
+        found = {r["name"]: r for r in sweep(specs, out, executor=executor, workers=args.workers)}
+        results = [found[spec.name] for spec in specs]
+        for result in results:
+            if "failed" in result:
+                print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
+        table, _ = compare(results, out / "comparison.png")
+    except (CheckpointError, OSError, RuntimeError, TypeError, ValueError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    write_results(results, out / "results.csv")
+    (out / "comparison.md").write_text(table)
+    print(f"{table}\nThe runs, results.csv and comparison.png are in {out}")

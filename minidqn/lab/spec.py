@@ -1,0 +1,185 @@
+"""One run: what it is, as plain data; how it is made; and what it leaves in its folder.
+
+run.json             which run it is, so that no other overwrites it
+agent.safetensors    the agent
+history.csv          a row for each episode of training
+summary.json         what came of it; it is written last, so where it is, the run has ended
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from minidqn.agent import DQN
+from minidqn.checks import expect
+from minidqn.config import DQNConfig
+from minidqn.lab.checkpoint import load_run, replacing, save
+from minidqn.lab.history import History
+from minidqn.lab.snapshot import settings
+from minidqn.lab.training import evaluate, train
+from minidqn.nn.layers import Array
+
+AGENT, HISTORY, SUMMARY = "agent.safetensors", "history.csv", "summary.json"
+CHECKPOINT = "checkpoint.safetensors"  # of a run in a sweep, until it has ended
+POINTS, WINDOW = 100, 20  # of the learning curve in a summary; episodes that a point is a mean of
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: all that it takes to make it, here or on another machine.
+
+    `make_env`, if given, makes the environment instead of gymnasium.make(env_id), and takes
+    its options. `train_wrapper` wraps it for training only, and may change its rewards. The
+    test is of `test_episodes`, greedy except for `test_epsilon`; it counts as solved from a
+    mean return of `solved_at`, by default the environment's own. `name` is the folder of the
+    run in a sweep, by default env_id/seed; all but its last part is shared by runs that
+    differ only in their seeds.
+    """
+
+    env_id: str
+    config: DQNConfig
+    steps: int
+    seed: int = 0
+    name: str = ""
+    make_env: Callable[..., gym.Env[Any, Any]] | None = None
+    train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None
+    solved_at: float | None = None
+    test_epsilon: float = 0.0
+    test_episodes: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"{self.env_id}/{self.seed}")
+
+    def make(self, *, training: bool = False, **options: Any) -> gym.Env[Any, Any]:
+        """The environment: of the test, or the one to train in."""
+        env = self.make_env(**options) if self.make_env else gym.make(self.env_id, **options)
+        return self.train_wrapper(env) if training and self.train_wrapper else env
+
+    def threshold(self) -> float:
+        """The mean return from which it is solved; inf if nobody said."""
+        known = gym.spec(self.env_id).reward_threshold if self.solved_at is None else self.solved_at
+        return float("inf") if known is None else known
+
+    def about(self) -> Json:
+        """What no other run in its folder may differ in."""
+        about = {"env_id": self.env_id, "seed": self.seed, "steps": self.steps}
+        return normal(about | settings(self.config))
+
+    def outcome(self, agent: DQN, history: History, returns: Array, seconds: float | None) -> Json:
+        """The numbers that came of it. `seconds` of training, None if it was resumed."""
+        digest = hashlib.sha256(agent.online.params.tobytes()).hexdigest()
+        threshold = self.threshold()
+        run: Json = {"solved_at": threshold if threshold < float("inf") else None}
+        run |= {"steps": agent.steps, "updates": agent.updates}
+        run |= {"train_seconds": seconds, "params_sha256": digest}
+        run["wrapped"] = self.train_wrapper is not None  # returns in training are other ones
+        test: Json = {
+            "episodes": len(returns),
+            "epsilon": self.test_epsilon,
+            "mean": returns.mean(),
+        }
+        test |= {"std": returns.std(), "min": returns.min(), "returns": returns.tolist()}
+        points = learning_curve(history, agent.steps).tolist()
+        curve = {"curve": [None if math.isnan(point) else point for point in points]}
+        return normal(run | {f"eval_{name}": value for name, value in test.items()} | curve)
+
+
+def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -> Json:
+    """Train an agent, or go on from its checkpoint, and test its last policy."""
+    path, start, seconds = folder / CHECKPOINT, time.perf_counter(), None
+    with spec.make(training=True) as env:
+        if path.exists():
+            agent, history = load_run(path)
+        else:
+            agent = DQN(env.observation_space, env.action_space, spec.config, spec.seed)
+            history = History()
+        resumed, due = agent.steps > 0, start + checkpoint_seconds
+
+        def checkpoint(agent: DQN, history: History) -> None:
+            nonlocal due
+            if time.perf_counter() >= due:
+                save(agent, path, history)
+                due = time.perf_counter() + checkpoint_seconds
+
+        left = spec.steps - agent.steps
+        train(agent, env, left, history=history, on_step=checkpoint, progress=False)
+    if not resumed:
+        seconds = time.perf_counter() - start
+    with spec.make() as env:
+        options: Any = {"epsilon": spec.test_epsilon, "progress": False}
+        returns = evaluate(agent, env, spec.test_episodes, spec.seed, **options)
+    save(agent, folder / AGENT, replay=False)
+    history.write_csv(folder / HISTORY)
+    return spec.outcome(agent, history, returns, seconds)
+
+
+def learning_curve(history: History, steps: int) -> Array:
+    """Mean return of the last 20 episodes, at 100 moments up to `steps`; NaN before the first."""
+    total = np.concatenate([[0.0], np.cumsum(history["episode_return"])])
+    moments = np.linspace(0, steps, POINTS + 1)[1:]
+    stop = np.searchsorted(history["step"], moments, side="right")  # episodes ended by then
+    start = np.maximum(stop - WINDOW, 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((total[stop] - total[start]) / (stop - start))
+
+
+def normal(content: Json) -> Json:
+    """The same, as JSON gives it back."""
+    again: Json = json.loads(json.dumps(content))
+    return again
+
+
+def read_json(file: Path) -> Json:
+    """What is in a file, or nothing if there is none."""
+    content: Json = json.loads(file.read_text()) if file.exists() else {}
+    return content
+
+
+def write_json(file: Path, content: Json) -> None:
+    with replacing(file) as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def short_name(env_id: str) -> str:
+    """What the folder of an environment's runs is called."""
+    name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
+    return name.removeprefix("ale/").replace("/", "_")
+
+
+def differences(before: Json, about: Json) -> Json:
+    """What `before` has and `about` has not."""
+    return {name: value for name, value in before.items() if value != about.get(name)}
+
+
+def refuse_other(folder: Path, differ: Json, expected: str) -> None:
+    """Raise ValueError if what is in `folder` differs."""
+    named = ", ".join(f"{name} {value}" for name, value in differ.items())
+    expect(not differ, f"{folder} has another run, with {named}", expected)
+
+
+def claim(folder: Path, about: Json, *, overwrite: bool = False, numbered: bool = False) -> Path:
+    """Write run.json for the run that is `about` to begin; return the folder.
+
+    If another run is there, the next free number is added to the folder's name if it may be
+    `numbered`; otherwise, unless `overwrite`, this raises ValueError.
+    """
+    others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    for candidate in chain([folder], others):
+        differ = {} if overwrite else differences(read_json(candidate / "run.json"), about)
+        if not differ:
+            break
+        if not numbered:
+            refuse_other(folder, differ, "another --out, or --overwrite")
+    candidate.mkdir(parents=True, exist_ok=True)
+    write_json(candidate / "run.json", about)
+    return candidate

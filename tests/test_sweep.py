@@ -1,0 +1,350 @@
+"""Many runs: that none is lost, and that each is what it would be alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from minidqn import DQNConfig, load
+from minidqn.lab import sweep as module
+from minidqn.lab.processes import Processes
+from minidqn.lab.spec import Spec, train_and_test
+from minidqn.lab.sweep import locked, run, sweep
+
+CONFIG = DQNConfig(hidden=(8,), batch_size=16, learning_starts=50, buffer_size=500)
+STEPS = 300
+
+
+def specs(count: int, **options: Any) -> list[Spec]:
+    return [Spec("CartPole-v1", CONFIG, STEPS, s, test_episodes=2, **options) for s in range(count)]
+
+
+def quietly(*args: Any, **options: Any) -> list[dict[str, Any]]:
+    """All results of a sweep, by name."""
+    found = list(sweep(*args, progress=False, **({"workers": 2} | options)))
+    return sorted(found, key=lambda result: result["name"])
+
+
+def timeless(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: r[key] for key in r if key != "train_seconds"} for r in results]
+
+
+class Note:
+    """A spec of a task that needs no agent."""
+
+    def __init__(self, name: str, value: float = 0.0) -> None:
+        self.name, self.value = name, value
+
+    def about(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+def notes(count: int) -> list[Note]:
+    return [Note(f"notes/{i:03}", float(i)) for i in range(count)]
+
+
+def write_down(note: Note, folder: Path) -> dict[str, Any]:
+    (folder / "note.txt").write_text(str(note.value))
+    return {"eval_mean": note.value}
+
+
+def fail(note: Any, folder: Path) -> dict[str, Any]:
+    raise ArithmeticError(f"no result of {note.name}")
+
+
+def die_of_one(note: Note, folder: Path) -> dict[str, Any]:
+    """The process of note 1 is killed, every time."""
+    if note.value == 1.0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"eval_mean": note.value}
+
+
+class DiesOnce(gym.Wrapper[Any, Any, Any, Any]):
+    """Kills its process at the given step, if no process has died of it before."""
+
+    def __init__(self, env: Any, file: Path, at: int) -> None:
+        super().__init__(env)
+        self.file, self.left = file, at
+
+    def step(self, action: Any) -> Any:
+        self.left -= 1
+        if self.left == 0 and not self.file.exists():
+            self.file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+def dies_once(env: Any, file: Path) -> Any:
+    return DiesOnce(env, file, 200)
+
+
+class AtOnce(Executor):
+    """Answers before it is asked twice; remembers how many were asked."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        self.submitted += 1
+        future: Future[Any] = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def test_each_run_is_what_it_is_alone(tmp_path: Path) -> None:
+    together = quietly(specs(3), tmp_path / "together")
+    alone = [run(spec, tmp_path / "alone" / spec.name) for spec in specs(3)]
+    assert timeless(together) == timeless(alone)
+    assert len({result["params_sha256"] for result in alone}) == 3
+    first = alone[0]
+    assert (first["name"], first["seed"], first["steps"]) == ("CartPole-v1/0", 0, STEPS)
+    assert (first["batch_size"], first["eval_episodes"]) == (16, 2)
+    assert len(first["curve"]) == 100
+    folder = tmp_path / "together" / "CartPole-v1" / "0"
+    left = {file.name for file in folder.iterdir()}
+    assert left == {"agent.safetensors", "history.csv", "run.json", "summary.json"}
+    assert load(folder / "agent.safetensors").config == CONFIG
+    assert json.loads((folder / "summary.json").read_text()) == together[0]
+
+
+def test_what_has_ended_is_not_run_again(tmp_path: Path) -> None:
+    before = quietly(notes(3), tmp_path, task=write_down)
+    (tmp_path / "notes" / "001" / "summary.json").unlink()
+    (tmp_path / "sweep.json").unlink()  # or else the other task's code would be refused
+    after = quietly(notes(5), tmp_path, executor=AtOnce(), task=fail)
+    assert [("failed" in result) for result in after] == [False, True, False, True, True]
+    assert after[0] == before[0]
+    assert "ArithmeticError: no result of notes/001" in after[1]["failed"]
+    again = quietly(notes(5), tmp_path, executor=AtOnce(), task=write_down)  # same file, same code
+    assert [result["eval_mean"] for result in again] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_killed_worker_costs_only_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    """And the run ends on the bits on which it would have ended."""
+    wrapper = partial(dies_once, file=tmp_path / "died")
+    task = partial(train_and_test, checkpoint_seconds=0.0)
+    (dead, other) = quietly([*specs(1, train_wrapper=wrapper), *specs(2)[1:]], tmp_path, task=task)
+    assert (tmp_path / "died").exists()
+    expected = run(specs(1)[0], tmp_path / "alone")
+    assert dead["params_sha256"] == expected["params_sha256"]
+    assert dead["curve"] == expected["curve"]
+    assert dead["train_seconds"] is None  # it was resumed, not begun again
+    assert other["train_seconds"] > 0.0
+
+
+def test_a_run_that_always_kills_its_worker_is_given_up_and_no_other(tmp_path: Path) -> None:
+    zero, one, two = quietly(notes(3), tmp_path, task=die_of_one, attempts=2)
+    assert one["failed"].startswith("2 times: BrokenProcessPool")
+    assert (zero["eval_mean"], two["eval_mean"]) == (0.0, 2.0)
+
+
+def test_a_stopped_sweep_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+    script = (
+        "from tests.test_sweep import *\n"
+        "if __name__ == '__main__':\n"
+        "    task = partial(train_and_test, checkpoint_seconds=0.0)\n"
+        f"    quietly([replace(s, steps=4000) for s in specs(2)], {str(tmp_path)!r}, task=task)\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    root = Path(__file__).parent.parent
+    env = os.environ | {"PYTHONPATH": str(root)}
+    sweeping = subprocess.Popen([sys.executable, tmp_path / "script.py"], env=env)
+    checkpoints = [tmp_path / f"CartPole-v1/{i}/checkpoint.safetensors" for i in range(2)]
+    wait_until(lambda: bool(sweeping.poll()) or any(file.exists() for file in checkpoints))
+    assert sweeping.poll() is None
+    with pytest.raises(ValueError, match=r"is in use .*: expected no other sweep there"):
+        quietly(notes(1), tmp_path)
+    sweeping.kill()
+    sweeping.wait()
+    wait_until(lambda: str(tmp_path) not in processes())
+    assert not (tmp_path / "CartPole-v1/0/summary.json").exists()
+    results = quietly([replace(s, steps=4000) for s in specs(2)], tmp_path)
+    expected = quietly([replace(s, steps=4000) for s in specs(2)], tmp_path / "other")
+    assert any(result["train_seconds"] is None for result in results)
+    assert timeless(results) == timeless(expected)
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def processes() -> str:
+    """The names of all files that a process has open: a lock, for as long as a run goes on."""
+    lines = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            lines += [str(file.readlink()) for file in (folder / "fd").iterdir()]
+    return "\n".join(lines)
+
+
+def test_an_abandoned_sweep_ends_its_processes(tmp_path: Path) -> None:
+    results = sweep(
+        [*specs(1), replace(specs(1)[0], steps=10**6, name="long")], tmp_path, workers=2
+    )
+    first = next(results)
+    assert first["name"] == "CartPole-v1/0"
+    start = time.monotonic()
+    results.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - start < 10.0  # the long run takes minutes
+    with locked(tmp_path):
+        pass
+
+
+def test_results_come_back_by_value(tmp_path: Path) -> None:
+    (result,) = quietly(specs(1), tmp_path, shared=False, policies=True)
+    folder = tmp_path / "CartPole-v1" / "0"
+    assert {file.name for file in folder.iterdir()} == {"agent.safetensors", "summary.json"}
+    assert load(folder / "agent.safetensors").seed == 0
+    assert quietly(specs(1), tmp_path, shared=False, executor=AtOnce()) == [result]
+    quietly(notes(1), tmp_path / "notes", shared=False, task=write_down)
+    assert not (tmp_path / "notes" / "notes" / "000" / "note.txt").exists()
+
+
+def test_it_reads_no_more_specs_than_it_submits(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "SUBMITTED", 5)
+    read: list[str] = []
+
+    def generate() -> Iterator[Note]:
+        for note in notes(40):
+            read.append(note.name)
+            yield note
+
+    executor, ahead = AtOnce(), []
+    for number, _ in enumerate(
+        sweep(generate(), tmp_path, executor=executor, task=write_down, progress=False)
+    ):
+        ahead.append(len(read) - number)
+    assert len(ahead) == executor.submitted == 40
+    assert max(ahead) <= 6
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"specs is \[\]: expected one or more"):
+        sweep([], tmp_path)
+    with pytest.raises(ValueError, match="two specs are named 'CartPole-v1/0': expected a name fo"):
+        sweep(specs(1) + specs(1), tmp_path)
+    with pytest.raises(
+        TypeError, match=r"spec 'CartPole-v1/0': .*lambda.*: expected functions and"
+    ):
+        sweep(specs(1, make_env=lambda: None), tmp_path)
+    with pytest.raises(ValueError, match="attempts is 0: expected 1 or more"):
+        sweep(specs(1), tmp_path, attempts=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_settings_or_other_code_are_refused_by_name(tmp_path: Path) -> None:
+    quietly(specs(1), tmp_path)
+    other = [replace(specs(1)[0], config=replace(CONFIG, gamma=0.5))]
+    with pytest.raises(ValueError, match=r"has another run, with gamma 0.99: expected"):
+        quietly(other, tmp_path)
+    mark = tmp_path / "sweep.json"
+    code = json.loads(mark.read_text())
+    assert {"minidqn/agent.py", "examples/cartpole.py", "numpy", "python"} <= code.keys()
+    mark.write_text(json.dumps(code | {"numpy": "1.0"}))
+    with pytest.raises(ValueError, match=r"has another run, with numpy 1.0: expected the same co"):
+        quietly(specs(1), tmp_path)
+    assert (tmp_path / "CartPole-v1/0/summary.json").exists()
+
+
+def test_what_a_worker_cannot_import_is_a_failure_of_that_run(tmp_path: Path) -> None:
+    absent = ModuleType("absent")
+    exec("def make_env(**options): pass", absent.__dict__)
+    absent.make_env.__module__ = "absent"
+    sys.modules["absent"] = absent
+    try:
+        bad = replace(specs(1, make_env=absent.make_env)[0], name="bad/0")
+        results = quietly([bad, *specs(1)], tmp_path)
+    finally:
+        del sys.modules["absent"]
+    good, bad_result = results
+    assert "No module named 'absent'" in bad_result["failed"]
+    assert good["eval_episodes"] == 2
+
+
+def test_an_executor_that_was_shut_down(tmp_path: Path) -> None:
+    pool = ThreadPoolExecutor(1)
+    results = sweep(specs(1) + notes(1), tmp_path, executor=pool, progress=False)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match=r"takes no more runs .*kept: sweep again"):
+        next(results)
+
+
+def test_a_full_disk_is_a_failure_of_that_run(tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minidqn.lab.spec.write_json", full)
+        patch.setattr(module, "same_code", lambda *_: None)
+        results = quietly(notes(2), tmp_path, executor=AtOnce(), task=write_down)
+    assert all("No space left on device" in result["failed"] for result in results)
+    assert all("failed" not in r for r in quietly(notes(2), tmp_path, task=write_down))
+
+
+def test_processes_survive_one_of_them() -> None:
+    with Processes(2) as executor:
+        first = executor.submit(os.getpid)
+        assert first.result() != os.getpid()
+        with pytest.raises(BrokenExecutor):
+            executor.submit(os._exit, 1).result()
+        pids = {executor.submit(os.getpid).result() for _ in range(4)}
+        assert os.getpid() not in pids
+        with pytest.raises(ZeroDivisionError):
+            executor.submit(divmod, 1, 0).result()
+
+
+@pytest.mark.skipif(find_spec("distributed") is None, reason="needs the extra dask")
+def test_dask_with_a_killed_worker(tmp_path: Path) -> None:
+    """A scheduler and two workers as a user starts them; one is killed in the middle."""
+    import distributed
+
+    connect: Any = distributed.Client
+    root = str(Path(__file__).parent.parent)
+    env = os.environ | {"PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"}
+    file, started = tmp_path / "scheduler.json", []
+
+    def start(*command: str) -> subprocess.Popen[bytes]:
+        whole = [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]]
+        started.append(subprocess.Popen(whole, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    try:
+        listen = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        start("scheduler", "--scheduler-file", str(file), *listen)
+        wait_until(file.exists)
+        about = ("--scheduler-file", str(file), "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        workers = [start("worker", *about) for _ in range(2)]
+        with connect(scheduler_file=str(file)) as client:
+            client.wait_for_workers(2, timeout=60)
+            results = []
+            for result in sweep(specs(20), tmp_path / "dask", executor=client.get_executor()):
+                results.append(result)
+                if len(results) == 3:
+                    workers[0].kill()
+            client.shutdown()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    results.sort(key=lambda result: int(result["seed"]))
+    serial = quietly(specs(20), tmp_path / "serial", executor=AtOnce())
+    serial.sort(key=lambda result: int(result["seed"]))
+    assert len(results) == 20
+    assert timeless(results) == timeless(serial)
