@@ -310,3 +310,26 @@ def test_a_sweep_without_an_end_says_why(tmp_path: Path) -> None:
     assert "CartPloe-v1/0 failed: Traceback" in ended.stderr
     assert "`CartPloe`" in ended.stderr
     assert "error: no run has ended" in ended.stderr
+
+
+def test_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two trials, and one more from the same file; the best is tested on seeds not searched."""
+    pytest.importorskip("optuna", reason="tune.py takes the extra `tune`")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    tune = importlib.import_module("tune")
+    monkeypatch.setattr(tune, "STEPS", 250)
+    monkeypatch.setattr(tune, "SEEDS", range(1000, 1002))
+    for trials, count in ((2, 2), (1, 3)):
+        flags = ["--trials", str(trials), "--test-seeds", "2", "--out", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", ["tune.py", *flags])
+        tune.main()
+        assert f"The best of {count}, trial " in capsys.readouterr().out
+    seeds = [int(path.name) for path in tmp_path.glob("[0-9]*/*/*") if path.is_dir()]
+    assert sorted(seeds) == [1000, 1000, 1000, 1001, 1001, 1001]
+    tested = json.loads(next(tmp_path.glob("test_*/CartPole-v1/1/summary.json")).read_text())
+    assert (tested["seed"], tested["steps"], tested["eval_episodes"]) == (1, 250, 100)
+    searched = json.loads(next(tmp_path.glob("[0-9]*/*/1000/summary.json")).read_text())
+    assert searched["eval_episodes"] == 20
+    assert tested["learning_rate"]["LinearDecay"]["steps"] == 250

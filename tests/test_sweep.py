@@ -11,7 +11,6 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -201,7 +200,7 @@ def test_an_abandoned_sweep_ends_its_processes(tmp_path: Path) -> None:
     first = next(results)
     assert first["name"] == "CartPole-v1/0"
     start = time.monotonic()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert time.monotonic() - start < 10.0  # the long run takes minutes
     with locked(tmp_path):
         pass
@@ -310,7 +309,6 @@ def test_processes_survive_one_of_them() -> None:
             executor.submit(divmod, 1, 0).result()
 
 
-@pytest.mark.skipif(find_spec("distributed") is None, reason="needs the extra dask")
 def test_dask_with_a_killed_worker(tmp_path: Path) -> None:
     """A scheduler and two workers as a user starts them; one is killed in the middle."""
     import distributed

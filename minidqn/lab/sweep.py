@@ -21,7 +21,7 @@ import pickle
 import platform
 import sqlite3
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -114,7 +114,7 @@ def sweep(
     shared: bool = True,
     policies: bool = False,
     progress: bool = True,
-) -> Iterator[Json]:
+) -> Generator[Json]:
     """Make the run of every spec; yield the results as they come, first those there already are.
 
     Without an `executor`, `workers` processes on this machine make the runs, one for each core
@@ -136,7 +136,7 @@ def sweep(
     for _ in jobs(specs, task) if total else ():
         pass
 
-    def results(folder: Path) -> Iterator[Json]:
+    def results(folder: Path) -> Generator[Json]:
         engine = executor or Processes(workers or os.cpu_count() or 1)
         place, steps, means = folder if shared else None, 0, [0.0] * 0
         bar = bar_for(progress, total=total, unit=" runs")
