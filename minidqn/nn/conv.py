@@ -4,7 +4,7 @@ What a group of pixels shows does not depend on where in the image it is. So a c
 applies one small Linear layer to every patch of k x k pixels, through all channels and frames,
 s pixels apart (the *stride*):
 
-    y[i, j] = ReLU(p W + b), with p the patch x[s i : s i + k, s j : s j + k] as one row
+    y[i, j] = ReLU(p W + b), with p the patch x[:, s i : s i + k, s j : s j + k, :] as one row
 
 The outputs are again an image, with O channels. With the patches of the whole batch as the
 rows of a matrix P, forward is one product, and backward is Linear's:
@@ -16,12 +16,15 @@ that it lies in. L depends on the pixel through all these copies, so the chain r
 their gradients: dx[pixel] = the sum of dP over its copies. The first layer skips this last
 step: nothing below it has parameters, so nobody asks for its dx.
 
-Images are channels last, (H, W, C), and F frames of them may be stacked: (F, H, W, C). Pixels
-become floats on their way into P: bytes are divided by 255, booleans and floats keep their value.
+The copying is done by kernels: loops that are compiled (see jit.py).
 
-Letters: B batch, F frames, H and W height and width, C channels, O output channels,
-I = F k k C numbers in a patch; h x w patches fit into an image. In a shape, W is the width and
-"h w O" a product; elsewhere W is the weights.
+Images are channels last, (H, W, C), and F frames, the last pictures of a film, may be stacked:
+(F, H, W, C). Pixels become floats on their way into P: bytes are divided by 255, booleans and
+floats keep their value. (So dx is for the floats. Bytes are the first layer's x, without dx.)
+
+Letters: B batch, F frames, H and W height and width, C channels, O output channels;
+h = (H - k) // s + 1 and w = (W - k) // s + 1, so h x w patches fit into an image; I = F*k*k*C
+numbers in a patch. In a shape, W is the width; elsewhere W is the weights.
 Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition".
 """
 
@@ -35,51 +38,56 @@ from minidqn.nn.layers import HE, Array, Cache, Linear, bias_and_relu, bias_and_
 
 @kernel
 def copy_patches(x: Array, k: int, s: int, scale: float, patches: Array) -> None:
-    """Each patch as a row, times `scale`: (B, F, H, W C) to (B, h, w, F, k, k C)."""
-    _, h, w, frames, _, width = patches.shape
-    step = width // k * s  # numbers from one patch to the next
+    """patches[b, i, j, f, di] = scale x[b, f, s i + di], from the patch's first column on.
+
+    (B, F, H, W*C) to (B, h, w, F, k, k*C), image row by row, so that a pixel is converted once.
+    """
+    _, h, w, frames, _, run = patches.shape
+    step = s * (run // k)  # s C: numbers from one patch to the next
     line = np.empty(x.shape[3], patches.dtype)  # a row of pixels, converted once
     for b in range(len(x)):
         for f in range(frames):
             for row in range((h - 1) * s + k):
                 for n in range(len(line)):
                     line[n] = scale * x[b, f, row, n]
-                for di in range(k):  # this row is row di of the patches at height i
+                for di in range(k):  # it is row di of the patches at i, where row = s i + di
                     i = (row - di) // s
                     if i * s == row - di and 0 <= i < h:
                         for j in range(w):
-                            for n in range(width):
+                            for n in range(run):
                                 patches[b, i, j, f, di, n] = line[j * step + n]
 
 
 @kernel
 def add_patches(dpatches: Array, s: int, dx: Array) -> None:
     """The way back: dx = 0, then each patch is added where it was copied from."""
-    _, h, w, frames, k, width = dpatches.shape
-    step = width // k * s
+    _, h, w, frames, k, run = dpatches.shape
+    step = s * (run // k)
     for b in range(len(dx)):
         dx[b] = 0.0
         for i in range(h):
             for j in range(w):
                 for f in range(frames):
                     for di in range(k):
-                        for n in range(width):
+                        for n in range(run):
                             dx[b, f, i * s + di, j * step + n] += dpatches[b, i, j, f, di, n]
 
 
 class Conv2d(Linear):
-    """A Linear layer on every patch: (B, F, H, W, C) to (B, h w O), in the order h, w, O.
+    """A Linear layer on every patch: (B, F, H, W, C) to (B, h*w*O), in the order h, w, O.
 
-    x may have any shape with these entries in this order; `shape` is (F, H, W, C). In the cache,
-    Linear's x and dx are P and dP. Rows and columns that no whole patch reaches are left out.
+    x may have any shape with these entries in this order; `shape` is (F, H, W, C). Linear works
+    on P, so in the cache its x and dx are P and dP. Rows and columns that no whole patch
+    reaches are left out.
 
-    The weights, W of shape (I, O) with I in the order F, k, k, C, start as those of a Linear
-    layer with I inputs, but minus their mean in each column. So an even background, which is
-    most of an image, leaves z = b. Otherwise it pushes some filters below 0 everywhere: their
-    ReLU is never on, its gradient is 0, and they never learn (in Pong 11 of 16).
+    A column of W, of shape (I, O) with I in the order F, k, k, C, is a *filter*. It starts as in
+    a Linear layer, but minus its mean, so that it adds up to 0: where all pixels have one value
+    v, as in most of an image, z = v * 0 + b. Otherwise z = v * (the filter's sum) + b, which for
+    some filters is below 0 nearly everywhere. Their ReLU is never on, its gradient is 0, and
+    they never learn (in Pong, 11 of the first layer's 16).
     """
 
-    any_dtype = True
+    any_dtype = True  # x may be bytes: copy_patches makes floats of them
 
     def __init__(
         self,
@@ -94,24 +102,25 @@ class Conv2d(Linear):
         frames, height, width, channels = self.shape = shape
         super().__init__(frames * k * k * channels, n_out, relu=relu, gain=gain)
         self.k, self.s = k, s
-        self.out_shape = 1, (height - k) // s + 1, (width - k) // s + 1, n_out  # (1, h, w, O)
+        # (1, h, w, O): one frame, because each output saw all of them
+        self.out_shape = 1, (height - k) // s + 1, (width - k) // s + 1, n_out
 
     def initialize(self, rng: np.random.Generator) -> None:
         super().initialize(rng)
         self.W -= self.W.mean(axis=0)
 
-    def patches(self, x: Array, k: int, h: int, w: int, cache: Cache) -> Array:
-        """P, (B h w, F k k C): h x w patches of k x k pixels from each image."""
+    def cut(self, x: Array, k: int, h: int, w: int, cache: Cache) -> Array:
+        """h x w patches of k x k pixels from each image, as rows: (B*h*w, F*k*k*C)."""
         frames, height, _, channels = self.shape
         flat = reuse(cache, "P", x, h * w * frames * k * k * channels, self.W.dtype)
         scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
-        rows = x.reshape(len(x), frames, height, -1)  # (B, F, H, W C)
+        rows = x.reshape(len(x), frames, height, -1)  # (B, F, H, W*C)
         shape = len(x), h, w, frames, k, k * channels
         copy_patches(rows, k, self.s, scale, flat.reshape(shape))
         return flat.reshape(len(x) * h * w, -1)
 
     def add_up(self, dP: Array, k: int, h: int, w: int, cache: Cache) -> Array:
-        """dx, (B, F H W C), from dP, (B h w, F k k C)."""
+        """The way back: dx, (B, F*H*W*C), from the patches' gradients, (B*h*w, F*k*k*C)."""
         frames, height, width, channels = self.shape
         batch = len(dP) // (h * w)
         dx = reuse(cache, "dimage", dP[:batch], frames * height * width * channels)
@@ -121,19 +130,19 @@ class Conv2d(Linear):
 
     def forward(self, x: Array, cache: Cache) -> Array:
         _, h, w, _ = self.out_shape
-        P = self.patches(x, self.k, h, w, cache)  # (B h w, I)
+        P = self.cut(x, self.k, h, w, cache)  # (B*h*w, I)
         return self.apply(self.W, self.b, P, cache).reshape(len(x), -1)
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
         """Overwrites dy with dz."""
         _, h, w, n_out = self.out_shape
-        dP: Any = super().backward(dy.reshape(-1, n_out), cache, need_dx)  # (B h w, I)
+        dP: Any = super().backward(dy.reshape(-1, n_out), cache, need_dx)  # (B*h*w, I)
         return self.add_up(dP, self.k, h, w, cache) if need_dx else None
 
 
 @kernel
 def add_quarters(u: Array, y: Array) -> None:
-    """y[i, j] = u[i, j, 0, 0] + u[i, j+1, 0, 1] + u[i+1, j, 1, 0] + u[i+1, j+1, 1, 1].
+    """y[i, j] = the sum of u[i + p, j + q, p, q] over p and q, each 0 or 1.
 
     (B, h + 1, w + 1, 2, 2, O) to (B, h, w, O).
     """
@@ -146,27 +155,30 @@ def add_quarters(u: Array, y: Array) -> None:
 
 
 @kernel
-def spread_quarters(dy: Array, du: Array) -> None:
-    """The way back: each dy goes to its four places in du; 0 where no output used a quarter."""
-    _, height, width, n_out = dy.shape
+def spread_quarters(dz: Array, du: Array) -> None:
+    """The way back: du[i, j, p, q] = dz[i - p, j - q]; 0 where no output used a quarter."""
+    _, h, w, n_out = dz.shape
     for b in range(du.shape[0]):
         for i in range(du.shape[1]):
             for j in range(du.shape[2]):
                 for p in range(2):
                     for q in range(2):
-                        inside = 0 <= i - p < height and 0 <= j - q < width
+                        inside = 0 <= i - p < h and 0 <= j - q < w
                         for o in range(n_out):
-                            du[b, i, j, p, q, o] = dy[b, i - p, j - q, o] if inside else 0.0
+                            du[b, i, j, p, q, o] = dz[b, i - p, j - q, o] if inside else 0.0
 
 
 class CellConv2d(Conv2d):
     """The same function, only for k = 2 s, and faster: there are no overlapping patches to copy.
 
-    Cut the image into cells of s x s pixels. A patch is 2 x 2 cells, and its weights are four
-    quarters. Each cell is multiplied by all four quarters, in one product, and the output
-    at [i, j] adds up what its four cells got from their own quarter. A pixel is copied once
-    instead of four times, for hardly more multiplications. ("Space to depth" is the usual
-    name for such cells.)
+    Cut the image into cells: patches of s x s pixels, s apart. A patch of k x k is 2 x 2 cells,
+    so p W is a sum of four parts. W_pq is the quarter of W's rows for the cell in row p, column q:
+
+        z[i, j] = sum over p, q of cell[i + p, j + q] W_pq + b,    p and q 0 or 1
+
+    u = cell W_pq, for all cells and all four quarters, is one product; then the sum picks its
+    entries. So a pixel is copied once, not four times, for (h + 1) (w + 1) / (h w) times the
+    multiplications. ("Space to depth" is the usual name for such cells.)
     """
 
     def quarters(self, W: Array) -> Array:
@@ -177,11 +189,12 @@ class CellConv2d(Conv2d):
 
     def forward(self, x: Array, cache: Cache) -> Array:
         _, h, w, n_out = self.out_shape
-        cells = self.patches(x, self.s, h + 1, w + 1, cache)  # (B (h+1) (w+1), I / 4)
-        W = cache["W"] = self.quarters(self.W).reshape(cells.shape[1], 4 * n_out)  # a copy
+        cells = self.cut(x, self.s, h + 1, w + 1, cache)  # (B*(h+1)*(w+1), I/4)
+        # a copy, (I/4, 4*O): as a view, the quarters are not side by side
+        W = cache["W"] = self.quarters(self.W).reshape(cells.shape[1], 4 * n_out)
         u = reuse(cache, "u", cells, 4 * n_out)
         cells.dot(W, out=u)
-        y = reuse(cache, "y", cells[: len(x)], h * w * n_out)  # (B, h w O)
+        y = reuse(cache, "y", cells[: len(x)], h * w * n_out)  # (B, h*w*O)
         add_quarters(u.reshape(len(x), h + 1, w + 1, 2, 2, n_out), y.reshape(len(x), h, w, n_out))
         bias_and_relu(y.reshape(-1, n_out), self.b, self.relu)
         cache["cells"] = cells
@@ -192,15 +205,14 @@ class CellConv2d(Conv2d):
         _, h, w, n_out = self.out_shape
         cells, W, y = cache["cells"], cache["W"], cache["y"]
         bias_and_relu_backward(dy.reshape(-1, n_out), y.reshape(-1, n_out), self.db, self.relu)
+        dz = dy.reshape(len(y), h, w, n_out)
         du = reuse(cache, "du", cells, 4 * n_out)
-        spread_quarters(
-            dy.reshape(len(y), h, w, n_out), du.reshape(len(y), h + 1, w + 1, 2, 2, n_out)
-        )
-        dW = cells.T.dot(du)  # (I / 4, 4 O)
+        spread_quarters(dz, du.reshape(len(y), h + 1, w + 1, 2, 2, n_out))
+        dW = cells.T.dot(du)  # u = cells W, so as in Linear; (I/4, 4*O)
         view = self.quarters(self.dW)
         view[:] = dW.reshape(view.shape)
         if not need_dx:
             return None
         dcells = reuse(cache, "dcells", cells, cells.shape[1])
-        du.dot(W.T, out=dcells)
+        du.dot(W.T, out=dcells)  # this sums over a pixel's copies; what is left is to put it back
         return self.add_up(dcells, self.s, h + 1, w + 1, cache)
