@@ -1,0 +1,88 @@
+"""A page where one can push the cart: a network that balances a pole, in a browser.
+
+    python examples/cartpole.py
+    python examples/playground.py runs/cartpole
+
+It writes runs/cartpole/playground.html: one file without a server, that works offline. It has the
+policy's numbers, CartPole's equations and the forward pass in plain JavaScript. A slider goes
+through the run, from clumsy to perfect: the run is made once more, which takes seconds and gives
+the same bits, and the network is kept at several moments.
+"""
+
+import argparse
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from minidqn import DQN, History, load, train
+from minidqn.nn.layers import Array, Linear, Normalize
+
+MOMENTS = 12  # of the run, the first before and the last after training
+PAGE = Path(__file__).with_name("playground.html")
+
+
+def again(agent: DQN) -> list[tuple[int, Array]]:
+    """The run of an agent once more: the step and the parameters, at several moments."""
+    env = gym.make("CartPole-v1")
+    new = DQN(env.observation_space, env.action_space, agent.config, agent.seed)
+    moments, steps = [(0, new.online.params.copy())], agent.steps
+    # the first steps teach the most: the moments are closer together there
+    at = {round(steps * (i / (MOMENTS - 1)) ** 2) for i in range(1, MOMENTS)}
+
+    def keep(now: DQN, history: History) -> None:
+        if now.steps in at:
+            moments.append((now.steps, now.online.params.copy()))
+
+    train(new, env, steps, on_step=keep)
+    if not np.array_equal(new.online.params, agent.online.params):
+        print("This run is another one than the agent's: other packages, or another processor.")
+    return moments
+
+
+def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
+    """The page as text. Raises ValueError for layers that its JavaScript does not have."""
+    layers: list[Any] = list(agent.online.layers)
+    n_in = agent.observation_space.shape[0]  # type: ignore[index]
+    scale, shift = np.ones(n_in), np.zeros(n_in)
+    if isinstance(layers[0], Normalize):
+        scale, shift = layers[0].scale, layers[0].shift
+        layers = layers[1:]
+    for layer in layers:
+        if type(layer) is not Linear:
+            raise ValueError(f"a layer is a {type(layer).__name__}: expected Linear layers alone")
+    # the parameters of a Linear layer are its weights, (I, O), and then its biases
+    sizes = [n_in, *(layer.W.shape[1] for layer in layers)]
+    states = np.random.default_rng(0).uniform(-0.1, 0.1, (100, n_in)).astype(np.float32)
+    run = {
+        "sizes": sizes,
+        "scale": [float(x) for x in scale],
+        "shift": [float(x) for x in shift],
+        "most": float(agent.q_values(states).max()),  # the end of the bars
+        "moments": [
+            {"steps": steps, "params": b64encode(params.astype("<f4").tobytes()).decode()}
+            for steps, params in moments
+        ],
+    }
+    return PAGE.read_text(encoding="utf-8").replace("/*DATA*/null", json.dumps(run))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write a page where one can push the cart.")
+    parser.add_argument("run", type=Path, help="the folder of a run of examples/cartpole.py")
+    args = parser.parse_args()
+    try:
+        agent = load(args.run / "agent.safetensors")
+        text = page(agent, again(agent))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    out = args.run / "playground.html"
+    out.write_text(text, encoding="utf-8")
+    print(f"Open {out} in a browser ({len(text) // 1000} kB).")
+
+
+if __name__ == "__main__":
+    main()

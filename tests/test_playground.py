@@ -1,0 +1,171 @@
+"""The page where one can push the cart, in a real browser."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from minidqn import DQN, DQNConfig, LinearDecay, save, train
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of CartPole, and its page."""
+    out = tmp_path_factory.mktemp("run")
+    env = gym.make("CartPole-v1")
+    sys.path.insert(0, str(EXAMPLES))
+    cartpole, playground = (importlib.import_module(n) for n in ("cartpole", "playground"))
+    agent = DQN(env.observation_space, env.action_space, cartpole.config(10_000), 1)
+    train(agent, env, 10_000, progress=False)
+    save(agent, out / "agent.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["playground.py", str(out)])
+        playground.main()
+    sys.path.remove(str(EXAMPLES))
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="it takes playwright")
+    with api.sync_playwright() as playwright:
+        for path in BROWSERS:
+            if path is None or Path(path).exists():
+                try:
+                    options: Any = {"executable_path": path, "args": ["--no-sandbox"]}
+                    started = playwright.chromium.launch(**options)
+                except api.Error as error:
+                    pytest.skip(f"there is no Chromium that starts: {str(error)[:200]}")
+                yield started
+                started.close()
+                return
+
+
+def open_page(browser: Any, folder: Path, width: int = 860) -> tuple[Any, list[str]]:
+    page, wrong = browser.new_page(viewport={"width": width, "height": 800}), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("request", lambda request: wrong.append(request.url))
+    page.goto((folder / "playground.html").as_uri())
+    assert wrong.pop(0).endswith("playground.html")  # the only request
+    page.evaluate("paused = true")
+    return page, wrong
+
+
+def test_q_values_and_gradients_are_those_of_numpy(browser: Any, folder: Path) -> None:
+    from minidqn import load
+
+    page, wrong = open_page(browser, folder)
+    agent = load(folder / "agent.safetensors")
+    states = agent.replay.obs[:200, 0].astype(float)  # that it saw in training
+    code = """states => states.map(s => {
+        const v = forward(layers, s), q = s => forward(layers, s).at(-1)[1];
+        const away = (i, e) => s.map((x, j) => j === i ? x + e : x);
+        const slopes = s.map((_, i) => (q(away(i, 1e-6)) - q(away(i, -1e-6))) / 2e-6);
+        return [v.at(-1), gradient(layers, v, 1), slopes];
+    })"""
+    found = page.evaluate(code, states.tolist())
+    q, gradients, slopes = (np.array(column) for column in zip(*found, strict=True))
+    np.testing.assert_allclose(q, agent.q_values(states.astype(np.float32)), rtol=1e-5, atol=1e-5)
+    same = np.isclose(gradients, slopes, rtol=1e-4, atol=1e-3).all(axis=1)
+    assert same.mean() > 0.98  # a ReLU may turn within 1e-6
+    assert wrong == []
+
+
+def test_the_physics_is_gymnasiums(browser: Any, folder: Path) -> None:
+    page, _ = open_page(browser, folder)
+    env: Any = gym.make("CartPole-v1").unwrapped
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        env.reset(seed=int(rng.integers(1000)))
+        actions, first = rng.integers(2, size=60).tolist(), list(env.state)
+        states: list[list[float]] = []
+        falls: list[bool] = []
+        for action in actions:
+            if not any(falls):  # beyond the fall Gymnasium defines nothing
+                falls.append(bool(env.step(action)[2]))
+                states.append([float(x) for x in env.state])
+        code = "([s, actions]) => actions.map(a => {s = physics(s, a); return [s, fallen(s)];})"
+        found = page.evaluate(code, [[float(x) for x in first], actions[: len(states)]])
+        np.testing.assert_allclose([s for s, _ in found], states, rtol=1e-9, atol=1e-12)
+        assert [fell for _, fell in found] == falls
+
+
+def test_from_clumsy_to_good(browser: Any, folder: Path) -> None:
+    page, wrong = open_page(browser, folder)
+    play = (
+        "moment => {choose(moment); start([0.01, 0, 0.02, 0]); while (!over) tick(); return step;}"
+    )
+    last = page.evaluate("run.moments.length") - 1
+    assert last == 11
+    assert page.evaluate(play, last) == 500
+    assert page.evaluate(play, 0) < 60
+    page.evaluate("draw()")  # the notice that it is over
+    page.fill("#moment", "0")
+    assert page.input_value("#moment") == "0"
+    assert page.inner_text("#steps") == "0 steps of training"
+    page.fill("#moment", str(last))
+    assert page.inner_text("#steps") == "10,000 steps of training"
+    assert wrong == []
+
+
+def test_a_push(browser: Any, folder: Path) -> None:
+    page, _ = open_page(browser, folder)
+    page.keyboard.down("ArrowRight")
+    assert page.evaluate("push") == 4
+    page.keyboard.up("ArrowRight")
+    assert page.evaluate("push") == 0
+    page.keyboard.down("ArrowLeft")
+    assert page.evaluate("push") == -4
+    page.keyboard.up("ArrowLeft")
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 50)
+    page.mouse.down()
+    assert page.evaluate("push") == 4
+    page.mouse.up()
+    assert page.evaluate("push") == 0
+    moved = page.evaluate("[0, PUSH].map(f => physics([0, 0, 0, 0], 1, f)[1])")
+    assert moved[1] == pytest.approx(1.4 * moved[0])
+
+
+def test_it_works_by_keyboard_alone_and_on_a_telephone(browser: Any, folder: Path) -> None:
+    page, wrong = open_page(browser, folder, width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    reached = []
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    assert reached == ["stage", "moment", "reset", "pause", "arrows"]
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#arrows", "aria-pressed") == "true"
+    page.focus("#moment")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#steps") != "10,000 steps of training"
+    assert page.evaluate("push") == 0  # on the slider, the arrow keys are the slider's
+    page.evaluate("start([0, 0, 0.21, 0])")
+    page.evaluate("tick()")
+    page.focus("#reset")
+    page.keyboard.press("Enter")
+    assert page.evaluate("[step, over]") == [0, False]
+    page.focus("#pause")
+    page.evaluate("paused = false")
+    page.wait_for_function("step > 5")  # time goes on by itself
+    assert wrong == []
+
+
+def test_layers_that_the_page_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    playground = importlib.import_module("playground")
+    env = gym.make("CartPole-v1")
+    config = DQNConfig(dueling=True, learning_rate=LinearDecay(1e-3, 0.0, 100))
+    agent = DQN(env.observation_space, env.action_space, config)
+    with pytest.raises(ValueError, match="a layer is a Dueling: expected Linear layers alone"):
+        playground.page(agent, [])
