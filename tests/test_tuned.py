@@ -36,7 +36,11 @@ def test_the_settings_of_an_example_make_an_agent(env_id: str) -> None:
 
 
 def test_every_example_of_an_environment_is_known() -> None:
-    scripts = {path.name for path in EXAMPLES.glob("*.py")} - {"five_tutorials.py", "tune.py", "playground.py"}
+    scripts = {path.name for path in EXAMPLES.glob("*.py")} - {
+        "five_tutorials.py",
+        "tune.py",
+        "playground.py",
+    }
     assert scripts == set(SCRIPTS.values())
 
 

@@ -1,0 +1,41 @@
+"""Build the tour: each chapter, a Python file, becomes a notebook that has been run.
+
+    python docs/tour/build.py
+
+It takes the extra `tour`. Cells tagged "solution" are left out of the notebooks, and are what
+tests/test_tour.py holds the exercises' checkers against.
+"""
+
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+CHAPTERS = sorted(HERE.glob("[0-9]*.py"))
+
+
+def notebook(chapter: Path) -> Any:
+    """The chapter as a notebook, executed from top to bottom."""
+    import jupytext
+    from nbclient import NotebookClient
+
+    book: Any = jupytext.read(chapter)
+    book.cells = [c for c in book.cells if "solution" not in c.metadata.get("tags", ())]
+    book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(HERE)}}).execute()
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)  # times, which would differ in every build
+    for number, cell in enumerate(book.cells):
+        cell.id = f"cell-{number}"
+    return book
+
+
+def main() -> None:
+    import nbformat
+
+    for chapter in CHAPTERS:
+        nbformat.write(notebook(chapter), chapter.with_suffix(".ipynb"))
+        print(chapter.with_suffix(".ipynb"))
+
+
+if __name__ == "__main__":
+    main()
