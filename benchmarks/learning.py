@@ -66,7 +66,7 @@ def main() -> None:
         "Test of the last policy: mean return of 100 episodes. IQM: interquartile mean.\n",
         table,
     ]
-    if any(result["eval_epsilon"] for result in results):
+    if any(result["test_epsilon"] for result in results):
         lines += ["Breakout and MinAtar are tested with one random action in a thousand.\n"]
     at_500 = [result["eval_mean"] == 500 for result in results if result["env_id"] == "CartPole-v1"]
     if at_500:

@@ -14,7 +14,7 @@ import csv
 from learning import RESULTS, ROOT
 
 from minidqn import evaluate, load
-from minidqn.lab.spec import short_name
+from minidqn.lab.folder import short_name
 from minidqn.lab.tuned import SCRIPTS, tuned_spec
 
 

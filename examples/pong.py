@@ -30,16 +30,17 @@ def make_env(**options: Any) -> gym.Env[Any, Any]:
 
 
 def config(steps: int) -> DQNConfig:
-    """The settings. Not tuned: a run takes too long for that."""
+    """The settings, found with two runs, of seeds 1000 and 1001: more would take too long."""
     return DQNConfig(
         frame_stack=4,  # of one picture nobody can say where the ball is going
         conv=((16, 8, 4), (32, 4, 2)),  # the network of Mnih et al. 2013
         hidden=(256,),
+        layer_norm=True,  # without it, four hidden units in five are never on again
         n_step=3,
         batch_size=32,
         train_every=4,
         learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is a good one
-        epsilon=LinearDecay(1.0, 0.02, steps / 5),
+        epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=100_000,  # 0.7 GB: each picture is stored once
         learning_starts=10_000,
         tau=0.005,

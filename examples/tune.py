@@ -1,14 +1,14 @@
 """Find settings for CartPole from scratch: Optuna chooses, a few seeds judge.
 
 A setting is judged by the mean return of the last policies of five seeds: one lucky seed says
-nothing. After each seed, what is clearly worse than the settings before is given up (pruned).
-At the end the best settings are tested on seeds that the search never saw.
+nothing. From the third seed on, a setting that is worse than the median of those before is given
+up (pruned). At the end the best settings are tested on seeds that the search never saw.
 
     pip install -e ".[tune]"
     python examples/tune.py --trials 40
 
-The study is in a file, and goes on where it was stopped. Start this script several times, or on
-several machines that share the file, and they search together.
+The study is in a file: what was tried is kept, and each call tries so many more. Start this script
+several times, or on several machines that share the file, and they search together.
 """
 
 import argparse
@@ -55,7 +55,9 @@ def judge(trial: Any, out: Path, workers: int) -> float:
     running = sweep(runs, out / str(trial.number), workers=workers, progress=False)
     with closing(running) as results:  # also if the trial is pruned
         for result in results:
-            means.append(result.get("eval_mean", 0.0))  # a run that diverged has none
+            if "FloatingPointError" in result.get("failed", ""):  # it diverged
+                result["eval_mean"] = 0.0
+            means.append(result["eval_mean"])
             trial.report(sum(means) / len(means), len(means))
             if trial.should_prune():
                 raise optuna.TrialPruned
@@ -75,7 +77,7 @@ def main() -> None:
         study_name="CartPole-v1",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True),
+        sampler=optuna.samplers.TPESampler(constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=2),
     )
     study.optimize(lambda trial: judge(trial, args.out, args.workers), n_trials=args.trials)

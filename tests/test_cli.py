@@ -82,7 +82,7 @@ def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
     assert (curve["test_epsilon"], curve["solved_at"]) == (0.25, None)  # of other returns
 
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["seed"], summary["steps"], summary["eval_epsilon"]) == (5, STEPS, 0.25)
+    assert (summary["seed"], summary["steps"], summary["test_epsilon"]) == (5, STEPS, 0.25)
     assert (summary["eval_mean"], summary["eval_min"], summary["solved_at"]) == (49.5, 0.0, 475.0)
     assert summary["eval_std"] == pytest.approx(np.arange(100).std())
     assert summary["updates"] == STEPS - 999

@@ -39,19 +39,24 @@ def result(name: str, mean: float, seed: int = 0, **changes: Any) -> dict[str, A
     numbers = {"name": f"{name}/{seed}", "env_id": "Some-v0", "seed": seed, "eval_mean": mean}
     numbers |= {"solved_at": 5.0, "updates": 1000, "train_seconds": 2.0, "steps": 400}
     curve = [None, mean - 1.0, mean, mean + 1.0]
-    return numbers | {"wrapped": False, "curve": curve, "eval_returns": [1.0, 2.0]} | changes
+    return numbers | {"train_wrapper": None, "curve": curve, "eval_returns": [1.0, 2.0]} | changes
 
 
 def test_a_comparison(tmp_path: Path) -> None:
     """Lines by settings, the environment's first as the reference; seeds as numbers, not names."""
     results = [result("a", float(seed), seed) for seed in (10, 2, 4, 8)]
     results += [result("b", 20.0, seed, train_seconds=None, solved_at=None) for seed in (0, 1)]
-    results += [result("c", 1.0, env_id="Other-v0", wrapped=True), {"name": "a/9", "failed": "no"}]
+    results += [
+        result("c", 1.0, env_id="Other-v0", train_wrapper="OneBall"),
+        {"name": "a/9", "failed": "no"},
+    ]
     table, figure = compare(results, tmp_path / "comparison.png", "Title")
     head, _, *lines = table.splitlines()
     assert len(lines) == 3
     a, b, c = (dict(zip(head.split(" | "), line.split(" | "), strict=True)) for line in lines)
-    assert (a["seeds"], a["mean"], a["worst seed"]) == ("4", "6.00", "2.00 (seed 2)")
+    assert (a["seeds"], a["failed"], a["mean"]) == ("4", "1", "6.00")
+    assert (b["failed"], a["worst seed"]) == ("0", "2.00 (seed 2)")
+    assert c["IQM (95 % interval)"] == ""  # of one seed there is none
     assert (a["solved"], a["better"], b["better"]) == ("2 of 4 from 5", "0.50", "1.00")
     assert a["IQM (95 % interval)"].startswith("6.00 (2.00 to 10.00")
     assert (a["seconds, median |"], b["seconds, median |"]) == ("2.0 |", " |")
@@ -62,7 +67,7 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert thick[0].get_xdata().tolist() == [200.0, 300.0, 400.0]  # where all are known
     assert thick[0].get_ydata().tolist() == [5.0, 6.0, 7.0]
     dots = [line for line in ends.lines if line.get_marker() == "."]
-    assert [list(dot.get_ydata()) for dot in dots] == [[10.0, 2.0, 4.0, 8.0], [20.0, 20.0]]
+    assert [list(dot.get_ydata()) for dot in dots] == [[2.0, 4.0, 8.0, 10.0], [20.0, 20.0]]
     dashed = [
         [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
         for axes in (curves, other)
@@ -71,6 +76,8 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert (tmp_path / "comparison.png").exists()
     with pytest.raises(ValueError, match="no run has ended: expected one or more results"):
         compare([{"name": "a/9", "failed": "no"}])
+    with pytest.raises(ValueError, match="two runs are named 'a/0': expected one"):
+        compare([result("a", 1.0), result("a", 2.0)])
 
 
 def test_results_as_a_table(tmp_path: Path) -> None:

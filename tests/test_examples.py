@@ -56,7 +56,7 @@ def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> Non
     assert hashes[0] == hashes[1] != hashes[2]
 
     assert summary["env_id"] == "CartPole-v1"
-    assert (summary["seed"], summary["steps"], summary["eval_episodes"]) == (1, 1000, 100)
+    assert (summary["seed"], summary["steps"], summary["test_episodes"]) == (1, 1000, 100)
     assert summary["eval_mean"] == pytest.approx(np.mean(summary["eval_returns"]))
     assert summary["eval_min"] == min(summary["eval_returns"])
     assert load(tmp_path / "c" / "agent.safetensors").updates == summary["updates"] > 0
@@ -94,7 +94,7 @@ def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["steps"], summary["eval_epsilon"]) == (1500, 0.5)
+    assert (summary["steps"], summary["test_epsilon"]) == (1500, 0.5)
     assert len(set(summary["eval_returns"])) > 1  # of random actions, in the game as it is
     history = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)
     assert len(history) > 1500 / 100  # a ball, not a game, is an episode
@@ -305,11 +305,14 @@ def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_sweep_without_an_end_says_why(tmp_path: Path) -> None:
+    ended = minidqn_command(tmp_path, "sweep", "CartPole-v1", "--seeds", "1", "--steps", "20")
+    assert ended.returncode == 2
+    assert "CartPole-v1/0 failed: Traceback" in ended.stderr
+    assert "steps is 20: expected enough for the first update" in ended.stderr
+    assert "error: no run has ended" in ended.stderr
     ended = minidqn_command(tmp_path, "sweep", "CartPloe-v1", "--seeds", "1")
     assert ended.returncode == 2
-    assert "CartPloe-v1/0 failed: Traceback" in ended.stderr
-    assert "`CartPloe`" in ended.stderr
-    assert "error: no run has ended" in ended.stderr
+    assert ended.stderr.startswith("minidqn sweep: error: Environment `CartPloe` doesn't exist")
 
 
 def test_tuning(
@@ -329,7 +332,7 @@ def test_tuning(
     seeds = [int(path.name) for path in tmp_path.glob("[0-9]*/*/*") if path.is_dir()]
     assert sorted(seeds) == [1000, 1000, 1000, 1001, 1001, 1001]
     tested = json.loads(next(tmp_path.glob("test_*/CartPole-v1/1/summary.json")).read_text())
-    assert (tested["seed"], tested["steps"], tested["eval_episodes"]) == (1, 250, 100)
+    assert (tested["seed"], tested["steps"], tested["test_episodes"]) == (1, 250, 100)
     searched = json.loads(next(tmp_path.glob("[0-9]*/*/1000/summary.json")).read_text())
-    assert searched["eval_episodes"] == 20
+    assert searched["test_episodes"] == 20
     assert tested["learning_rate"]["LinearDecay"]["steps"] == 250

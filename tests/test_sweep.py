@@ -16,13 +16,15 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from minidqn import DQNConfig, load
 from minidqn.lab import sweep as module
+from minidqn.lab.folder import locked
 from minidqn.lab.processes import Processes
 from minidqn.lab.spec import Spec, train_and_test
-from minidqn.lab.sweep import locked, run, sweep
+from minidqn.lab.sweep import run, sweep
 
 CONFIG = DQNConfig(hidden=(8,), batch_size=16, learning_starts=50, buffer_size=500)
 STEPS = 300
@@ -111,11 +113,11 @@ def test_each_run_is_what_it_is_alone(tmp_path: Path) -> None:
     assert len({result["params_sha256"] for result in alone}) == 3
     first = alone[0]
     assert (first["name"], first["seed"], first["steps"]) == ("CartPole-v1/0", 0, STEPS)
-    assert (first["batch_size"], first["eval_episodes"]) == (16, 2)
+    assert (first["batch_size"], first["test_episodes"]) == (16, 2)
     assert len(first["curve"]) == 100
     folder = tmp_path / "together" / "CartPole-v1" / "0"
     left = {file.name for file in folder.iterdir()}
-    assert left == {"agent.safetensors", "history.csv", "run.json", "summary.json"}
+    assert left == {"agent.safetensors", "history.csv", "run.json", "summary.json", "lock"}
     assert load(folder / "agent.safetensors").config == CONFIG
     assert json.loads((folder / "summary.json").read_text()) == together[0]
 
@@ -147,7 +149,7 @@ def test_a_killed_worker_costs_only_what_came_after_the_checkpoint(tmp_path: Pat
 
 def test_a_run_that_always_kills_its_worker_is_given_up_and_no_other(tmp_path: Path) -> None:
     zero, one, two = quietly(notes(3), tmp_path, task=die_of_one, attempts=2)
-    assert one["failed"].startswith("2 times: BrokenProcessPool")
+    assert one["failed"] == "2 times: BrokenExecutor('the process ended with exit code -9')"
     assert (zero["eval_mean"], two["eval_mean"]) == (0.0, 2.0)
 
 
@@ -165,7 +167,7 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     checkpoints = [tmp_path / f"CartPole-v1/{i}/checkpoint.safetensors" for i in range(2)]
     wait_until(lambda: bool(sweeping.poll()) or any(file.exists() for file in checkpoints))
     assert sweeping.poll() is None
-    with pytest.raises(ValueError, match=r"is in use .*: expected no other sweep there"):
+    with pytest.raises(ValueError, match=r"is in use: expected no other sweep there"):
         quietly(notes(1), tmp_path)
     sweeping.kill()
     sweeping.wait()
@@ -210,6 +212,7 @@ def test_results_come_back_by_value(tmp_path: Path) -> None:
     (result,) = quietly(specs(1), tmp_path, shared=False, policies=True)
     folder = tmp_path / "CartPole-v1" / "0"
     assert {file.name for file in folder.iterdir()} == {"agent.safetensors", "summary.json"}
+    assert result == json.loads((folder / "summary.json").read_text())
     assert load(folder / "agent.safetensors").seed == 0
     assert quietly(specs(1), tmp_path, shared=False, executor=AtOnce()) == [result]
     quietly(notes(1), tmp_path / "notes", shared=False, task=write_down)
@@ -245,14 +248,28 @@ def test_bad_input(tmp_path: Path) -> None:
         sweep(specs(1, make_env=lambda: None), tmp_path)
     with pytest.raises(ValueError, match="attempts is 0: expected 1 or more"):
         sweep(specs(1), tmp_path, attempts=0)
+    with pytest.raises(ValueError, match="workers is 0: expected 1 or more"):
+        sweep(specs(1), tmp_path, workers=0)
+    with pytest.raises(ValueError, match="policies=True: expected shared=False"):
+        sweep(specs(1), tmp_path, policies=True)
+    for name in ("/tmp/elsewhere", "../elsewhere", ""):
+        with pytest.raises(ValueError, match=f"a spec is named '{name}': expected the name of a"):
+            sweep([Note(name)], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_settings_or_other_code_are_refused_by_name(tmp_path: Path) -> None:
     quietly(specs(1), tmp_path)
-    other = [replace(specs(1)[0], config=replace(CONFIG, gamma=0.5))]
-    with pytest.raises(ValueError, match=r"has another run, with gamma 0.99: expected"):
-        quietly(other, tmp_path)
+    for changes, differ in (
+        ({"config": replace(CONFIG, gamma=0.5)}, "gamma 0.99"),
+        ({"test_episodes": 3}, "test_episodes 2"),
+        ({"test_epsilon": 0.5}, "test_epsilon 0.0"),
+        ({"train_wrapper": dies_once}, "train_wrapper None"),
+    ):
+        other = replace(specs(1)[0], **changes)
+        with pytest.raises(ValueError, match=f"has another run, with {differ}: expected another"):
+            sweep([*specs(2)[1:], other], tmp_path)  # before it runs the first
+    assert not (tmp_path / "CartPole-v1/1").exists()
     mark = tmp_path / "sweep.json"
     code = json.loads(mark.read_text())
     assert {"minidqn/agent.py", "examples/cartpole.py", "numpy", "python"} <= code.keys()
@@ -274,7 +291,7 @@ def test_what_a_worker_cannot_import_is_a_failure_of_that_run(tmp_path: Path) ->
         del sys.modules["absent"]
     good, bad_result = results
     assert "No module named 'absent'" in bad_result["failed"]
-    assert good["eval_episodes"] == 2
+    assert good["test_episodes"] == 2
 
 
 def test_an_executor_that_was_shut_down(tmp_path: Path) -> None:
@@ -290,11 +307,110 @@ def test_a_full_disk_is_a_failure_of_that_run(tmp_path: Path, monkeypatch: Any) 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("minidqn.lab.spec.write_json", full)
-        patch.setattr(module, "same_code", lambda *_: None)
+        patch.setattr("minidqn.lab.folder.write_json", full)
+        patch.setattr("minidqn.lab.folder.same_code", lambda *_: None)
         results = quietly(notes(2), tmp_path, executor=AtOnce(), task=write_down)
     assert all("No space left on device" in result["failed"] for result in results)
     assert all("failed" not in r for r in quietly(notes(2), tmp_path, task=write_down))
+
+
+def hold(folder: Path, seconds: float) -> None:
+    with locked(folder):
+        time.sleep(seconds)
+
+
+def test_a_run_waits_while_another_process_makes_it(tmp_path: Path) -> None:
+    with Processes(1) as other:
+        holding = other.submit(hold, tmp_path / "notes/000", 2.0)
+        wait_until(lambda: (tmp_path / "notes/000/lock").exists())
+        time.sleep(0.2)
+        start = time.monotonic()
+        assert run(notes(1)[0], tmp_path / "notes/000", write_down)["eval_mean"] == 0.0
+        assert time.monotonic() - start > 1.0
+        holding.result()
+
+
+def test_only_one_holds_a_folder(tmp_path: Path) -> None:
+    """Four processes count in a file, each of them 25 times."""
+    (tmp_path / "count").write_text("0")
+    with Processes(4) as executor:
+        for future in [executor.submit(count_up, tmp_path) for _ in range(4)]:
+            future.result()
+    assert (tmp_path / "count").read_text() == "100"
+
+
+def count_up(folder: Path) -> None:
+    left = 25
+    while left:
+        with suppress(ValueError), locked(folder):
+            number = int((folder / "count").read_text())
+            time.sleep(0.001)
+            (folder / "count").write_text(str(number + 1))
+            left -= 1
+
+
+class Tuples(Note):
+    def about(self) -> dict[str, Any]:
+        return {"value": (1, 2)}
+
+
+def odd(note: Note, folder: Path) -> dict[str, Any]:
+    return {"eval_mean": np.float32(0.5), "value": "another", "name": "another"}
+
+
+def test_results_need_not_be_json(tmp_path: Path) -> None:
+    for _ in range(2):
+        (result,) = quietly([Tuples("a/0")], tmp_path, task=odd)
+        assert result == {"name": "a/0", "value": [1, 2], "eval_mean": 0.5}
+
+
+def leave(note: Note, folder: Path) -> dict[str, Any]:
+    sys.exit("the environment has had enough")
+
+
+def test_a_run_that_exits_is_a_failure_of_that_run(tmp_path: Path) -> None:
+    (result,) = quietly(notes(1), tmp_path, task=leave)
+    assert "SystemExit: the environment has had enough" in result["failed"]
+
+
+def test_a_checkpoint_at_the_last_step(tmp_path: Path, monkeypatch: Any) -> None:
+    """Killed after its last checkpoint, before its result."""
+    (spec,) = specs(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("minidqn.lab.spec.evaluate", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(spec, tmp_path / "run", partial(train_and_test, checkpoint_seconds=0.0))
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+    (tmp_path / "run" / "checkpoint.safetensors.tmp").touch()  # killed while it was written
+    result = run(spec, tmp_path / "run")
+    assert result["eval_mean"] == run(spec, tmp_path / "other")["eval_mean"]
+    assert not list((tmp_path / "run").glob("checkpoint*"))
+
+
+def test_what_has_ended_is_kept_when_the_sweep_is_closed(tmp_path: Path) -> None:
+    results = sweep(notes(5), tmp_path, shared=False, executor=AtOnce(), task=write_down)
+    next(results)
+    results.close()
+    assert len(list(tmp_path.glob("notes/*/summary.json"))) == 5
+
+
+def test_a_script_that_ends_ends_its_sweep(tmp_path: Path) -> None:
+    script = (
+        "from tests.test_sweep import *\n"
+        "if __name__ == '__main__':\n"
+        "    runs = [replace(s, steps=10**6) for s in specs(2)]\n"
+        f"    results = sweep([*notes(1), *runs], {str(tmp_path / 'out')!r}, task=note_or_run)\n"
+        "    print(next(results)['name'])\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, str(tmp_path / "script.py")]
+    ended = subprocess.run(command, env=env, capture_output=True, timeout=60, check=True)
+    assert ended.stdout.decode().strip() == "notes/000"
+
+
+def note_or_run(spec: Any, folder: Path) -> dict[str, Any]:
+    return write_down(spec, folder) if isinstance(spec, Note) else train_and_test(spec, folder)
 
 
 def test_processes_survive_one_of_them() -> None:

@@ -27,14 +27,10 @@ from minidqn.lab.checkpoint import load, load_run, save
 from minidqn.lab.envs import TEST, episode_seed, play
 from minidqn.lab.films import animate, has_display
 from minidqn.lab.finetune import changed
-from minidqn.lab.history import History
-from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
-from minidqn.lab.snapshot import CheckpointError, from_json
-from minidqn.lab.spec import (
+from minidqn.lab.folder import (
     AGENT,
     HISTORY,
     SUMMARY,
-    Spec,
     claim,
     differences,
     normal,
@@ -42,6 +38,10 @@ from minidqn.lab.spec import (
     short_name,
     write_json,
 )
+from minidqn.lab.history import History
+from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
+from minidqn.lab.snapshot import CheckpointError, from_json
+from minidqn.lab.spec import Spec
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
 from minidqn.lab.tuned import examples
 from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
@@ -98,6 +98,7 @@ class Run:
             raise ValueError("--until-solved: training returns are not test returns here")
 
         about = self.spec.about() | normal({"set": sorted(changes)})
+        about = {name: about[name] for name in about if not name.startswith("test_")}
         differ = differences(before, about)
         self.changes = {name: value for name, value in args.set if name in differ}
         if args.resume:

@@ -7,6 +7,7 @@ statistical precipice".
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from minidqn.nn.layers import Array
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LISTS = ("eval_returns", "curve", "policy")  # of a result: not for a table
+LISTS = ("eval_returns", "curve")  # of a result: not for a table
 
 
 def iqm(x: ArrayLike) -> Array:
@@ -60,40 +61,47 @@ def compare(
 
     Runs whose names differ only in the last part, the seed, are one line in both; lines are in
     the order of the results. "better" is the probability that a run does better than one of
-    the environment's first line. Runs that failed are left out. ValueError if none is left.
+    the environment's first line. Runs that failed are counted, and else left out. Raises
+    ValueError if none is left, or if two have the same name.
     """
     from matplotlib.figure import Figure
 
     groups: dict[str, dict[str, list[Any]]] = {}  # of each environment, of each settings
+    names, failed = set(), Counter[str]()
     for result in results:
+        expect(result["name"] not in names, f"two runs are named {result['name']!r}", "one")
+        names.add(result["name"])
+        settings = result["name"].rpartition("/")[0] or result["name"]
+        failed[settings] += "failed" in result
         if "failed" not in result:
-            of_env = groups.setdefault(result["env_id"], {})
-            of_env.setdefault(result["name"].rpartition("/")[0], []).append(result)
+            groups.setdefault(result["env_id"], {}).setdefault(settings, []).append(result)
     expect(groups, "no run has ended", "one or more results")
 
-    heads = ["", "seeds", "mean", "IQM (95 % interval)", "worst seed", "solved", "better"]
-    lines = [f"| {' | '.join([*heads, 'updates', 'seconds, median'])} |", "| --- " * 9 + "|"]
+    heads = ["", "seeds", "failed", "mean", "IQM (95 % interval)", "worst seed", "solved", "better"]
+    lines = [f"| {' | '.join([*heads, 'updates', 'seconds, median'])} |", "| --- " * 10 + "|"]
     figure = Figure(figsize=(10, 0.6 + 3.2 * len(groups)), dpi=120, layout="constrained")
     figure.suptitle(title)
     rows = figure.subplots(len(groups), 2, width_ratios=(3, 1), squeeze=False)
     for (curves, ends), (env_id, of_env) in zip(rows, groups.items(), strict=True):
         first = [result["eval_mean"] for result in next(iter(of_env.values()))]
         for at, (name, group) in enumerate(of_env.items()):
-            lines.append(line(name, group, first))
+            group.sort(key=lambda result: int(result["seed"]))  # so that intervals are the same
+            lines.append(line(name, group, first, failed[name]))
             draw_curves(curves, group, PALETTE[at % len(PALETTE)], name)
             draw_ends(ends, group, PALETTE[at % len(PALETTE)], at)
         curves.set(title=env_id, xlabel="environment steps", ylabel="return in training")
         ends.set(title="last policy, test", xlim=(-0.6, len(of_env) - 0.4), xticks=[])
         for axes in (curves, ends):
             axes.spines[["top", "right"]].set_visible(False)
-            if group[0]["solved_at"] is not None and not (axes is curves and group[0]["wrapped"]):
+            shaped = axes is curves and group[0]["train_wrapper"]  # training has other returns
+            if group[0]["solved_at"] is not None and not shaped:
                 axes.axhline(group[0]["solved_at"], color=RED, lw=1, ls="--")
         if len(of_env) > 1:
             curves.legend(frameon=False)
     return "\n".join(lines) + "\n", finished(figure, path)
 
 
-def line(name: str, group: list[Any], first: ArrayLike) -> str:
+def line(name: str, group: list[Any], first: ArrayLike, failed: int) -> str:
     """The results of some settings over seeds, as a line of the table."""
     means = np.array([result["eval_mean"] for result in group])  # (seeds,)
     low, high = interval(means)
@@ -103,8 +111,9 @@ def line(name: str, group: list[Any], first: ArrayLike) -> str:
     cells = [
         name,
         f"{len(means)}",
+        f"{failed}",
         f"{means.mean():.2f}",
-        f"{iqm(means):.2f} ({low:.2f} to {high:.2f})",
+        f"{iqm(means):.2f} ({low:.2f} to {high:.2f})" if len(means) > 1 else "",
         f"{means.min():.2f} (seed {worst})",
         f"{np.sum(means >= solved_at)} of {len(means)} from {solved_at:g}" if known else "",
         f"{improvement(means, first):.2f}",

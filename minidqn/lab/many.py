@@ -12,10 +12,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
 from minidqn.lab.arguments import at_least
 from minidqn.lab.compare import compare, write_results
-from minidqn.lab.snapshot import CheckpointError, from_json
-from minidqn.lab.spec import Spec, short_name
+from minidqn.lab.folder import short_name
+from minidqn.lab.snapshot import from_json
+from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.tuned import tuned_spec
 
@@ -23,7 +26,11 @@ from minidqn.lab.tuned import tuned_spec
 def values(text: str) -> tuple[str, list[Any]]:
     """An argparse type: NAME=VALUE,VALUE,..."""
     name, _, listed = text.partition("=")
-    with suppress(ValueError, SyntaxError):  # inf is no literal, but DQNConfig takes the word
+    if not listed:
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE,...")
+    with suppress(
+        KeyError, ValueError, SyntaxError
+    ):  # inf is no literal, but DQNConfig takes the word
         return name, [from_json(value) for value in ast.literal_eval(f"[{listed}]")]
     return name, listed.split(",")
 
@@ -55,21 +62,24 @@ def main() -> None:
     )
     args = parser.parse_args()
     out, executor = args.out or Path("runs") / f"sweep_{short_name(args.env_id)}", None
-    if args.dask:
-        import distributed
-
-        client: Any = distributed.Client
-        executor = client(args.dask).get_executor(pure=False)
     try:
         specs = grid(args)
+        specs[0].make().close()  # raises if there is no such environment
+        if args.dask:
+            import distributed
+
+            client: Any = distributed.Client
+            executor = client(args.dask).get_executor(pure=False)
         found = {r["name"]: r for r in sweep(specs, out, executor=executor, workers=args.workers)}
         results = [found[spec.name] for spec in specs]
         for result in results:
             if "failed" in result:
                 print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
         table, _ = compare(results, out / "comparison.png")
-    except (CheckpointError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (gym.error.Error, OSError, RuntimeError, TypeError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "Stopped. The same command goes on.\n")
     write_results(results, out / "results.csv")
     (out / "comparison.md").write_text(table)
     print(f"{table}\nThe runs, results.csv and comparison.png are in {out}")

@@ -1,65 +1,106 @@
 """An executor of processes on this machine that goes on when one of them dies.
 
-ProcessPoolExecutor gives up all calls when one process is killed. Here each process is a pool
-of its own, so only its own call fails, with BrokenExecutor, and another takes its place.
+ProcessPoolExecutor gives up all calls when one of its processes is killed. Here only the call
+of that process fails, with BrokenExecutor, and another process takes its place.
 """
 
+import atexit
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import Pipe, get_context
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 
-def stay_while_open(pipe: Connection) -> None:
-    """Let this process end with the one that holds the other end of the pipe."""
+def serve(calls: Connection) -> None:
+    """What a process does: make each call, and send back what it returns or raises."""
 
-    def wait() -> None:
-        pipe.poll(None)
+    def end_with_parent() -> None:
+        parent: Any = parent_process()
+        parent.join()
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other one
-    Thread(target=wait, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    Thread(target=end_with_parent, daemon=True).start()
+    with suppress(EOFError):  # until the parent closes its end
+        while True:
+            function, args = calls.recv()
+            try:
+                answer: Any = function(*args), None
+            except Exception as error:
+                answer = None, error
+            calls.send(answer)
 
 
-class Process(ProcessPoolExecutor):
-    """A pool of one process, which starts when it is first needed, and ends if `pipe` is closed."""
+class Worker:
+    """A process, started when it is first needed, and again when it has died."""
 
-    def __init__(self) -> None:
-        theirs, self.pipe = Pipe(duplex=False)
-        super().__init__(1, get_context("spawn"), stay_while_open, (theirs,))
+    process: Any = None
+
+    def call(self, function: Callable[..., Any], args: Any) -> Any:
+        if self.process is None:
+            context = get_context("spawn")
+            self.pipe, theirs = context.Pipe()
+            self.process = context.Process(target=serve, args=(theirs,))
+            self.process.start()
+            theirs.close()
+        try:
+            self.pipe.send((function, args))
+            result, error = self.pipe.recv()
+        except (EOFError, OSError):
+            process, self.process = self.process, None
+            process.join()
+            code = process.exitcode
+            raise BrokenExecutor(f"the process ended with exit code {code}") from None
+        if error is not None:
+            raise error
+        return result
 
 
-class Processes(ThreadPoolExecutor):
-    """Up to `count` processes; a thread waits for each of them."""
+class Processes(Executor):
+    """Up to `count` processes, and a thread for each."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(count)
-        self.idle = [Process() for _ in range(count)]
-        self.busy: set[Process] = set()
+        self.calls: SimpleQueue[Any] = SimpleQueue()
+        self.ended = False  # at once
+        self.workers = [Worker() for _ in range(count)]
+        self.threads = [Thread(target=self._work, args=(w,), daemon=True) for w in self.workers]
+        for thread in self.threads:
+            thread.start()
+        atexit.register(self.shutdown, wait=False)
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
-        return super().submit(self._call, function, *args, **options)
+    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.calls.put((future, function, args))
+        return future
 
-    def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        process = self.idle.pop()
-        self.busy.add(process)
-        try:
-            return process.submit(function, *args, **options).result()
-        except BrokenExecutor:
-            process = Process()
-            raise
-        finally:
-            self.idle.append(process)
-            self.busy.discard(process)
+    def _work(self, worker: Worker) -> None:
+        while (call := self.calls.get()) and not self.ended:
+            future, function, args = call
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(worker.call(function, args))
+                except Exception as error:
+                    future.set_exception(error)
+        if worker.process and not self.ended:
+            worker.pipe.close()  # the process ends
+            worker.process.join()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As of any executor; without `wait`, end the processes, whatever they are doing."""
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        for process in list(self.busy):
-            process.pipe.close()
-        for process in list(self.idle):
-            process.shutdown()
+        """End all processes: after the calls submitted so far, or without `wait` now."""
+        atexit.unregister(self.shutdown)
+        self.ended = not wait
+        for _ in self.threads:
+            self.calls.put(None)
+        if wait:
+            for thread in self.threads:
+                thread.join()
+        else:
+            for process in [worker.process for worker in self.workers if worker.process]:
+                process.kill()
+                process.join()

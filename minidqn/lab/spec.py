@@ -1,18 +1,11 @@
-"""One run: what it is, as plain data; how it is made; and what it leaves in its folder.
-
-run.json             which run it is, so that no other overwrites it
-agent.safetensors    the agent
-history.csv          a row for each episode of training
-summary.json         what came of it; it is written last, so where it is, the run has ended
-"""
+"""One run: what it is, as plain data, and how it is made."""
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +13,15 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
-from minidqn.checks import expect
 from minidqn.config import DQNConfig
-from minidqn.lab.checkpoint import load_run, replacing, save
+from minidqn.lab.checkpoint import load_run, save
+from minidqn.lab.folder import AGENT, CHECKPOINT, HISTORY, Json, normal
 from minidqn.lab.history import History
 from minidqn.lab.snapshot import settings
 from minidqn.lab.training import evaluate, train
 from minidqn.nn.layers import Array
 
-AGENT, HISTORY, SUMMARY = "agent.safetensors", "history.csv", "summary.json"
-CHECKPOINT = "checkpoint.safetensors"  # of a run in a sweep, until it has ended
 POINTS, WINDOW = 100, 20  # of the learning curve in a summary; episodes that a point is a mean of
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,10 +30,10 @@ class Spec:
 
     `make_env`, if given, makes the environment instead of gymnasium.make(env_id), and takes
     its options. `train_wrapper` wraps it for training only, and may change its rewards. The
-    test is of `test_episodes`, greedy except for `test_epsilon`; it counts as solved from a
-    mean return of `solved_at`, by default the environment's own. `name` is the folder of the
-    run in a sweep, by default env_id/seed; all but its last part is shared by runs that
-    differ only in their seeds.
+    test has `test_episodes` episodes; an action is random with probability `test_epsilon`. The
+    task is solved if the mean return is `solved_at` or more, by default the environment's own.
+    `name` is the folder of the run in a sweep, by default env_id/seed; all but its last part is
+    shared by runs that differ only in their seeds.
     """
 
     env_id: str
@@ -71,8 +61,10 @@ class Spec:
         return float("inf") if known is None else known
 
     def about(self) -> Json:
-        """What no other run in its folder may differ in."""
+        """What makes this run another one: a folder takes only runs in which all is equal."""
         about = {"env_id": self.env_id, "seed": self.seed, "steps": self.steps}
+        about |= {name: named(getattr(self, name)) for name in ("make_env", "train_wrapper")}
+        about |= {"test_epsilon": self.test_epsilon, "test_episodes": self.test_episodes}
         return normal(about | settings(self.config))
 
     def outcome(self, agent: DQN, history: History, returns: Array, seconds: float | None) -> Json:
@@ -82,7 +74,6 @@ class Spec:
         run: Json = {"solved_at": threshold if threshold < float("inf") else None}
         run |= {"steps": agent.steps, "updates": agent.updates}
         run |= {"train_seconds": seconds, "params_sha256": digest}
-        run["wrapped"] = self.train_wrapper is not None  # returns in training are other ones
         test: Json = {
             "episodes": len(returns),
             "epsilon": self.test_epsilon,
@@ -94,9 +85,17 @@ class Spec:
         return normal(run | {f"eval_{name}": value for name, value in test.items()} | curve)
 
 
+def named(function: Any) -> str | None:
+    """The name of a function, with what a partial one is given."""
+    if isinstance(function, partial):
+        return f"{named(function.func)} {function.args} {function.keywords}"
+    return function and f"{function.__module__}.{function.__qualname__}"
+
+
 def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -> Json:
     """Train an agent, or go on from its checkpoint, and test its last policy."""
     path, start, seconds = folder / CHECKPOINT, time.perf_counter(), None
+    spec.threshold()  # it raises now, and not after training, if there is no such environment
     with spec.make(training=True) as env:
         if path.exists():
             agent, history = load_run(path)
@@ -112,7 +111,8 @@ def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -
                 due = time.perf_counter() + checkpoint_seconds
 
         left = spec.steps - agent.steps
-        train(agent, env, left, history=history, on_step=checkpoint, progress=False)
+        if left > 0:
+            train(agent, env, left, history=history, on_step=checkpoint, progress=False)
     if not resumed:
         seconds = time.perf_counter() - start
     with spec.make() as env:
@@ -131,55 +131,3 @@ def learning_curve(history: History, steps: int) -> Array:
     start = np.maximum(stop - WINDOW, 0)
     with np.errstate(invalid="ignore"):
         return np.asarray((total[stop] - total[start]) / (stop - start))
-
-
-def normal(content: Json) -> Json:
-    """The same, as JSON gives it back."""
-    again: Json = json.loads(json.dumps(content))
-    return again
-
-
-def read_json(file: Path) -> Json:
-    """What is in a file, or nothing if there is none."""
-    content: Json = json.loads(file.read_text()) if file.exists() else {}
-    return content
-
-
-def write_json(file: Path, content: Json) -> None:
-    with replacing(file) as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def short_name(env_id: str) -> str:
-    """What the folder of an environment's runs is called."""
-    name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
-    return name.removeprefix("ale/").replace("/", "_")
-
-
-def differences(before: Json, about: Json) -> Json:
-    """What `before` has and `about` has not."""
-    return {name: value for name, value in before.items() if value != about.get(name)}
-
-
-def refuse_other(folder: Path, differ: Json, expected: str) -> None:
-    """Raise ValueError if what is in `folder` differs."""
-    named = ", ".join(f"{name} {value}" for name, value in differ.items())
-    expect(not differ, f"{folder} has another run, with {named}", expected)
-
-
-def claim(folder: Path, about: Json, *, overwrite: bool = False, numbered: bool = False) -> Path:
-    """Write run.json for the run that is `about` to begin; return the folder.
-
-    If another run is there, the next free number is added to the folder's name if it may be
-    `numbered`; otherwise, unless `overwrite`, this raises ValueError.
-    """
-    others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
-    for candidate in chain([folder], others):
-        differ = {} if overwrite else differences(read_json(candidate / "run.json"), about)
-        if not differ:
-            break
-        if not numbered:
-            refuse_other(folder, differ, "another --out, or --overwrite")
-    candidate.mkdir(parents=True, exist_ok=True)
-    write_json(candidate / "run.json", about)
-    return candidate

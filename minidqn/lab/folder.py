@@ -1,0 +1,113 @@
+"""The folder of a run: whose it is, and that no other writes there.
+
+run.json             which run it is, so that no other overwrites it
+agent.safetensors    the agent
+history.csv          a row for each episode of training
+summary.json         what came of it; it is written last, so where it is, the run has ended
+"""
+
+import hashlib
+import json
+import platform
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from minidqn.checks import expect
+from minidqn.lab.checkpoint import replacing
+
+AGENT, HISTORY, SUMMARY = "agent.safetensors", "history.csv", "summary.json"
+CHECKPOINT = "checkpoint.safetensors"  # of a run in a sweep, until it has ended
+Json = dict[str, Any]
+
+
+def normal(content: Json) -> Json:
+    """The same, as JSON gives it back."""
+    again: Json = json.loads(json.dumps(content, default=lambda number: number.item()))
+    return again
+
+
+def read_json(file: Path) -> Json:
+    """What is in a file, or nothing if there is none."""
+    content: Json = json.loads(file.read_text()) if file.exists() else {}
+    return content
+
+
+def write_json(file: Path, content: Json) -> None:
+    with replacing(file) as beside:
+        beside.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def short_name(env_id: str) -> str:
+    """What the folder of an environment's runs is called."""
+    name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
+    return name.removeprefix("ale/").replace("/", "_")
+
+
+def differences(before: Json, about: Json) -> Json:
+    """What `before` has and `about` has not."""
+    return {name: value for name, value in before.items() if value != about.get(name)}
+
+
+def refuse_other(folder: Path, differ: Json, expected: str) -> None:
+    """Raise ValueError if what is in `folder` differs."""
+    named = ", ".join(f"{name} {value}" for name, value in differ.items())
+    expect(not differ, f"{folder} has another run, with {named}", expected)
+
+
+def claim(folder: Path, about: Json, *, overwrite: bool = False, numbered: bool = False) -> Path:
+    """Write run.json for the run that is `about` to begin; return the folder.
+
+    If another run is there, the next free number is added to the folder's name if it may be
+    `numbered`; otherwise, unless `overwrite`, this raises ValueError.
+    """
+    others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    for candidate in chain([folder], others):
+        differ = {} if overwrite else differences(read_json(candidate / "run.json"), about)
+        if not differ:
+            break
+        if not numbered:
+            refuse_other(folder, differ, "another --out, or --overwrite")
+    candidate.mkdir(parents=True, exist_ok=True)
+    write_json(candidate / "run.json", about)
+    return candidate
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder. SQLite's lock works on any system, and ends with a process that is killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        lock = sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+            break
+        except sqlite3.OperationalError as error:
+            lock.close()
+            if error.sqlite_errorname != "SQLITE_BUSY":
+                raise OSError(f"{folder} cannot be locked: {error}") from error
+            expected = 'no other sweep there; in a script, all below `if __name__ == "__main__":`'
+            expect(wait, f"{folder} is in use", expected)
+        time.sleep(1.0)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def same_code(folder: Path, sources: Iterable[Path]) -> None:
+    """Raise ValueError if the runs in `folder` are of other sources or packages."""
+    code = {
+        "/".join(file.parts[-2:]): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        for file in sources
+    }
+    code |= {name: version(name) for name in ("gymnasium", "numba", "numpy")}
+    code["python"] = platform.python_version()
+    differ = differences(read_json(folder / "sweep.json"), code)
+    refuse_other(folder, differ, "the same code, or another folder")
+    write_json(folder / "sweep.json", code)
