@@ -67,7 +67,7 @@ def main() -> None:
         table,
     ]
     if any(result["test_epsilon"] for result in results):
-        lines += ["Breakout and MinAtar are tested with one random action in a thousand.\n"]
+        lines += ["Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"]
     at_500 = [result["eval_mean"] == 500 for result in results if result["env_id"] == "CartPole-v1"]
     if at_500:
         lines += [f"CartPole-v1: {sum(at_500)} of {len(at_500)} seeds at 500."]

@@ -105,3 +105,20 @@ def test_the_exercises_on_adam() -> None:
         return solution(p, np.zeros(2), g, rate)
 
     assert rejected(check_2, found["my_momentum"], by_the_old, uphill, without_momentum)
+
+
+def test_the_exercises_on_q_learning() -> None:
+    found = names_of(4)
+    check_1, check_2, solution = found["check_1"], found["check_2"], found["solution_1"]
+    assert check_1(solution)
+    assert rejected(
+        check_1,
+        found["my_target"],
+        lambda reward, q, terminated: reward + 0.9 * q.max(),  # bootstraps through the end
+        lambda reward, q, terminated: solution(reward, np.full(2, q.mean()), terminated),
+        lambda reward, q, terminated: solution(reward, q / 0.9, terminated),  # without gamma
+    )
+    assert check_2(found["solution_2"])
+    assert rejected(check_2, found["my_value"], 0.9**5, 0.9, 5 * 0.9)
+    assert np.isclose(found["q"][found["START"]].max(), 0.9**11, atol=1e-3)
+    assert found["distances"]()[found["START"]] == 12

@@ -1,0 +1,198 @@
+# %% [markdown]
+# # 4. Q-learning, in a table
+#
+# Now there is a world that answers. Nobody says which action is right; only some steps give a reward,
+# and often long after the action that earned it. How can values be learned from that?
+
+# %%
+import numpy as np
+from matplotlib import pyplot as plt
+from tour import right, source
+
+from minidqn.targets import td_targets
+
+# %% [markdown]
+# ## A small world
+#
+# A grid of 6 x 9 fields with a wall. From any field one can go up, right, down or left; who walks into a
+# wall stays where he is. The goal, at the right, gives 1 and ends the episode. Every other step gives 0.
+#
+# Q(s, a) is the reward to come if we take action a in state s and then do our best, where a reward k steps
+# away counts gamma^k. With gamma = 0.9, a goal ten steps away is worth 0.9⁹ = 0.39.
+
+# %%
+HEIGHT, WIDTH, GAMMA = 6, 9, 0.9
+GOAL, START = (2, 8), (2, 0)
+WALL = {(row, 4) for row in range(1, 6)}
+MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]  # up, right, down, left
+
+
+def step(state, action):
+    """The next state, the reward, and whether the episode terminated."""
+    row, column = state[0] + MOVES[action][0], state[1] + MOVES[action][1]
+    inside = 0 <= row < HEIGHT and 0 <= column < WIDTH and (row, column) not in WALL
+    state = (row, column) if inside else state
+    return state, float(state == GOAL), state == GOAL
+
+
+# %% [markdown]
+# ## Values spread from the goal
+#
+# After a step we know more than before: the reward, and where it led. So Q(s, a) should have been
+#
+# y = reward + gamma · max Q(next state), or only the reward where the episode terminated.
+#
+# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch:
+
+# %%
+source(td_targets)
+
+# %% [markdown]
+# We use the very same function for one step at a time. Half of the actions are random, so that everything
+# is tried.
+
+
+# %%
+def learn(q, episodes, rng, rate=0.5, epsilon=0.5):
+    """Q-learning: changes the table q, (HEIGHT, WIDTH, 4). Returns the length of each episode."""
+    lengths = []
+    for _ in range(episodes):
+        state, over, length = START, False, 0
+        while not over:
+            greedy = rng.choice(np.flatnonzero(q[state] == q[state].max()))
+            action = rng.integers(4) if rng.random() < epsilon else greedy
+            after, reward, over = step(state, action)
+            q_next = q[after][None]  # (1, actions): a batch of one
+            y = td_targets(
+                np.array([reward], np.float32),
+                np.array([0.0 if over else GAMMA], np.float32),
+                q_next,
+                np.ones((1, 4), np.bool_),
+                q_next[:, :, None],
+            )
+            q[state][action] += rate * (y[0, 0] - q[state][action])
+            state, length = after, length + 1
+        lengths.append(length)
+    return lengths
+
+
+rng = np.random.default_rng(0)
+q, pictures, lengths = np.zeros((HEIGHT, WIDTH, 4), np.float32), {}, []
+for until in (1, 5, 20, 300):
+    lengths += learn(q, until - len(lengths), rng)
+    pictures[until] = q.max(axis=2).copy()
+
+figure, panels = plt.subplots(2, 2, figsize=(10, 6))
+for axes, (episodes, values) in zip(panels.flat, pictures.items(), strict=True):
+    for row, column in WALL:
+        values[row, column] = np.nan
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1)
+    axes.text(GOAL[1], GOAL[0], "goal", ha="center", va="center", color="white")
+    axes.text(START[1], START[0], "start", ha="center", va="center", color="white")
+    axes.set(title=f"after {episodes} episode{'s' * (episodes > 1)}", xticks=[], yticks=[])
+figure.colorbar(image, ax=panels, label="max Q, in rewards")
+plt.show()
+
+# %% [markdown]
+# At first only the field beside the goal knows anything. Each visit carries the value one field further
+# back, until it has reached the start. This is *bootstrapping*: a guess is improved by a later guess.
+#
+# ## The truth, for comparison
+#
+# In so small a world we can compute Q exactly. The best way from a field d steps from the goal is worth
+# gamma^(d - 1); a breadth-first search gives d.
+
+
+# %%
+def distances():
+    """Steps to the goal from each field: the truth that Q-learning never sees."""
+    far = np.full((HEIGHT, WIDTH), np.inf)
+    far[GOAL] = 0
+    edge = [GOAL]
+    while edge:
+        row, column = edge.pop(0)
+        for down, across in MOVES:
+            field = row + down, column + across
+            inside = 0 <= field[0] < HEIGHT and 0 <= field[1] < WIDTH and field not in WALL
+            if inside and far[field] == np.inf:
+                far[field] = far[row, column] + 1
+                edge.append(field)
+    return far
+
+
+def exact_values():
+    far = distances()
+    values = np.where(np.isfinite(far), GAMMA ** (np.maximum(far, 1) - 1), np.nan)
+    values[GOAL] = 0.0  # the episode is over there
+    return values
+
+
+exact, wrong = exact_values(), []
+q, count = np.zeros((HEIGHT, WIDTH, 4), np.float32), 0
+rng = np.random.default_rng(0)
+for _ in range(60):
+    learn(q, 10, rng)
+    wrong.append(np.nanmax(np.abs(q.max(axis=2) - exact)))
+plt.figure(figsize=(7, 3.5))
+plt.semilogy(10 * np.arange(1, 61), wrong)
+plt.xlabel("episodes")
+plt.ylabel("largest error of max Q, in rewards")
+plt.show()
+print(f"Value of the start: exact {exact[START]:.4f}, learned {q[START].max():.4f}")
+
+# %% [markdown]
+# The table converges to the truth. But it has one entry for every state and action; CartPole has four real
+# numbers as its state, and no two states are ever the same. That is what the network is for.
+#
+# ## Exercises
+#
+# **1.** Write y for one step. `terminated` says that the episode is over.
+
+
+# %%
+def my_target(reward, next_q, terminated, gamma=0.9):
+    return reward  # your answer; next_q has one value for each action
+
+
+# %% tags=["checker"]
+def check_1(answer):
+    for terminated in (False, True):
+        for reward, next_q in ((0.0, [0.5, 1.0, 0.2]), (1.0, [-2.0, -1.0]), (0.5, [3.0, 3.0, 0.0])):
+            expected = td_targets(
+                np.array([reward]),
+                np.array([0.0 if terminated else 0.9]),
+                np.array([next_q]),
+                np.ones((1, len(next_q)), np.bool_),
+                np.array([next_q])[:, :, None],
+            )[0, 0]
+            if not np.isclose(answer(reward, np.array(next_q), terminated), expected):
+                hint = f"reward {reward}, next {next_q}, terminated {terminated}: {expected:.2f}"
+                return right(False, hint)
+    return right(True, "")
+
+
+check_1(my_target)
+
+
+# %% tags=["solution"]
+def solution_1(reward, next_q, terminated, gamma=0.9):
+    return reward if terminated else reward + gamma * next_q.max()
+
+
+# %% [markdown]
+# **2.** A field is 5 steps from the goal. What is max Q there, in the end?
+
+# %%
+my_value = 1.0  # your answer
+
+
+# %% tags=["checker"]
+def check_2(answer):
+    (expected,) = set(np.round(exact_values()[distances() == 5], 6))
+    return right(bool(np.isclose(answer, expected, atol=1e-3)), "the fifth step earns the reward")
+
+
+check_2(my_value)
+
+# %% tags=["solution"]
+solution_2 = 0.9**4
