@@ -122,3 +122,35 @@ def test_the_exercises_on_q_learning() -> None:
     assert rejected(check_2, found["my_value"], 0.9**5, 0.9, 5 * 0.9)
     assert np.isclose(found["q"][found["START"]].max(), 0.9**11, atol=1e-3)
     assert found["distances"]()[found["START"]] == 12
+
+
+def test_the_exercises_on_replay_and_targets() -> None:
+    found = names_of(5)
+    check_1, check_2 = found["check_1"], found["check_2"]
+    assert check_1(found["solution_1"])
+    assert rejected(
+        check_1,
+        found["my_slot"],
+        lambda count, capacity: min(count, capacity - 1),  # overwrites the newest
+        lambda count, capacity: count % (capacity - 1),
+        lambda count, capacity: (capacity - count) % capacity if count < 6 else 0,
+    )
+
+    def rebinds(target: Any, online: Any, tau: float) -> None:
+        target = target + tau * (online - target)
+
+    def backwards(target: Any, online: Any, tau: float) -> None:
+        online += tau * (target - online)
+
+    def the_other_share(target: Any, online: Any, tau: float) -> None:
+        target[:] = tau * target + (1 - tau) * online
+
+    assert check_2(found["solution_2"])
+    assert rejected(check_2, found["my_follow"], rebinds, backwards, the_other_share)
+    # what the chapter claims: each part helps, over seeds
+    errors = {
+        name: np.mean([np.nanmean(np.abs(found["learned_values"](a) - found["exact"])) for a in of])
+        for name, of in found["trained"].items()
+    }
+    first, second, third = errors.values()
+    assert first > 2 * second > 2 * third

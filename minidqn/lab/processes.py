@@ -13,8 +13,10 @@ from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
+
+from tqdm import tqdm
 
 
 def serve(calls: Connection) -> None:
@@ -26,6 +28,7 @@ def serve(calls: Connection) -> None:
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    tqdm.set_lock(RLock())  # or else, if this process is killed, it leaves a semaphore behind
     Thread(target=end_with_parent, daemon=True).start()
     with suppress(EOFError):  # until the parent closes its end
         while True:
