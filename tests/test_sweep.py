@@ -298,7 +298,7 @@ def test_an_executor_that_was_shut_down(tmp_path: Path) -> None:
     pool = ThreadPoolExecutor(1)
     results = sweep(specs(1) + notes(1), tmp_path, executor=pool, progress=False)
     pool.shutdown()
-    with pytest.raises(RuntimeError, match=r"takes no more runs .*kept: sweep again"):
+    with pytest.raises(RuntimeError, match=r"takes no more runs; .*kept: sweep again"):
         next(results)
 
 

@@ -74,15 +74,10 @@ class Spec:
         run: Json = {"solved_at": threshold if threshold < float("inf") else None}
         run |= {"steps": agent.steps, "updates": agent.updates}
         run |= {"train_seconds": seconds, "params_sha256": digest}
-        test: Json = {
-            "episodes": len(returns),
-            "epsilon": self.test_epsilon,
-            "mean": returns.mean(),
-        }
-        test |= {"std": returns.std(), "min": returns.min(), "returns": returns.tolist()}
+        run |= {"eval_mean": returns.mean(), "eval_std": returns.std(), "eval_min": returns.min()}
         points = learning_curve(history, agent.steps).tolist()
-        curve = {"curve": [None if math.isnan(point) else point for point in points]}
-        return normal(run | {f"eval_{name}": value for name, value in test.items()} | curve)
+        curve = [None if math.isnan(point) else point for point in points]
+        return normal(run | {"eval_returns": returns.tolist(), "curve": curve})
 
 
 def named(function: Any) -> str | None:

@@ -113,9 +113,8 @@ def sweep(
     expect(attempts >= 1, f"attempts is {attempts}", "1 or more")
     expect(workers is None or workers >= 1, f"workers is {workers}", "1 or more")
     expect(not (shared and policies), "policies=True", "shared=False; else they are in the folder")
-    folder, function = Path(folder).absolute(), getattr(task, "func", task)
-    sources = [*Path(__file__).parents[1].rglob("*.py"), *examples().glob("*.py")]
-    sources.append(Path(getfile(function)))
+    folder, of_task = Path(folder).absolute(), Path(getfile(getattr(task, "func", task)))
+    sources = *Path(__file__).parents[1].rglob("*.py"), *examples().glob("*.py"), of_task
     total = len(specs) if isinstance(specs, Sequence) else None
     expect(total != 0, f"specs is {specs!r}", "one or more")
     for spec, _ in jobs(specs, task) if total else ():
@@ -155,9 +154,9 @@ def outcomes(
     def submit(name: str, given: Any, attempt: int) -> None:
         try:
             future = engine.submit(work, name, *given)
-        except RuntimeError as error:  # it was shut down, or is broken
-            text = f"{engine} takes no more runs ({error!r}); the results so far are kept"
-            raise RuntimeError(f"{text}: sweep again") from error
+        except RuntimeError as error:
+            text = f"{engine} takes no more runs; the results so far are kept: sweep again"
+            raise RuntimeError(text) from error
         running[future] = name, given, attempt
         future.add_done_callback(ended.put)
 
@@ -213,6 +212,6 @@ def jobs(specs: Iterable[Any], task: Task) -> Iterator[tuple[Any, bytes]]:
         try:
             job = pickle.dumps((spec, task))
         except Exception as error:
-            expected = "functions and classes from the top level of a module"
-            raise TypeError(f"spec {spec.name!r}: {error}: expected {expected}") from error
+            text = f"spec {spec.name!r}: {error}: expected functions and classes"
+            raise TypeError(f"{text} from the top level of a module") from error
         yield spec, job
