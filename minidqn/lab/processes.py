@@ -66,12 +66,12 @@ class Worker:
 
 
 class Processes(Executor):
-    """Up to `count` processes, and a thread for each."""
+    """Up to `count` processes, one for each core by default, and a thread for each."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int | None = None) -> None:
         self.calls: SimpleQueue[Any] = SimpleQueue()
         self.ended = False  # at once
-        self.workers = [Worker() for _ in range(count)]
+        self.workers = [Worker() for _ in range(count or os.cpu_count() or 1)]
         self.threads = [Thread(target=self._work, args=(w,), daemon=True) for w in self.workers]
         for thread in self.threads:
             thread.start()

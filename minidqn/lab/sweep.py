@@ -15,13 +15,11 @@ was stopped, in whatever way, goes on when it is called again. If a worker dies,
 submitted again.
 """
 
-import os
 import pickle
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
-from functools import partial
 from inspect import getfile
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,7 +30,6 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.checks import expect
 from minidqn.lab import folder as files
-from minidqn.lab.checkpoint import replacing
 from minidqn.lab.folder import AGENT, CHECKPOINT, SUMMARY, Json
 from minidqn.lab.processes import Processes
 from minidqn.lab.spec import train_and_test
@@ -121,7 +118,7 @@ def sweep(
         finished(spec, folder / spec.name)
 
     def results() -> Generator[Json]:
-        engine = Processes(workers or os.cpu_count() or 1) if executor is None else executor
+        engine = Processes(workers) if executor is None else executor
         place, tested, sum_of_means = folder if shared else None, 0, 0.0
         bar = bar_for(progress, total=total, unit=" runs")
         todo = (
@@ -131,7 +128,7 @@ def sweep(
         try:
             with files.locked(folder), bar:
                 files.same_code(folder, sources)
-                for result in outcomes(engine, todo, attempts, partial(receive, folder)):
+                for result in outcomes(engine, todo, attempts, lambda *end: receive(folder, *end)):
                     if "eval_mean" in result:
                         tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
                         bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
@@ -194,8 +191,7 @@ def receive(folder: Path, name: str, result: Json, policy: bytes) -> Json:
     if "failed" not in result and not (folder / name / SUMMARY).exists():
         (folder / name).mkdir(parents=True, exist_ok=True)
         if policy:
-            with replacing(folder / name / AGENT) as file:
-                file.write_bytes(policy)
+            (folder / name / AGENT).write_bytes(policy)
         files.write_json(folder / name / SUMMARY, result)
     return result
 
