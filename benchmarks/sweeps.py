@@ -48,7 +48,7 @@ def nothing(spec: Nothing, folder: Path) -> dict[str, Any]:
 
 
 class AtOnce(Executor):
-    def submit(self, function: Callable[..., Any], /, name: str, *_: Any) -> Future[Any]:  # type: ignore[override]
+    def submit(self, function: Callable[..., Any], /, name: str, *_: Any) -> Future[Any]:  # type: ignore[override]  # only `work` is submitted
         future: Future[Any] = Future()
         future.set_result(({"seed": name, "eval_mean": 0.0}, b""))
         return future
@@ -87,7 +87,7 @@ def scale(folder: Path, count: int = 100_000) -> str:
 
 def killed(folder: Path) -> tuple[str, str]:
     """The tables of a sweep that is killed at random moments, and of one that is not."""
-    code = f"import sweeps; from pathlib import Path; sweeps.undisturbed(Path({str(folder)!r}))"
+    code = f"import sweeps; from pathlib import Path; sweeps.finish(Path({str(folder)!r}))"
     here, rng = Path(__file__).parent, random.Random(0)
     for kill in range(KILLS):
         command = [sys.executable, "-c", f"if __name__ == '__main__': {code}"]
@@ -99,10 +99,11 @@ def killed(folder: Path) -> tuple[str, str]:
             time.sleep(rng.uniform(0.0, 2.0))
         sweeping.kill()
         sweeping.wait()
-    return undisturbed(folder), undisturbed(folder.with_name("undisturbed"))
+    return finish(folder), finish(folder.with_name("undisturbed"))
 
 
-def undisturbed(folder: Path) -> str:
+def finish(folder: Path) -> str:
+    """The table of a sweep, from where it was stopped."""
     task = partial(train_and_test, checkpoint_seconds=0.5)
     runs = [replace(spec, test_episodes=20) for spec in specs(40_000, 20)]
     results = sorted(sweep(runs, folder, workers=2, task=task), key=lambda r: int(r["seed"]))

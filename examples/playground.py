@@ -46,7 +46,7 @@ def again(agent: DQN) -> list[tuple[int, Array]]:
 def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
     """The page as text. Raises ValueError for layers that its JavaScript does not have."""
     layers: list[Any] = list(agent.online.layers)
-    n_in = agent.observation_space.shape[0]  # type: ignore[index]
+    n_in = agent.observation_space.shape[0]  # type: ignore[index]  # a Box has a shape
     scale, shift = np.ones(n_in), np.zeros(n_in)
     if isinstance(layers[0], Normalize):
         scale, shift = layers[0].scale, layers[0].shift

@@ -65,6 +65,7 @@ def test_the_exercises_on_backprop() -> None:
     found = names_of(2)
     check_1, check_2, tanh = found["check_1"], found["check_2"], found["Solution1"]
 
+    # mypy cannot know the class that a chapter defines
     class OfX(tanh):  # type: ignore[misc, valid-type]
         def forward(self, x: Any, cache: Any) -> Any:
             cache["x"] = x
@@ -73,11 +74,11 @@ def test_the_exercises_on_backprop() -> None:
         def backward(self, dy: Any, cache: Any, need_dx: bool = True) -> Any:
             return dy * (1 - cache["x"] ** 2)
 
-    class NoChain(tanh):  # type: ignore[misc, valid-type]
+    class NoChain(tanh):  # type: ignore[misc, valid-type]  # as above
         def backward(self, dy: Any, cache: Any, need_dx: bool = True) -> Any:
             return 1 - cache["y"] ** 2
 
-    class NotTanh(tanh):  # type: ignore[misc, valid-type]
+    class NotTanh(tanh):  # type: ignore[misc, valid-type]  # as above
         def forward(self, x: Any, cache: Any) -> Any:
             cache["y"] = x
             return x

@@ -4,9 +4,7 @@ What came of it is in DIR: a folder for each run, results.csv, comparison.md, co
 """
 
 import argparse
-import ast
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from minidqn.lab.arguments import at_least
+from minidqn.lab.arguments import at_least, setting
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import short_name
 from minidqn.lab.snapshot import from_json
@@ -28,11 +26,10 @@ def values(text: str) -> tuple[str, list[Any]]:
     name, _, listed = text.partition("=")
     if not listed:
         raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE,...")
-    with suppress(
-        KeyError, ValueError, SyntaxError
-    ):  # inf is no literal, but DQNConfig takes the word
-        return name, [from_json(value) for value in ast.literal_eval(f"[{listed}]")]
-    return name, listed.split(",")
+    _, found = setting(f"{name}=[{listed}]")
+    if isinstance(found, list):
+        return name, [from_json(value) for value in found]
+    return name, [setting(f"{name}={value}")[1] for value in listed.split(",")]
 
 
 def grid(args: Any) -> list[Spec]:
