@@ -24,11 +24,12 @@ LOOP = 100
 
 
 def parameters(hidden: list[int], rng: np.random.Generator) -> list[Any]:
-    widths = [4, *hidden, 2]
-    return [
-        (jnp.asarray(rng.normal(0, (2 / i) ** 0.5, (i, o)), jnp.float32), jnp.zeros(o))
-        for i, o in pairwise(widths)
-    ]
+    """As minidqn's: He's weights, and biases that are spread, without which CartPole diverges."""
+    pairs = []
+    for i, o in pairwise([4, *hidden, 2]):
+        W, b = rng.normal(0, (2 / i) ** 0.5, (i, o)), rng.uniform(-(i**-0.5), i**-0.5, o)
+        pairs.append((jnp.asarray(W, jnp.float32), jnp.asarray(b, jnp.float32)))
+    return pairs
 
 
 def q_values(params: list[Any], x: Any) -> Any:
@@ -36,6 +37,13 @@ def q_values(params: list[Any], x: Any) -> Any:
         x = jax.nn.relu(x @ W + b)
     W, b = params[-1]
     return x @ W + b
+
+
+def adam_update(params: Any, grads: Any, m: Any, v: Any, t: Any, rate: float) -> tuple[Any, Any]:
+    t = t + 1
+    m, v = 0.9 * m + 0.1 * grads, 0.999 * v + 0.001 * grads * grads
+    m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+    return params - rate * m_scale * m / (jnp.sqrt(v_scale * v) + 1e-8), (m, v, t)
 
 
 def one_update(state: Any, target: Any, buffer: Any, batch: int, unravel: Any) -> Any:
@@ -51,11 +59,8 @@ def one_update(state: Any, target: Any, buffer: Any, batch: int, unravel: Any) -
         return jnp.where(abs(e) <= 1, 0.5 * e * e, abs(e) - 0.5).mean()
 
     loss, grads = jax.value_and_grad(loss_of)(params)
-    t = t + 1
-    m, v = 0.9 * m + 0.1 * grads, 0.999 * v + 0.001 * grads * grads
-    m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
-    params = params - 1e-3 * m_scale * m / (jnp.sqrt(v_scale * v) + 1e-8)
-    return (params, m, v, t, key), loss
+    params, moments = adam_update(params, grads, m, v, t, 1e-3)
+    return (params, *moments, key), loss
 
 
 def start(hidden: list[int]) -> tuple[Any, Any, Any, Any]:
@@ -158,11 +163,8 @@ def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batc
             return jnp.where(abs(e) <= 1, 0.5 * e * e, abs(e) - 0.5).mean()
 
         loss, grads = jax.value_and_grad(loss_of)(params)
-        t = t + 1
-        m, v = 0.9 * m + 0.1 * grads, 0.999 * v + 0.001 * grads * grads
-        m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
-        params = params - 1e-4 * m_scale * m / (jnp.sqrt(v_scale * v) + 1e-8)
-        return (params, m, v, t), loss
+        params, moments = adam_update(params, grads, m, v, t, 1e-4)
+        return (params, *moments), loss
 
     compiled = jax.jit(one, donate_argnums=0)
     state = (params, jnp.zeros_like(params), jnp.zeros_like(params), jnp.zeros(()))
@@ -182,14 +184,15 @@ def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call
     return lambda: int(greedy(params, obs)[0])
 
 
-serve(
-    {
-        "update": update,
-        "updates_in_a_loop": updates_in_a_loop,
-        "act": act,
-        "conv_update": conv_update,
-        "conv_act": conv_act,
-    },
-    {},
-    finish=jax.block_until_ready,
-)
+if __name__ == "__main__":
+    serve(
+        {
+            "update": update,
+            "updates_in_a_loop": updates_in_a_loop,
+            "act": act,
+            "conv_update": conv_update,
+            "conv_act": conv_act,
+        },
+        {},
+        finish=jax.block_until_ready,
+    )

@@ -124,15 +124,18 @@ def bytes_per_transition(shape: list[int], dtype: str) -> float:
     return Replay(BUFFER, tuple(shape), dtype, 2).nbytes / BUFFER
 
 
-def train_seconds(settings: dict[str, Any], seed: int) -> float:
+def train_seconds(settings: dict[str, Any], seed: int, num_envs: int = 1) -> float:
     """The time of one training run; see speed.py for the settings."""
     s = settings
-    env = gym.make(s["env"])
+    env: Any = gym.make(s["env"])
+    if num_envs > 1:
+        env = gym.make_vec(s["env"], num_envs, vectorization_mode="vector_entry_point")
     config = DQNConfig(
         hidden=tuple(s["hidden"]),
         gamma=0.99,
         n_step=1,
         double=False,
+        huber_delta=s["huber_delta"],
         batch_size=s["batch"],
         learning_rate=s["learning_rate"],
         buffer_size=s["buffer"],
@@ -143,7 +146,8 @@ def train_seconds(settings: dict[str, Any], seed: int) -> float:
         target_every=s["target_every_updates"],
         epsilon=LinearDecay(1.0, s["final_epsilon"], s["epsilon_steps"]),
     )
-    agent = DQN(env.observation_space, env.action_space, config, seed)
+    one = gym.make(s["env"])
+    agent = DQN(one.observation_space, one.action_space, config, seed, num_envs)
     start = time.perf_counter()
     train(agent, env, s["steps"], progress=False)
     seconds = time.perf_counter() - start
