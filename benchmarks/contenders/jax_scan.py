@@ -53,7 +53,8 @@ def whole_run(s: dict[str, Any], num_envs: int, key: Any) -> tuple[Any, Any]:
             e = q - y
             return (0.5 * e * e).mean()
 
-        return adam_update(params, jax.grad(loss_of)(params), *moments, s["learning_rate"])
+        m, v, t = moments
+        return adam_update(params, jax.grad(loss_of)(params), m, v, t, s["learning_rate"])
 
     def one_round(carry: Any, at: Any) -> tuple[Any, Any]:
         params, target, moments, buffer, state, lengths, key = carry
