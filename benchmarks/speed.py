@@ -62,6 +62,7 @@ CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
     "epsilon_steps": 50_000,
     "final_epsilon": 0.05,
 }
+LONG = CLEANRL | {"steps": 200_000, "updates": 19_001}
 RL_ZOO = {  # rl-baselines3-zoo's tuned settings, but for the copies of the target that nobody sees
     "env": "CartPole-v1",
     "huber_delta": 1.0,
@@ -189,6 +190,16 @@ def measure_runs(contenders: dict[str, Contender], rounds: int) -> Rounds:
             for name in ("minidqn", "SB3"):
                 answer = contenders[name].ask("train", settings, seed)
                 times.setdefault((what, name), []).append(answer)
+        for num_envs in (1, 10):
+            what = f"CleanRL's settings, 200,000 steps, environments: {num_envs}"
+            compiling = contenders["JAX, whole runs"].ask("compile", LONG, num_envs)
+            compiled = contenders["JAX, whole runs"].ask("train", LONG, num_envs, seed)
+            for name, answer in {
+                "minidqn": contenders["minidqn"].ask("train", LONG, seed, num_envs),
+                "JAX, all in one lax.scan": compiled,
+                "JAX, with its compiling": compiling + compiled,
+            }.items():
+                times.setdefault((what, name), []).append(answer)
     return times
 
 
@@ -289,6 +300,7 @@ def main() -> None:
         "floor": Contender(sys.executable, "floor.py", one_thread=True),
         "PyTorch": Contender(args.peers, "pytorch.py", one_thread=False),
         "JAX": Contender(args.peers, "jax_jit.py", one_thread=False),
+        "JAX, whole runs": Contender(args.peers, "jax_scan.py", one_thread=False),
         "SB3": Contender(args.peers, "sb3.py", one_thread=False),
     }
     times = measure_moments(contenders, args.rounds)

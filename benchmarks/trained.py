@@ -6,7 +6,7 @@ and so on other figures.
 
     python benchmarks/trained.py
 
-It takes a minute or two, most of it for Breakout.
+It takes a few minutes, most of them for Breakout and Pong.
 """
 
 import csv
