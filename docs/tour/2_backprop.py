@@ -16,14 +16,15 @@ from minidqn.nn.network import Network, Pass
 # ## A layer, forward and backward
 #
 # A linear layer is many neurons at once: z = x W + b, for a batch of B inputs. Whoever asks for
-# gradients hands it dz, the derivative of the loss with respect to each number in z, and gets dx. On
+# gradients hands it dy, the derivative of the loss with respect to each number in y, and gets dx. On
 # the way the layer notes dW and db. Here is minidqn's:
 
 # %%
 source(Linear)
 
 # %% [markdown]
-# Three products, and each has a shape that leaves no choice. W is (I, O), so dW is (I, O) too; of x,
+# The ReLU turns dy into dz. Then come two products, and each has a shape that leaves no choice.
+# W is (I, O), so dW is (I, O) too; of x,
 # (B, I), and dz, (B, O), only xᵀ dz has that shape. The sum over the batch is inside the product: all
 # B rows used the same W, and the chain rule adds up all ways from W to the loss.
 #
@@ -128,7 +129,7 @@ def check_1(answer):
     if not np.allclose(y, np.tanh(x)):
         return right(False, "forward is no longer tanh")
     error = check_gradients(lambda: [Linear(1, 4), answer(), Linear(4, 1)])
-    return right(error < 1e-9, f"the gradient is wrong by {error:.0%}; and dy is the chain rule's")
+    return right(error < 1e-9, f"the gradient is wrong by {error:.0%}; dx is dy times dy/dx")
 
 
 check_1(MyTanh)
@@ -146,7 +147,7 @@ class Solution1(Layer):
 
 # %% [markdown]
 # **2.** One of these three is a right backward of y = x W (without bias). Which? Find out without trying:
-# the shapes, and one of them forgets something, decide.
+# the shapes decide, and one of them divides where it must not.
 
 # %%
 candidates = {

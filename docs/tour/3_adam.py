@@ -64,7 +64,8 @@ source(adam_step)
 # ## The first ten steps
 #
 # m and v are running means that start at 0, so at first they are too small: m is a tenth of the gradient, v
-# a thousandth of its square. Without a correction the first step would be 0.1 / √0.001 = 3.2 times too long.
+# a thousandth of its square. Without a correction the first step would be 0.1 / √0.001 = 3.2 times too long,
+# and the tenth 6.5 times.
 
 
 # %%
@@ -97,8 +98,8 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# In the beginning a DQN's targets are noise, so long first steps learn noise. That is why the correction
-# must not be forgotten, and why the count t belongs to all parameters together.
+# In the beginning, what a network has to learn in DQN comes from its own first guesses, so long first steps learn
+# noise. That is why the correction must not be forgotten.
 #
 # ## Exercises
 #

@@ -17,8 +17,9 @@ from minidqn.targets import td_targets
 # A grid of 6 x 9 fields with a wall. From any field one can go up, right, down or left; who walks into a
 # wall stays where he is. The goal, at the right, gives 1 and ends the episode. Every other step gives 0.
 #
-# Q(s, a) is the reward to come if we take action a in state s and then do our best, where a reward k steps
-# away counts gamma^k. With gamma = 0.9, a goal ten steps away is worth 0.9⁹ = 0.39.
+# Q(s, a) is the reward to come if we take action a in state s and then do our best. The reward of the first step counts
+# in full, that of the next one gamma times, of the one after it gamma² times. So with gamma = 0.9, a goal that is
+# reached with the tenth step is worth 0.9⁹ = 0.39.
 
 # %%
 HEIGHT, WIDTH, GAMMA = 6, 9, 0.9
@@ -42,14 +43,17 @@ def step(state, action):
 #
 # y = reward + gamma · max Q(next state), or only the reward where the episode terminated.
 #
-# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch:
+# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch. (It can do
+# more, see chapter 7. Here `q_select` and `theta_next` are the same Q, every action is allowed, N = 1, and `discounts`
+# is gamma, or 0 at the end.)
 
 # %%
 source(td_targets)
 
 # %% [markdown]
-# We use the very same function for one step at a time. Half of the actions are random, so that everything
-# is tried.
+# We use the very same function for one step at a time. The *greedy* action is the one with the largest Q. With
+# probability *epsilon*, here one half, we take a random one instead, so that everything is tried. That does not spoil
+# y, which asks what the best next action would give, not which one we will take.
 
 
 # %%
@@ -127,21 +131,27 @@ def exact_values():
     return values
 
 
-exact, wrong = exact_values(), []
+exact, errors = exact_values(), {"mean": [], "largest": []}
 q, count = np.zeros((HEIGHT, WIDTH, 4), np.float32), 0
 rng = np.random.default_rng(0)
 for _ in range(60):
     learn(q, 10, rng)
-    wrong.append(np.nanmax(np.abs(q.max(axis=2) - exact)))
+    wrong = np.abs(q.max(axis=2) - exact)
+    errors["mean"].append(np.nanmean(wrong))
+    errors["largest"].append(np.nanmax(wrong))
 plt.figure(figsize=(7, 3.5))
-plt.semilogy(10 * np.arange(1, 61), wrong)
+for (name, of), style in zip(errors.items(), ("-", "--"), strict=True):
+    plt.semilogy(10 * np.arange(1, 61), of, style, label=f"{name} over all fields")
 plt.xlabel("episodes")
-plt.ylabel("largest error of max Q, in rewards")
+plt.ylabel("error of max Q, in rewards")
+plt.legend(frameon=False)
 plt.show()
 print(f"Value of the start: exact {exact[START]:.4f}, learned {q[START].max():.4f}")
 
 # %% [markdown]
-# The table converges to the truth. But it has one entry for every state and action; CartPole has four real
+# Where the agent often comes, the table is right: the start, to four digits. Fields that it seldom visits are still
+# wrong. With more visits they would become right too. But a table has one entry
+# for every state and action; CartPole has four real
 # numbers as its state, and no two states are ever the same. That is what the network is for.
 #
 # ## Exercises

@@ -3,6 +3,10 @@
 #
 # The table has an entry for each state. A network has none: it computes Q from the state, so that it knows
 # something of states it never saw. Put it in the table's place, and it goes wrong. Why, and what helps?
+#
+# The network takes the state, and gives a number for each action. A table's entry was moved towards y; a network has a
+# loss, (y - Q(s, a))² / 2, for the action that was taken. y is held fixed, as if someone had told us. Then backprop
+# gives the gradient, as in chapter 2, and Adam makes the step.
 
 # %%
 import gymnasium as gym
@@ -83,7 +87,7 @@ def learned_values(agent):
 
 # %%
 same = {"hidden": (64, 64), "gamma": GAMMA, "epsilon": 0.5, "double": False, "n_step": 1}
-alone = {"buffer_size": 3, "batch_size": 1, "learning_starts": 1}
+alone = {"buffer_size": 3, "batch_size": 1, "learning_starts": 1}  # hardly more than the last step
 replay = {"buffer_size": 10_000, "batch_size": 32, "learning_starts": 100}
 moving, copied = {"tau": 1.0, "target_every": 1}, {"tau": 1.0, "target_every": 100}
 agents = {
@@ -142,6 +146,14 @@ source(Network.move_towards)
 
 # %% [markdown]
 # With tau = 1 it is a copy, now and then; with a small tau the copy follows slowly after every update.
+#
+# Q-learning with a network, replay and a target network: this is *DQN*, the deep Q-network (Mnih et al. 2015). Here is
+# one update of minidqn, the whole of it. What it can do beyond this is in chapter 7.
+
+# %%
+source(DQN.learn)
+
+# %% [markdown]
 #
 # ## Exercises
 #

@@ -99,7 +99,8 @@ plt.show()
 # %% [markdown]
 # (Lines are means over six seeds; bands go from the lowest seed to the highest.) In plain DQN the error grows
 # from the last field back to the start: each adds a maximum of its own. On the left, Double DQN takes away half
-# of it or more. On the right it does almost nothing: there the target network is close behind the online one,
+# of it or more in the first three fields. (In the last there is nothing to take away: no maximum is in its target.)
+# On the right it does almost nothing: there the target network is close behind the online one,
 # both learned from the same 1,000 steps, and the same luck deceives both. On the left, the memory has been
 # renewed between two copies. And tau = 0.01 is minidqn's default.
 #
@@ -150,7 +151,9 @@ plt.show()
 #
 # Three fields. In the last, action 0 gives 0.2, and action 1 about +1 in seven cases of ten, else about -1. Its
 # Q is 0.4, a return that hardly ever comes. *QR-DQN* learns N numbers for each action, theta₁ to theta_N: a
-# share (k - ½) / N of the returns should be below theta_k. Their mean is Q.
+# share (k - ½) / N of the returns should be below theta_k. Their mean is Q. To get there, an error above theta_k
+# weighs (k - ½) / N and one below it 1 - (k - ½) / N, so that theta_k rests where these shares lie. `delta` says from
+# which size on an error counts as a straight line and no longer squared (*Huber's loss*, which plain DQN has too):
 
 # %%
 source(quantile_huber_loss)
@@ -192,7 +195,8 @@ plt.show()
 # Each field has one action that goes on, 0 and 1 in turn; the other one falls out. Only the way out gives a
 # reward. We store 5,000 random steps and then only learn: how many updates until all values are right within
 # 0.1? *Prioritised replay* draws a transition in proportion to a power of its last error, so that the few with
-# a reward are drawn sooner:
+# a reward are drawn sooner. (`alpha` is that power, `delta` the error. What is drawn too often weighs less in
+# the loss.)
 
 # %%
 source(set_priorities)

@@ -148,8 +148,8 @@ frames = [env.step(1)[0] for _ in range(4)]
 plot_filters(players[2][0], np.array(frames[-2:]))
 
 # %% [markdown]
-# In most filters the two halves differ: what raises the answer at one place in the frame before does not in the newest.
-# So they do not answer to a pixel that is on, but to one that *moves* in a certain way, wherever it is. Nobody told the
+# The ball moves, the player stands still, and most filters answer to both, but not alike: what raises the answer in the
+# frame before does not in the newest. So the next layer can tell how the ball moves, wherever it is. Nobody told the
 # network that there is a ball.
 #
 # ## Exercises
@@ -188,7 +188,8 @@ def solution_1(row, column, size, k):
 
 
 # %% [markdown]
-# **2.** A convolution of one picture, (H, W), with one filter, (k, k), at stride s: no bias, no ReLU. Plain loops will do.
+# **2.** A convolution of one picture, (H, W), with one filter, (k, k), at stride s: no bias, no ReLU. Plain
+# loops will do.
 
 
 # %%
