@@ -76,7 +76,7 @@ plt.show()
 # %% [markdown]
 # With a large h the curve bends away: the error is about h². With a tiny h, L(w + h) and L(w - h) agree
 # in nearly all of the 16 digits that the computer keeps, and their difference is rounding error: about
-# 1e-16 / h. In between, from 1e-6 to 1e-5, is the best there is, an error of about 1e-10. (The point below it, at
+# 1e-16 / h. In between, from 1e-6 to 1e-5, is the best there is, an error of 1e-10 to 1e-9. (The point below it, at
 # 1e-8, is luck: there the rounding errors happen to cancel.)
 #
 # A trick has no such valley. Go a step *i h* in the imaginary direction: L(w + ih) = L(w) + ih L'(w) + ...
@@ -85,7 +85,8 @@ plt.show()
 #
 # ## The same on the real thing
 #
-# This is minidqn's own network, with complex numbers as parameters. All its parameters are one vector,
+# A *layer* is many neurons side by side, a *network* is layers in a row; chapter 2 shows how they work. This is
+# minidqn's own network, with complex numbers as parameters. All its parameters are one vector,
 # so one loop checks them all.
 
 # %%

@@ -105,7 +105,7 @@ for kind in (Linear, Forgetful):
     print(f"{kind.__name__}: the largest error of a gradient is {error:.1e}")
 
 # %% [markdown]
-# A right gradient agrees to 15 digits, a wrong one to none. There is nothing in between, so a gradient
+# A right gradient agrees to 15 digits, a wrong one, as here, to none. So a gradient
 # check needs no judgement. minidqn's tests check random stacks of all of its layers.
 #
 # ## Exercises

@@ -53,9 +53,10 @@ valley.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# At 0.01, descent crawls along the floor of the valley; at 0.039 it jumps from wall to wall; from 0.04 on
-# it would be thrown out. Adam divides each gradient by its own usual size, so both directions are
-# equally long to it.
+# At 0.01, descent crawls along the floor of the valley; at 0.039 it jumps from wall to wall; from 0.04 on it
+# would be thrown out. Adam divides each gradient by its own usual size, so both directions are equally long to
+# it: v is a running mean of the squared gradient, and √v that size. m is a running mean of the gradient. What
+# zigzags cancels out in it; but it also carries Adam past the minimum here, before it comes back.
 
 # %%
 source(adam_step)

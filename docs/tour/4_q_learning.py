@@ -17,9 +17,9 @@ from minidqn.targets import td_targets
 # A grid of 6 x 9 fields with a wall. From any field one can go up, right, down or left; who walks into a
 # wall stays where he is. The goal, at the right, gives 1 and ends the episode. Every other step gives 0.
 #
-# Q(s, a) is the reward to come if we take action a in state s and then do our best. The reward of the first step counts
-# in full, that of the next one gamma times, of the one after it gamma² times. So with gamma = 0.9, a goal that is
-# reached with the tenth step is worth 0.9⁹ = 0.39.
+# Q(s, a) is the reward to come if we take action a in state s and then do our best. The reward of the first step
+# counts in full, that of the next one gamma times, of the one after it gamma² times. So with gamma = 0.9, a goal
+# that is reached with the tenth step is worth 0.9⁹ = 0.39.
 
 # %%
 HEIGHT, WIDTH, GAMMA = 6, 9, 0.9
@@ -43,17 +43,18 @@ def step(state, action):
 #
 # y = reward + gamma · max Q(next state), or only the reward where the episode terminated.
 #
-# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch. (It can do
-# more, see chapter 7. Here `q_select` and `theta_next` are the same Q, every action is allowed, N = 1, and `discounts`
-# is gamma, or 0 at the end.)
+# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch. (It
+# can do more, see chapter 7. Here `q_select` and `theta_next` are the same Q, every action is allowed, N = 1, and
+# `discounts` is gamma, or 0 at the end.)
 
 # %%
 source(td_targets)
 
 # %% [markdown]
-# We use the very same function for one step at a time. The *greedy* action is the one with the largest Q. With
-# probability *epsilon*, here one half, we take a random one instead, so that everything is tried. That does not spoil
-# y, which asks what the best next action would give, not which one we will take.
+# We use the very same function for one step at a time. A *policy* says which action to take in each state. The
+# *greedy* policy takes the one with the largest Q. With probability *epsilon*, here one half, we take a random
+# one instead, so that everything is tried. That does not spoil y, which asks what the best next action would
+# give, not which one we will take.
 
 
 # %%

@@ -4,9 +4,9 @@
 # The table has an entry for each state. A network has none: it computes Q from the state, so that it knows
 # something of states it never saw. Put it in the table's place, and it goes wrong. Why, and what helps?
 #
-# The network takes the state, and gives a number for each action. A table's entry was moved towards y; a network has a
-# loss, (y - Q(s, a))² / 2, for the action that was taken. y is held fixed, as if someone had told us. Then backprop
-# gives the gradient, as in chapter 2, and Adam makes the step.
+# The network takes the state, and gives a number for each action. A table's entry was moved towards y; a network
+# has a loss, (y - Q(s, a))² / 2, for the action that was taken. y is held fixed, as if someone had told us. Then
+# backprop gives the gradient, as in chapter 2, and Adam makes the step.
 
 # %%
 import gymnasium as gym
@@ -20,7 +20,9 @@ from minidqn.nn.network import Network
 # %% [markdown]
 # ## The same world
 #
-# The grid of chapter 4, as an environment. The state is now two numbers, row and column, between -1 and 1.
+# The grid of chapter 4, as an environment. Its `step` gives the next state, the reward, whether the episode
+# terminated, whether only the time was up (truncated, see chapter 6), and a dictionary for whatever else there
+# is. The state is now two numbers, row and column, between -1 and 1.
 
 # %%
 HEIGHT, WIDTH, GAMMA = 6, 9, 0.9
@@ -80,7 +82,7 @@ def learned_values(agent):
 #
 # All have the same network, and half of their actions are random. They differ in what they learn from.
 #
-# - *As in the table*: one update after each step, from that step alone. Its target is computed by the
+# - *As in the table*: one update after each step, from that step or one of the two before. Its target is computed by the
 #   very network that is being changed.
 # - *With replay*: steps are stored, and each update takes 32 of them at random.
 # - *With replay and a target network*: the target is computed by a copy, renewed every 100 updates.
@@ -135,7 +137,7 @@ plt.show()
 # *What went wrong first*: the steps of an episode resemble each other. Learning from one after the other, the
 # network fits the corner of the world where the agent just is, and forgets the others: in a network,
 # unlike in a table, a change for one state changes all. A batch drawn at random from a long memory shows
-# it the whole world in each update.
+# it the whole world in each update. (It also learns from 32 steps at a time, which alone would help.)
 #
 # *What went wrong second*: the target y = r + gamma max Q(s') moves with each update of Q. When Q(s) rises,
 # Q(s') rises with it, for s' is close to s, and so does the target: the network runs after its own tail. A copy
@@ -147,8 +149,18 @@ source(Network.move_towards)
 # %% [markdown]
 # With tau = 1 it is a copy, now and then; with a small tau the copy follows slowly after every update.
 #
-# Q-learning with a network, replay and a target network: this is *DQN*, the deep Q-network (Mnih et al. 2015). Here is
-# one update of minidqn, the whole of it. What it can do beyond this is in chapter 7.
+# Q-learning with a network, replay and a target network: this is *DQN*, the deep Q-network (Mnih et al. 2015).
+# Over and over, it
+#
+# 1. takes an action, random with probability epsilon, else greedy;
+# 2. stores the state, the action, the reward, and whether the episode terminated;
+# 3. makes an update, here after each step, from a random batch of what is stored;
+# 4. after every so many updates, moves the target network.
+#
+# Here is one update of minidqn. `_valuing` is the target network; `_learning` and `_selecting` are the network that
+# learns, which is called *online*. With N = 1 the loss is half the squared error (a straight line beyond
+# `huber_delta`). Read past priorities and `q_select`, which are in chapter 7, past noise, and past the clipping of
+# gradients that are too long:
 
 # %%
 source(DQN.learn)

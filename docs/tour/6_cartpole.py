@@ -16,8 +16,9 @@ from minidqn.batch import gather
 # %% [markdown]
 # ## Six moments of a run
 #
-# The settings are those of examples/cartpole.py, where each has its reason beside it; only the run is half as long.
-# (`n_step` comes in chapter 7: minidqn may add up several rewards before it asks the network what follows.)
+# The settings are those of examples/cartpole.py, where each has its reason beside it; only the run is half as
+# long. (`n_step` comes in chapter 7: minidqn may add up several rewards before it asks the network what follows.
+# Epsilon falls from 1 to 0.1: first try everything, then mostly what is best. The learning rate falls to 0.)
 
 # %%
 STEPS, GAMMA = 20_000, 0.995
@@ -68,18 +69,19 @@ figure.colorbar(image, ax=panels, label="max Q, in steps (discounted)")
 plt.show()
 
 # %% [markdown]
-# The white line is the policy: above it the greedy action pushes to the right, below it to the left. From 1000 steps
-# on it goes from the upper left to the lower right: push to the side to which the pole will fall. But after 2000 it lies
-# too high, and the pole falls sooner than before: learning is not steady. (In the dark corners all is lost. No action
-# is better there, and further lines mean nothing.) The *values* take longer. In the middle they grow
-# towards 200. Above each picture stands the mean of 10 greedy episodes.
+# The white line is the policy: above it the greedy action pushes to the right, below it to the left. From 1000
+# steps on it goes from the upper left to the lower right: push to the side to which the pole will fall. But after
+# 2000 it lies too high, and the pole falls sooner than before: learning is not steady. (In the dark corners all
+# is lost. No action is better there, and further lines mean nothing.) The *values* take longer. In the middle
+# they grow towards 200. Above each picture stands the mean of 10 greedy episodes.
 #
 # ## Why 200, and why 475
 #
-# A reward of 1 in every step, for ever, is worth 1 + gamma + gamma^2 + ... = 1 / (1 - gamma), here 200. So the network
-# has learned that the pole need never fall.
+# A reward of 1 in every step, for ever, is worth 1 + gamma + gamma^2 + ... = 1 / (1 - gamma), here 200. So the
+# network has learned that the pole need never fall.
 #
-# The *return*, which people report, is not discounted. Gymnasium says when the task counts as solved:
+# The *return* that people report is the sum of an episode's rewards, not discounted. Gymnasium says when the task
+# counts as solved:
 
 # %%
 spec = gym.spec("CartPole-v1")
@@ -90,10 +92,12 @@ print(f"an episode is cut after {spec.max_episode_steps} steps, solved at {spec.
 #
 # ## Truncated is not terminated
 #
-# An episode of CartPole ends in two ways. The pole falls: *terminated*, nothing comes any more, and the value
-# behind the last step is 0. Or the time limit cuts it: *truncated*. Then the pole stands as well as before, and the
-# network is asked what would have come. In minidqn it is one line, `discount = ...`, in the loop that sums up
-# k rewards. The network's answer then counts gamma^k times:
+# An episode of CartPole ends in two ways. The pole falls, or the cart leaves the track: *terminated*, nothing
+# comes any more, and the value behind the last step is 0. Or the time limit cuts it: *truncated*. Then the pole
+# stands as well as before, and the network is asked what would have come. In minidqn it is one line, `discount =
+# ...`, in the loop that sums up k rewards. The network's answer then counts gamma^k times. (`obs[i]` is then the
+# last observation of the episode: the memory keeps it in a slot of its own, before the next episode begins. Read
+# past `head`, `mask` and stacks.)
 
 # %%
 source(gather)
@@ -147,8 +151,8 @@ plt.show()
 # %% [markdown]
 # Both were trained in 100 steps at a time, and never saw step 101. Who was told that the world ends there has
 # learned low values, for it has seen well balanced poles come to nothing.
-# Seed by seed, its test is worse. (Nor are the others perfect: one falls after 460 steps, and one overestimates, for
-# more than 200 is impossible. Double DQN, in chapter 7, is about that.)
+# Seed by seed, its test is worse. (Nor are the others perfect: two end early, one of them with a high value to the
+# last, and one overestimates, for more than 200 is impossible. Double DQN, in chapter 7, is about that.)
 #
 # ## Exercises
 #

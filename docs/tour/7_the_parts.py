@@ -149,11 +149,12 @@ plt.show()
 #
 # ## Quantiles: a picture of what may come
 #
-# Three fields. In the last, action 0 gives 0.2, and action 1 about +1 in seven cases of ten, else about -1. Its
-# Q is 0.4, a return that hardly ever comes. *QR-DQN* learns N numbers for each action, theta₁ to theta_N: a
-# share (k - ½) / N of the returns should be below theta_k. Their mean is Q. To get there, an error above theta_k
-# weighs (k - ½) / N and one below it 1 - (k - ½) / N, so that theta_k rests where these shares lie. `delta` says from
-# which size on an error counts as a straight line and no longer squared (*Huber's loss*, which plain DQN has too):
+# Three fields. In the last, action 0 gives 0.2, and action 1 about +1 in seven cases of ten, else about -1. Its Q
+# is 0.4, a return that hardly ever comes. *QR-DQN* learns N numbers for each action, theta₁ to theta_N: a share
+# (k - ½) / N of the returns should be below theta_k. Their mean is Q. To get there, an error above theta_k weighs
+# (k - ½) / N and one below it 1 - (k - ½) / N, so that the two sides balance where a share (k - ½) / N lies
+# below. The targets are the N quantiles of what follows, each against each. `delta` says from which size on an
+# error counts as a straight line and no longer squared (*Huber's loss*, which plain DQN has too):
 
 # %%
 source(quantile_huber_loss)
@@ -193,10 +194,10 @@ plt.show()
 # ## Priorities: drawing what surprises
 #
 # Each field has one action that goes on, 0 and 1 in turn; the other one falls out. Only the way out gives a
-# reward. We store 5,000 random steps and then only learn: how many updates until all values are right within
-# 0.1? *Prioritised replay* draws a transition in proportion to a power of its last error, so that the few with
-# a reward are drawn sooner. (`alpha` is that power, `delta` the error. What is drawn too often weighs less in
-# the loss.)
+# reward. We store 5,000 random steps and then only learn: how many updates until all values are right within 0.1?
+# *Prioritised replay* draws a transition in proportion to a power of its last error, so that the few with a
+# reward are drawn sooner. (`alpha` is that power, `delta` here the last error. What is drawn too often weighs
+# less in the loss.)
 
 # %%
 source(set_priorities)

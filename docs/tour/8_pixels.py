@@ -16,9 +16,9 @@ from minidqn.nn.conv import Conv2d, add_patches
 # %% [markdown]
 # ## A small layer, everywhere
 #
-# What a few pixels show does not depend on where in the picture they are. So a *convolution* applies one small linear
-# layer, a *filter*, to every patch of k x k pixels. Here is a filter that we made by hand: it adds up the left column
-# of the patch and subtracts the right one.
+# What a few pixels show does not depend on where in the picture they are. So a *convolution* applies one small
+# linear layer, a *filter*, to every patch of k x k pixels, s pixels apart (the *stride*, here 1). Here is a
+# filter that we made by hand: it adds up the left column of the patch and subtracts the right one.
 
 # %%
 picture = np.zeros((1, 1, 10, 10, 1), np.float32)  # one picture, one frame, 10 x 10, one channel
@@ -38,9 +38,9 @@ figure.colorbar(image, ax=right_hand)
 plt.show()
 
 # %% [markdown]
-# It answers where the picture changes from left to right: it sees edges. A network finds its filters by itself, with
-# the gradient. All patches share the filter, so its gradient is a sum over all of them; with the patches as the rows
-# of a matrix it is that of a linear layer. This is all that the layer adds to `Linear`:
+# It answers where the picture changes from left to right: it sees edges. A network finds its filters by itself,
+# with the gradient. All patches share the filter, so its gradient is a sum over all of them; with the patches as
+# the rows of a matrix it is that of a linear layer. This is all that the layer adds to `Linear`:
 
 # %%
 source(Conv2d.forward)
@@ -49,9 +49,9 @@ source(Conv2d.forward)
 source(Conv2d.backward)
 
 # %% [markdown]
-# `add_up` is the new part. A pixel lies in several patches, and changes the loss through each of them. So its gradient
-# is the sum over these patches. If the gradient of each number in each patch is 1, we see in how many patches a pixel
-# lies:
+# `add_up` is the new part. A pixel lies in several patches, and changes the loss through each of them. So its
+# gradient is the sum over these patches. If the gradient of each number in each patch is 1, we see in how many
+# patches a pixel lies:
 
 # %%
 source(add_patches)
@@ -72,8 +72,8 @@ plt.show()
 # %% [markdown]
 # ## A game of pixels
 #
-# A ball falls, straight or aslant, and bounces off the walls. The player, in the last row, moves left, right or not at
-# all, and wins by being where the ball comes down.
+# A ball falls, straight or aslant, and bounces off the walls. The player, in the last row, moves left, right or
+# not at all, and wins by being where the ball comes down.
 
 
 # %%
@@ -138,8 +138,8 @@ for frames, agents in players.items():
 # %% [markdown]
 # ## What the filters have learned
 #
-# Each strip is a filter: its weights for the frame before, then for the newest. Blue raises the answer, red lowers it.
-# Beside it is where in the picture it answers.
+# Each strip is a filter: its weights for the frame before, then for the newest. Blue raises the answer, red
+# lowers it. Beside it is where in the picture it answers.
 
 # %%
 env = Catch()
@@ -148,9 +148,8 @@ frames = [env.step(1)[0] for _ in range(4)]
 plot_filters(players[2][0], np.array(frames[-2:]))
 
 # %% [markdown]
-# The ball moves, the player stands still, and most filters answer to both, but not alike: what raises the answer in the
-# frame before does not in the newest. So the next layer can tell how the ball moves, wherever it is. Nobody told the
-# network that there is a ball.
+# Most filters weigh the two frames differently: that is how motion can be told, wherever the ball is. But what a
+# single one is for is hard to say, as often. That the motion is used, the shares of balls caught show.
 #
 # ## Exercises
 #

@@ -51,9 +51,10 @@ plt.show()
 print(f"seed 0: {lucky[0]:.1f}; {np.sum(lucky < 12)} of {len(lucky)} seeds are below 12")
 
 # %% [markdown]
-# The author's figure is real. (It is not the 108.7 of seed 0 here: other versions and processors round differently.) With the first weights of seed 0
-# and 20 other seeds for all the rest, the mean is 126.1 (docs/five_tutorials.md): that network could balance a pole
-# when it was made. One seed says what can happen, not what does.
+# The author's figure is real. (It is not the 108.7 of seed 0 here: other versions and processors round
+# differently.) With the first weights of seed 0 and 20 other seeds for all the rest, the mean is 126.1
+# (docs/five_tutorials.md): that network could balance a pole when it was made. One seed says what can happen, not
+# what does.
 #
 # ## Twenty seeds
 #
@@ -113,9 +114,9 @@ Markdown(compare(ten + twenty)[0])
 # trained on. It measures what was learned in the end, and 20 looks better.
 #
 # Lines are *interquartile means* (IQM), shades and bars their 95 % intervals; "better" in the table is the
-# probability that a run does better than one of the first line, "failed" the runs that broke off with an error. An
-# interval is a *bootstrap*: draw as many seeds as there are from those that we have, with replacement, 2000
-# times, and see how the result varies.
+# probability that a run does better than one of the first line, "failed" the runs that broke off with an error.
+# An interval is a *bootstrap* (not the bootstrapping of chapter 4): draw as many seeds as there are from those
+# that we have, with replacement, 2000 times, and see how the result varies.
 
 # %%
 source(iqm)
