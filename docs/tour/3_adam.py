@@ -18,7 +18,7 @@ from minidqn.nn.adam import Adam, adam_step
 # different sizes. A rate that is small enough for y is far too small for x.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Three ways through a narrow valley: slow descent crawls, fast descent jumps from wall to wall, Adam goes straight. Beside it, the distance from the minimum."}}
 def gradient(p):
     return np.array([p[0], 50.0 * p[1]])
 
@@ -69,7 +69,7 @@ source(adam_step)
 # and the tenth 6.5 times.
 
 
-# %%
+# %% mystnb={"image": {"alt": "The length of the first ten steps: 1 each with the correction, 3 and growing to 6.5 without."}}
 def first_steps(correct, gradient=1.0, rate=1.0, updates=10, b1=0.9, b2=0.999):
     """How far each of the first updates goes, for a gradient that stays the same."""
     m = v = 0.0

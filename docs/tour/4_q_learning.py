@@ -57,7 +57,7 @@ source(td_targets)
 # give, not which one we will take.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Values in the grid after 1, 5, 20 and 300 episodes: they spread from the goal back to the start."}}
 def learn(q, episodes, rng, rate=0.5, epsilon=0.5):
     """Q-learning: changes the table q, (HEIGHT, WIDTH, 4). Returns the length of each episode."""
     lengths = []
@@ -108,7 +108,7 @@ plt.show()
 # gamma^(d - 1); a breadth-first search gives d.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Mean and largest error of the table against episodes: the mean falls to 0.02, the largest to 0.28."}}
 def distances():
     """Steps to the goal from each field: the truth that Q-learning never sees."""
     far = np.full((HEIGHT, WIDTH), np.inf)

@@ -20,7 +20,7 @@ from minidqn.batch import gather
 # long. (`n_step` comes in chapter 7: minidqn may add up several rewards before it asks the network what follows.
 # Epsilon falls from 1 to 0.1: first try everything, then mostly what is best. The learning rate falls to 0.)
 
-# %%
+# %% mystnb={"image": {"alt": "Six pictures of max Q over pole angle and speed, after 500 to 20,000 steps: a bright band from upper left to lower right forms, and the policy's line through it."}}
 STEPS, GAMMA = 20_000, 0.995
 config = DQNConfig(
     normalize_obs=True,
@@ -107,7 +107,7 @@ source(gather)
 # 500 the mistake hardly shows: the cut comes too seldom. The test is on the usual 500.
 
 
-# %%
+# %% mystnb={"image": {"alt": "Max Q on the way through a test episode: three agents with truncation start near 200, three that were told done at about 100 and fall."}}
 class Done(gym.Wrapper):
     """Says terminated when the time is up."""
 

@@ -20,7 +20,7 @@ from minidqn.nn.conv import Conv2d, add_patches
 # linear layer, a *filter*, to every patch of k x k pixels, s pixels apart (the *stride*, here 1). Here is a
 # filter that we made by hand: it adds up the left column of the patch and subtracts the right one.
 
-# %%
+# %% mystnb={"image": {"alt": "A white rectangle, and what the filter answers: dark along its left edge, bright along its right edge, grey elsewhere."}}
 picture = np.zeros((1, 1, 10, 10, 1), np.float32)  # one picture, one frame, 10 x 10, one channel
 picture[0, 0, 2:8, 3:7] = 1.0
 layer = Conv2d((1, 10, 10, 1), n_out=1, k=3, s=1)
@@ -56,7 +56,7 @@ source(Conv2d.backward)
 # %%
 source(add_patches)
 
-# %%
+# %% mystnb={"image": {"alt": "In how many patches each pixel lies: 9 inside, fewer towards the edges, 1 in the corners."}}
 count = np.zeros((1, 1, 10, 10))
 add_patches(np.ones((1, 8, 8, 1, 3, 3)), 1, count)
 plt.figure(figsize=(4, 3))
@@ -141,7 +141,7 @@ for frames, agents in players.items():
 # Each strip is a filter: its weights for the frame before, then for the newest. Blue raises the answer, red
 # lowers it. Beside it is where in the picture it answers.
 
-# %%
+# %% mystnb={"image": {"alt": "The game's newest frame; beside it the eight filters, each with its weights for two frames, and where it answers."}}
 env = Catch()
 env.reset(seed=4)
 frames = [env.step(1)[0] for _ in range(4)]

@@ -29,7 +29,7 @@ RESULTS = Path(tour.__file__).resolve().parents[2] / "benchmarks" / "results"
 # A well-read tutorial on DQN (T5 in docs/five_tutorials.md) prints the mean return of its 250 episodes: 128.1.
 # Here is the same program with its seed, 0, and 39 others.
 
-# %%
+# %% mystnb={"image": {"alt": "The mean return of 40 seeds: most near 10, seed 0 near 109, and the line of the printed 128."}}
 text = (RESULTS / "t5_pytorch.md").read_text(encoding="utf-8")
 rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
 t5 = {int(row[1]): float(row[2]) for row in rows if row[1].strip().isdigit()}
@@ -61,7 +61,7 @@ print(f"seed 0: {lucky[0]:.1f}; {np.sum(lucky < 12)} of {len(lucky)} seeds are b
 # Now two settings that differ in one number: rewards are summed up over 10 steps, or over 20. Each learns
 # CartPole from 20 seeds, for 4,000 steps, a tenth of the usual run.
 
-# %%
+# %% mystnb={"image": {"alt": "Left: two chosen curves, n_step = 10 ahead. Middle: 20 seeds each in training, alike. Right: their tests, n_step = 20 ahead."}}
 SEEDS, STEPS = 20, 4_000
 
 
@@ -147,7 +147,7 @@ print(f"20 seeds drawn from them show none of these: {np.mean(hundred >= 475) **
 # seeds of each as often as we like. We say "better" if the interval of the differences, seed by seed, lies
 # above 0. If it leaves out 0 when both draws come from one and the same setting, it is a false alarm.
 
-# %%
+# %% mystnb={"image": {"alt": "Against the number of seeds: how often the worse setting is ahead, how often we may say better, how often falsely; and the width of the interval."}}
 NS, REPEATS = [2, 3, 5, 10, 20, 40, 80], 400
 rng = np.random.default_rng(0)
 ahead, better, alarms, widths = [], [], [], []
