@@ -52,7 +52,7 @@ print(f"dL/dw by hand: {by_hand}")
 # and compare. But how small?
 
 
-# %% mystnb={"image": {"alt": "The error against the step h: that of the difference quotient falls, is least near 1e-6, and rises again; that of the complex step falls to nothing and stays there."}}
+# %% mystnb={"image": {"alt": "The error against the step h: that of the difference quotient falls until about 1e-6, then rises again; that of the complex step falls to nothing and stays there."}}
 def curved(w):
     """A function that is no parabola: of those the quotient is exact."""
     return np.exp(np.sin(3 * w))

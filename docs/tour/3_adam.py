@@ -18,7 +18,7 @@ from minidqn.nn.adam import Adam, adam_step
 # different sizes. A rate that is small enough for y is far too small for x.
 
 
-# %% mystnb={"image": {"alt": "Three ways through a narrow valley: slow descent crawls, fast descent jumps from wall to wall, Adam goes straight. Beside it, the distance from the minimum."}}
+# %% mystnb={"image": {"alt": "Three ways through a narrow valley: slow descent crawls, fast descent jumps from wall to wall, Adam goes past the minimum and comes back. Beside it, the distance from the minimum."}}
 def gradient(p):
     return np.array([p[0], 50.0 * p[1]])
 

@@ -87,7 +87,7 @@ def learned_values(agent):
 # - *With replay*: steps are stored, and each update takes 32 of them at random.
 # - *With replay and a target network*: the target is computed by a copy, renewed every 100 updates.
 
-# %% mystnb={"image": {"alt": "Four grids of values: as in the table, hardly like the truth; with replay, closer; with the target network too, closest; and the exact one."}}
+# %% mystnb={"image": {"alt": "Four grids of values: as in the table, too high on the right; with replay, closer; with the target network too, closest; and the exact one."}}
 same = {"hidden": (64, 64), "gamma": GAMMA, "epsilon": 0.5, "double": False, "n_step": 1}
 alone = {"buffer_size": 3, "batch_size": 1, "learning_starts": 1}  # hardly more than the last step
 replay = {"buffer_size": 10_000, "batch_size": 32, "learning_starts": 100}
