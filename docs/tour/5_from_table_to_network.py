@@ -153,7 +153,7 @@ source(Network.move_towards)
 # Over and over, it
 #
 # 1. takes an action, random with probability epsilon, else greedy;
-# 2. stores the state, the action, the reward, and whether the episode terminated;
+# 2. stores the state, the action, the reward, and whether the episode terminated (the next state is the next entry);
 # 3. makes an update, here after each step, from a random batch of what is stored;
 # 4. after every so many updates, moves the target network.
 #
