@@ -94,10 +94,10 @@ print(f"an episode is cut after {spec.max_episode_steps} steps, solved at {spec.
 #
 # An episode of CartPole ends in two ways. The pole falls, or the cart leaves the track: *terminated*, nothing
 # comes any more, and the value behind the last step is 0. Or the time limit cuts it: *truncated*. Then the pole
-# stands as well as before, and the network is asked what would have come. In minidqn it is one line, `discount =
-# ...`, in the loop that sums up k rewards. The network's answer then counts gamma^k times. (`obs[i]` is then the
-# last observation of the episode: the memory keeps it in a slot of its own, before the next episode begins. Read
-# past `head`, `mask` and stacks.)
+# stands as well as before, and the network is asked what would have come. In minidqn it is one line,
+# `discount = ...`, in the loop that sums up k rewards. The network's answer then counts gamma^k times. (`obs[i]` is
+# then the last observation of the episode: the memory keeps it in a slot of its own, before the next episode begins.
+# `>= TRUNCATED` means either end. Read past `head`, `mask` and stacks.)
 
 # %%
 source(gather)
