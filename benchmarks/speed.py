@@ -62,7 +62,7 @@ CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
     "epsilon_steps": 50_000,
     "final_epsilon": 0.05,
 }
-LONG = CLEANRL | {"steps": 200_000, "updates": 19_001}
+LONG = CLEANRL | {"steps": 200_000, "updates": 19_001}  # so that compiling may pay
 RL_ZOO = {  # rl-baselines3-zoo's tuned settings, but for the copies of the target that nobody sees
     "env": "CartPole-v1",
     "huber_delta": 1.0,

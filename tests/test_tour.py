@@ -65,8 +65,7 @@ def test_the_exercises_on_backprop() -> None:
     found = names_of(2)
     check_1, check_2, tanh = found["check_1"], found["check_2"], found["Solution1"]
 
-    # mypy cannot know the class that a chapter defines
-    class OfX(tanh):  # type: ignore[misc, valid-type]
+    class OfX(tanh):  # type: ignore[misc, valid-type]  # mypy cannot know a chapter's class
         def forward(self, x: Any, cache: Any) -> Any:
             cache["x"] = x
             return super().forward(x, cache)

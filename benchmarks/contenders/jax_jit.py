@@ -24,7 +24,7 @@ LOOP = 100
 
 
 def parameters(hidden: list[int], rng: np.random.Generator) -> list[Any]:
-    """As minidqn's: He's weights, and biases that are spread, without which CartPole diverges."""
+    """Weights and biases as in minidqn's Linear."""
     pairs = []
     for i, o in pairwise([4, *hidden, 2]):
         W, b = rng.normal(0, (2 / i) ** 0.5, (i, o)), rng.uniform(-(i**-0.5), i**-0.5, o)

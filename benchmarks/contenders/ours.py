@@ -127,7 +127,8 @@ def bytes_per_transition(shape: list[int], dtype: str) -> float:
 def train_seconds(settings: dict[str, Any], seed: int, num_envs: int = 1) -> float:
     """The time of one training run; see speed.py for the settings."""
     s = settings
-    env: Any = gym.make(s["env"])
+    one = gym.make(s["env"])
+    env: Any = one
     if num_envs > 1:
         env = gym.make_vec(s["env"], num_envs, vectorization_mode="vector_entry_point")
     config = DQNConfig(
@@ -146,7 +147,6 @@ def train_seconds(settings: dict[str, Any], seed: int, num_envs: int = 1) -> flo
         target_every=s["target_every_updates"],
         epsilon=LinearDecay(1.0, s["final_epsilon"], s["epsilon_steps"]),
     )
-    one = gym.make(s["env"])
     agent = DQN(one.observation_space, one.action_space, config, seed, num_envs)
     start = time.perf_counter()
     train(agent, env, s["steps"], progress=False)
