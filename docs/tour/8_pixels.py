@@ -11,7 +11,7 @@ from tour import right, source
 
 from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 from minidqn.lab.plotting import plot_filters
-from minidqn.nn.conv import Conv2d, add_patches
+from minidqn.nn.conv import Conv2d, add_pixels
 
 # %% [markdown]
 # ## A small layer, everywhere
@@ -50,20 +50,21 @@ source(Conv2d.backward)
 
 # %% [markdown]
 # `add_up` is the new part. A pixel lies in several patches, and changes the loss through each of them. So its
-# gradient is the sum over these patches. If the gradient of each number in each patch is 1, we see in how many
-# patches a pixel lies:
+# gradient is the sum over these patches. `index` says which pixel each number of each patch is. If the gradient of
+# each of these numbers is 1, we see in how many patches a pixel lies:
 
 # %%
-source(add_patches)
+source(add_pixels)
 
 # %% mystnb={"image": {"alt": "In how many patches each pixel lies: 9 inside, fewer towards the edges, 1 in the corners."}}
-count = np.zeros((1, 1, 10, 10))
-add_patches(np.ones((1, 8, 8, 1, 3, 3)), 1, count)
+count = np.zeros((1, 10 * 10))  # the picture as one row
+add_pixels(np.ones((1, layer.index.size)), layer.index.ravel(), count)
+count = count.reshape(10, 10)
 plt.figure(figsize=(4, 3))
-plt.imshow(count[0, 0], cmap="gray", vmin=0)
+plt.imshow(count, cmap="gray", vmin=0)
 for row in range(10):
     for column in range(10):
-        number = count[0, 0, row, column]
+        number = count[row, column]
         colour = "black" if number > 4 else "white"
         plt.text(column, row, f"{number:.0f}", ha="center", va="center", color=colour)
 plt.title("patches of 3 x 3 that a pixel lies in")

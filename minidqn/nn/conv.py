@@ -16,7 +16,8 @@ that it lies in. L depends on the pixel through all these copies, so the chain r
 their gradients: dx[pixel] = the sum of dP over its copies. The first layer skips this last
 step: nothing below it has parameters, so nobody asks for its dx.
 
-The copying is done by kernels: loops that are compiled (see jit.py).
+An index has, for each number in P, its place in x. The copying is done by kernels: loops that
+are compiled (see jit.py).
 
 Images are channels last, (H, W, C), and F frames, the last pictures of a film, may be stacked:
 (F, H, W, C). Pixels become floats on their way into P: bytes are divided by 255, booleans and
@@ -28,49 +29,43 @@ numbers in a patch. In a shape, W is the width; elsewhere W is the weights.
 Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition".
 """
 
+import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import HE, Array, Cache, Linear, bias_and_relu, bias_and_relu_backward, reuse
 
 
 @kernel
-def copy_patches(x: Array, k: int, s: int, scale: float, patches: Array) -> None:
-    """patches[b, i, j, f, di] = scale x[b, f, s i + di], from the patch's first column on.
-
-    (B, F, H, W*C) to (B, h, w, F, k, k*C), image row by row, so that a pixel is converted once.
-    """
-    _, h, w, frames, _, run = patches.shape
-    step = s * (run // k)  # s C: numbers from one patch to the next
-    line = np.empty(x.shape[3], patches.dtype)  # a row of pixels, converted once
+def copy_pixels(x: Array, index: Array, scale: float, P: Array) -> None:
+    """P[b, n] = scale x[b, index[n]]: (B, F*H*W*C) to (B, h*w*I), an image a row."""
     for b in range(len(x)):
-        for f in range(frames):
-            for row in range((h - 1) * s + k):
-                for n in range(len(line)):
-                    line[n] = scale * x[b, f, row, n]
-                for di in range(k):  # it is row di of the patches at i, where row = s i + di
-                    i = (row - di) // s
-                    if i * s == row - di and 0 <= i < h:
-                        for j in range(w):
-                            for n in range(run):
-                                patches[b, i, j, f, di, n] = line[j * step + n]
+        for n in range(len(index)):
+            P[b, n] = scale * x[b, index[n]]
 
 
 @kernel
-def add_patches(dpatches: Array, s: int, dx: Array) -> None:
-    """The way back: dx = 0, then each patch is added where it was copied from."""
-    _, h, w, frames, k, run = dpatches.shape
-    step = s * (run // k)
+def add_pixels(dP: Array, index: Array, dx: Array) -> None:
+    """The way back: dx = 0, then each gradient is added where its pixel was copied from."""
     for b in range(len(dx)):
         dx[b] = 0.0
-        for i in range(h):
-            for j in range(w):
-                for f in range(frames):
-                    for di in range(k):
-                        for n in range(run):
-                            dx[b, f, i * s + di, j * step + n] += dpatches[b, i, j, f, di, n]
+        for n in range(len(index)):
+            dx[b, index[n]] += dP[b, n]
+
+
+def index_of_patches(shape: tuple[int, int, int, int], k: int, s: int) -> Array:
+    """Where in the image, (F, H, W, C) as one row, the numbers of each patch are: (h*w, I).
+
+    Unsigned, for an index that could be negative would be tested at every pixel.
+    """
+    frames, _, _, channels = shape
+    places = np.arange(math.prod(shape), dtype=np.uint32).reshape(shape)
+    patches: Array = sliding_window_view(places, (k, k), (1, 2))
+    patches = patches[:, ::s, ::s].transpose(1, 2, 0, 4, 5, 3)  # (F, h, w, C, k, k), reordered
+    return patches.reshape(-1, frames * k * k * channels)
 
 
 class Conv2d(Linear):
@@ -87,7 +82,7 @@ class Conv2d(Linear):
     they never learn (in Pong, 11 of the first layer's 16).
     """
 
-    any_dtype = True  # x may be bytes: copy_patches makes floats of them
+    any_dtype = True  # x may be bytes: copy_pixels makes floats of them
 
     def __init__(
         self,
@@ -102,6 +97,7 @@ class Conv2d(Linear):
         frames, height, width, channels = self.shape = shape
         super().__init__(frames * k * k * channels, n_out, relu=relu, gain=gain)
         self.k, self.s = k, s
+        self.index = index_of_patches(shape, k, s)  # (h*w, I)
         # (1, h, w, O): one frame, because each output saw all of them
         self.out_shape = 1, (height - k) // s + 1, (width - k) // s + 1, n_out
 
@@ -109,35 +105,28 @@ class Conv2d(Linear):
         super().initialize(rng)
         self.W -= self.W.mean(axis=0)
 
-    def cut(self, x: Array, k: int, h: int, w: int, cache: Cache) -> Array:
-        """h x w patches of k x k pixels from each image, as rows: (B*h*w, F*k*k*C)."""
-        frames, height, _, channels = self.shape
-        flat = reuse(cache, "P", x, h * w * frames * k * k * channels, self.W.dtype)
+    def patches(self, x: Array, cache: Cache) -> Array:
+        """P, every patch of every image a row: (B*h*w, I)."""
+        P = reuse(cache, "P", x, self.index.size, self.W.dtype)
         scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
-        rows = x.reshape(len(x), frames, height, -1)  # (B, F, H, W*C)
-        shape = len(x), h, w, frames, k, k * channels
-        copy_patches(rows, k, self.s, scale, flat.reshape(shape))
-        return flat.reshape(len(x) * h * w, -1)
+        copy_pixels(x.reshape(len(x), -1), self.index.ravel(), scale, P)
+        return P.reshape(-1, self.index.shape[1])
 
-    def add_up(self, dP: Array, k: int, h: int, w: int, cache: Cache) -> Array:
-        """The way back: dx, (B, F*H*W*C), from the patches' gradients, (B*h*w, F*k*k*C)."""
-        frames, height, width, channels = self.shape
-        batch = len(dP) // (h * w)
-        dx = reuse(cache, "dimage", dP[:batch], frames * height * width * channels)
-        rows = dx.reshape(batch, frames, height, -1)
-        add_patches(dP.reshape(batch, h, w, frames, k, k * channels), self.s, rows)
+    def add_up(self, dP: Array, cache: Cache) -> Array:
+        """The way back: dx, (B, F*H*W*C), from the gradients of the patches, (B*h*w, I)."""
+        dP = dP.reshape(-1, self.index.size)
+        dx = reuse(cache, "dimage", dP, math.prod(self.shape))
+        add_pixels(dP, self.index.ravel(), dx)
         return dx
 
     def forward(self, x: Array, cache: Cache) -> Array:
-        _, h, w, _ = self.out_shape
-        P = self.cut(x, self.k, h, w, cache)  # (B*h*w, I)
+        P = self.patches(x, cache)
         return self.apply(self.W, self.b, P, cache).reshape(len(x), -1)
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
         """Overwrites dy with dz."""
-        _, h, w, n_out = self.out_shape
-        dP: Any = super().backward(dy.reshape(-1, n_out), cache, need_dx)  # (B*h*w, I)
-        return self.add_up(dP, self.k, h, w, cache) if need_dx else None
+        dP: Any = super().backward(dy.reshape(-1, self.n_out), cache, need_dx)  # (B*h*w, I)
+        return self.add_up(dP, cache) if need_dx else None
 
 
 @kernel
@@ -181,6 +170,10 @@ class CellConv2d(Conv2d):
     multiplications. ("Space to depth" is the usual name for such cells.)
     """
 
+    def __init__(self, shape: tuple[int, int, int, int], n_out: int, *sizes: int, **options: Any):
+        super().__init__(shape, n_out, *sizes, **options)
+        self.index = index_of_patches(shape, self.s, self.s)  # of cells, ((h+1)*(w+1), I/4)
+
     def quarters(self, W: Array) -> Array:
         """A view of W, (I, O), as (F, s, s, C, 2, 2, O): for each pixel of a cell four weights."""
         frames, _, _, channels = self.shape
@@ -189,7 +182,7 @@ class CellConv2d(Conv2d):
 
     def forward(self, x: Array, cache: Cache) -> Array:
         _, h, w, n_out = self.out_shape
-        cells = self.cut(x, self.s, h + 1, w + 1, cache)  # (B*(h+1)*(w+1), I/4)
+        cells = self.patches(x, cache)  # (B*(h+1)*(w+1), I/4)
         # a copy, (I/4, 4*O): as a view, the quarters are not side by side
         W = cache["W"] = self.quarters(self.W).reshape(cells.shape[1], 4 * n_out)
         u = reuse(cache, "u", cells, 4 * n_out)
@@ -215,4 +208,4 @@ class CellConv2d(Conv2d):
             return None
         dcells = reuse(cache, "dcells", cells, cells.shape[1])
         du.dot(W.T, out=dcells)  # this sums over a pixel's copies; what is left is to put it back
-        return self.add_up(dcells, self.s, h + 1, w + 1, cache)
+        return self.add_up(dcells, cache)
