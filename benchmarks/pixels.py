@@ -3,7 +3,7 @@
 Like speed.py, with the same contenders (benchmarks/contenders) taking turns. All of them
 compute on the same one core. PyTorch (channels last) and JAX (compiled whole) are given their
 batch of bytes; minidqn draws and gathers its own. The floor is the matrix products of the
-patches, in NumPy, as if patches cost nothing.
+patches, in NumPy, as if patches cost nothing. A row of whole training steps stands beside them.
 
     .venv/bin/python benchmarks/pixels.py --peers .venv-peers/bin/python
 
@@ -27,6 +27,7 @@ NETS = {
     "Mnih 2013, batch 32": ([84, 84, 4], [[16, 8, 4], [32, 4, 2]], [256], 32),
     "Mnih 2015, batch 32": ([84, 84, 4], [[32, 8, 4], [64, 4, 2], [64, 3, 1]], [512], 32),
 }
+GAME, STEPS = "Breakout", 500  # of a training run, with the settings of examples/minatar_games.py
 
 
 def measure(contenders: dict[str, Contender], rounds: int) -> Rounds:
@@ -40,6 +41,10 @@ def measure(contenders: dict[str, Contender], rounds: int) -> Rounds:
                     seconds = contender.ask("conv_act", shape, conv, hidden)
                     what = f"greedy action, {name.removesuffix(', batch 32')}"
                     times.setdefault((what, who), []).append(seconds)
+        for who in ("minidqn", "PyTorch"):
+            seconds = contenders[who].ask("minatar_steps", GAME, STEPS)
+            what = f"{STEPS} steps of training, MinAtar's {GAME}"
+            times.setdefault((what, who), []).append(seconds)
     return times
 
 

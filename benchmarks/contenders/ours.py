@@ -8,6 +8,7 @@ import numpy as np
 from worker import Call, learning, serve
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
+from minidqn.lab.tuned import tuned_spec
 from minidqn.replay import Replay
 
 BUFFER = 10_000
@@ -120,6 +121,15 @@ def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call
     return lambda: agent.act(obs)
 
 
+def minatar_steps(game: str, steps: int) -> Call:
+    """Training steps with the settings of examples/minatar_games.py, one random action in fifty."""
+    spec = tuned_spec(f"MinAtar/{game}-v0", epsilon=0.02)
+    env = spec.make(training=True)
+    agent = DQN(env.observation_space, env.action_space, spec.config)
+    train(agent, env, spec.config.learning_starts, progress=False)
+    return lambda: train(agent, env, steps, progress=False)
+
+
 def bytes_per_transition(shape: list[int], dtype: str) -> float:
     return Replay(BUFFER, tuple(shape), dtype, 2).nbytes / BUFFER
 
@@ -164,6 +174,7 @@ serve(
         "tutorial_step": tutorial_step,
         "conv_update": conv_update,
         "conv_act": conv_act,
+        "minatar_steps": minatar_steps,
     },
     {"bytes": bytes_per_transition, "train": train_seconds},
 )

@@ -1,12 +1,16 @@
-"""PyTorch's part of speed.py: the same update in eager mode.
+"""PyTorch's part of speed.py and pixels.py: the same update in eager mode.
 
 The buffer is tensors, sampling never leaves them, and Adam is the fused one, its fastest.
 Left out, in its favour: the gradient's norm and its clipping, metrics, the target's copies.
 """
 
 from itertools import pairwise
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import torch
+from minatar.gym import register_envs
 from torch import nn
 from worker import Call, learning, serve
 
@@ -107,7 +111,70 @@ def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call
     return one_action
 
 
+def minatar_network(channels: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, 16, 3), nn.Flatten(), nn.LayerNorm(1024), nn.ReLU()
+    hidden = nn.Linear(1024, 128), nn.LayerNorm(128), nn.ReLU()
+    return nn.Sequential(*convolution, *hidden, nn.Linear(128, 6))
+
+
+def minatar_steps(game: str, steps: int) -> Call:
+    """Training steps with the settings of examples/minatar_games.py, one random action in fifty."""
+    register_envs()
+    env: Any = gym.make(f"MinAtar/{game}-v0")
+    shape = env.observation_space.shape
+    online, target = minatar_network(shape[2]), minatar_network(shape[2])
+    optimizer = torch.optim.Adam(online.parameters(), lr=3e-4, fused=True)
+    capacity, stored, rng = 100_000, 0, np.random.default_rng(0)
+    obs, next_obs = (torch.zeros(capacity, *shape, dtype=torch.bool) for _ in range(2))
+    actions = torch.zeros(capacity, 1, dtype=torch.int64)
+    rewards, discounts = torch.zeros(capacity), torch.zeros(capacity)
+
+    def pixels(images: torch.Tensor) -> torch.Tensor:
+        return images.permute(0, 3, 1, 2).float()
+
+    def learn() -> None:
+        i = torch.randint(min(stored, capacity), (32,))
+        after = pixels(next_obs[i])
+        with torch.no_grad():
+            best = online(after).argmax(dim=1, keepdim=True)
+            y = rewards[i] + discounts[i] * target(after).gather(1, best).squeeze(1)
+        q = online(pixels(obs[i])).gather(1, actions[i]).squeeze(1)
+        loss = nn.functional.smooth_l1_loss(q, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 0.005)
+
+    def run(steps: int, epsilon: float) -> None:
+        nonlocal stored
+        now, _ = env.reset()
+        for _ in range(steps):
+            action = int(rng.integers(6))
+            if rng.random() >= epsilon:
+                with torch.inference_mode():
+                    action = int(online(pixels(torch.from_numpy(now)[None])).argmax())
+            after, reward, terminated, truncated, _ = env.step(action)
+            slot = stored % capacity
+            obs[slot], next_obs[slot] = torch.from_numpy(now), torch.from_numpy(after)
+            actions[slot], rewards[slot] = action, reward
+            discounts[slot] = 0.0 if terminated else 0.99
+            stored += 1
+            if stored > 5_000 and stored % 2 == 0:
+                learn()
+            now = env.reset()[0] if terminated or truncated else after
+
+    run(5_000, 1.0)
+    return lambda: run(steps, 0.02)
+
+
 serve(
-    {"update": update, "act": act, "conv_update": conv_update, "conv_act": conv_act},
+    {
+        "update": update,
+        "act": act,
+        "conv_update": conv_update,
+        "conv_act": conv_act,
+        "minatar_steps": minatar_steps,
+    },
     {},
 )
