@@ -6,16 +6,19 @@ and so on other figures.
 
     python benchmarks/trained.py
 
-It takes a few minutes, most of them for Breakout and Pong.
+Beside that stand the same policies with their numbers rounded to half precision, and with the
+random actions that training ended with. It takes a quarter of an hour, mostly for Pong.
 """
 
 import csv
 
+import numpy as np
 from learning import RESULTS, ROOT
 
 from minidqn import evaluate, load
 from minidqn.lab.folder import short_name
 from minidqn.lab.tuned import SCRIPTS, tuned_spec
+from minidqn.schedules import value_at
 
 
 def committed(env_id: str) -> str:
@@ -30,17 +33,22 @@ def committed(env_id: str) -> str:
 
 
 def main() -> None:
-    lines = ["| | mean | minimum | seed 0 in the table of all seeds | file |"]
-    lines += ["| --- | --- | --- | --- | --- |"]
+    columns = ["mean", "minimum", "seed 0 in the table of all seeds", "file"]
+    columns += ["mean in half precision", "mean with the epsilon that training ended with"]
+    lines = [f"| | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
     for env_id in SCRIPTS:
         path = ROOT / "examples" / "trained" / f"{short_name(env_id)}.safetensors"
         if not path.exists():
             continue
-        spec = tuned_spec(env_id)
-        returns = evaluate(load(path), spec.make(), spec.test_episodes, 0, spec.test_epsilon)
+        spec, agent, kilobytes = tuned_spec(env_id), load(path), path.stat().st_size / 1000
+        env, last = spec.make(), value_at(agent.config.epsilon, spec.steps)
+        returns = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
+        explored = evaluate(agent, env, spec.test_episodes, 0, last)
+        agent.online.params[:] = agent.online.params.astype(np.float16)  # what half the file holds
+        halved = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
         lines.append(
             f"| {env_id} | {returns.mean():.2f} | {returns.min():.0f} | {committed(env_id)} "
-            f"| {path.stat().st_size / 1000:.0f} kB |"
+            f"| {kilobytes:.0f} kB | {halved.mean():.2f} | {explored.mean():.2f} ({last:g}) |"
         )
         print(lines[-1], flush=True)
     (RESULTS / "trained.md").write_text("\n".join(lines) + "\n")
