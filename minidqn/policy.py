@@ -21,7 +21,7 @@ from minidqn.nn.layers import Array
 @kernel
 def greedy(q: Array, mask: Array) -> Array:
     """The first best allowed action in each row, 0 if none is allowed: (B, A), (B, A) to (B,)."""
-    actions = np.zeros(len(q), np.int64)
+    actions = np.empty(len(q), np.int64)
     for i in range(len(q)):
         best = -1
         for a in range(q.shape[1]):
