@@ -10,7 +10,7 @@ computes y = f(x; W) has to give two gradients, from dy:
 
 Each backward goes through its forward from the last line to the first. A comment gives
 the rule for one entry; the code below it applies the rule to the whole batch. That every
-gradient is right is proved in tests/test_network.py.
+gradient is right is checked in tests/test_network.py.
 
 Forward leaves what backward will need in a `cache`, which the caller passes to both.
 So a second forward with another cache does not change the first one's gradients. The
