@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
 from minidqn.checks import expect
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
@@ -85,8 +86,8 @@ def masks(mask: Any, ring: Any, over: Any = False) -> Any:
 
 def outcome(
     n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any, over: bool = False
-) -> None:
-    """Check one step of one environment; its episode must not be `over` before it."""
+) -> int:
+    """The kind of one step of one environment; its episode must not be `over` before it."""
     try:
         if not 0 <= index(action) < n_actions:
             wrong = f"action {action}: expected 0 to {n_actions - 1}"
@@ -97,20 +98,22 @@ def outcome(
         elif over:
             wrong = "no episode is going on: expected a reset, then begin(obs)"
         else:
-            return
+            return TERMINATED if terminated else TRUNCATED if truncated else STEP
     except (TypeError, ValueError):  # not a number, or several
         wrong = f"action {action}, reward {reward}: expected an integer and a finite number"
     raise ValueError(wrong)
 
 
-def outcomes(ring: Any, *parts: Any) -> None:
-    """Check one step of every environment; one that is just being reset cannot end."""
+def outcomes(ring: Any, *parts: Any) -> list[int]:
+    """The kind of one step of every environment; one that is just being reset cannot end."""
     expect(ring.begun, "no episode has begun", "a reset, then begin(obs)")
     for name, part in zip(("action", "reward", "terminated", "truncated"), parts, strict=True):
         if np.shape(part) != (ring.num_envs,):
             raise ValueError(f"{name} has shape {np.shape(part)}: expected ({ring.num_envs},)")
-    steps = zip(ring.ended.tolist(), *(np.asarray(part).tolist() for part in parts), strict=True)
-    for env, (ended, *part) in enumerate(steps):
-        outcome(ring.n_actions, *part)
-        if ended and (part[2] or part[3]):
+    steps = zip(*(np.asarray(part).tolist() for part in parts), strict=True)
+    kinds = [outcome(ring.n_actions, *step) for step in steps]
+    for env in np.flatnonzero(ring.ended):
+        if kinds[env] != STEP:
             raise ValueError(f"environment {env} ended twice: expected NEXT_STEP autoreset")
+        kinds[env] = BRIDGE
+    return kinds

@@ -29,16 +29,7 @@ from typing import Any
 import numpy as np
 
 from minidqn import checks, experience
-from minidqn.batch import (
-    BRIDGE,
-    STEP,
-    TERMINATED,
-    TRUNCATED,
-    Batch,
-    copy_stack,
-    draw_starts,
-    gather,
-)
+from minidqn.batch import BRIDGE, STEP, TRUNCATED, Batch, copy_stack, draw_starts, gather
 from minidqn.nn.layers import Array
 
 ALL: Any = slice(None)  # environments
@@ -157,15 +148,14 @@ class Replay:
         ignored, the slot is the bridge, and no episode ends in it.
         """
         x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
+        step = action, reward, terminated, truncated
         if x.shape == self.obs_shape:  # bare
-            experience.outcome(self.n_actions, action, reward, terminated, truncated, self.over)
-            kind: Any = TERMINATED if terminated else TRUNCATED if truncated else STEP
+            kind: Any = experience.outcome(self.n_actions, *step, self.over)
             env, taken, ended = 0, 1, kind != STEP
         else:
-            experience.outcomes(self, action, reward, terminated, truncated)
-            kind = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, STEP))
-            kind[self.ended] = BRIDGE
-            env, taken, ended = ALL, int((kind > BRIDGE).sum()), int((kind > STEP).sum())
+            kind = experience.outcomes(self, *step)
+            taken = self.num_envs - kind.count(BRIDGE)
+            env, ended = ALL, taken - kind.count(STEP)
         allowed = True if mask is None else experience.masks(mask, self, terminated)
         slot, head = self.count % self.slots, (self.count + 1) % self.slots
         self.action[slot, env], self.reward[slot, env], self.kind[slot, env] = action, reward, kind
