@@ -22,22 +22,13 @@ import gymnasium as gym
 from minidqn.agent import DQN
 from minidqn.checks import expect
 from minidqn.config import DQNConfig
+from minidqn.lab import folder as files
 from minidqn.lab.arguments import parser
 from minidqn.lab.checkpoint import load, load_run, save
 from minidqn.lab.envs import TEST, episode_seed, play
 from minidqn.lab.films import animate, has_display
 from minidqn.lab.finetune import changed
-from minidqn.lab.folder import (
-    AGENT,
-    HISTORY,
-    SUMMARY,
-    claim,
-    differences,
-    normal,
-    read_json,
-    short_name,
-    write_json,
-)
+from minidqn.lab.folder import AGENT, HISTORY, SUMMARY
 from minidqn.lab.history import History
 from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
 from minidqn.lab.snapshot import CheckpointError, from_json
@@ -63,7 +54,7 @@ class Run:
         self.spec = Spec(env_id, config(steps), steps, **options)
         self.parser = parser(f"Learn {env_id} with minidqn.")
         self.args = self.parser.parse_args()
-        self.name = short_name(env_id)
+        self.name = files.short_name(env_id)
         self.out = self.args.out or Path("runs") / self.name
         self.history = History()
         self.seconds: float | None = 0.0  # of training; None if it is not known
@@ -81,7 +72,8 @@ class Run:
 
     def plan(self, config: Callable[[int], DQNConfig]) -> None:
         """Settle the seed, the steps, the settings and the folder, before anything runs."""
-        args, before, changes = self.args, read_json(self.out / "run.json"), dict(self.args.set)
+        args, changes = self.args, dict(self.args.set)
+        before = files.read_json(self.out / "run.json")
         seed, steps = args.seed or 0, args.steps or self.spec.steps
         if args.resume:
             expect(before, f"--resume: there is no run in {self.out}", "--out DIR")
@@ -97,9 +89,9 @@ class Run:
         if args.until_solved and self.spec.train_wrapper:
             raise ValueError("--until-solved: training returns are not test returns here")
 
-        about = self.spec.about() | normal({"set": sorted(changes)})
+        about = self.spec.about() | files.normal({"set": sorted(changes)})
         about = {name: about[name] for name in about if not name.startswith("test_")}
-        differ = differences(before, about)
+        differ = files.differences(before, about)
         self.changes = {name: value for name, value in args.set if name in differ}
         if args.resume:
             left = differ.keys() - self.changes.keys() - {"set"}
@@ -107,7 +99,7 @@ class Run:
             found = f"--resume: the run in {self.out} has {named}"
             expect(not left, found, "the same in the script, or --set")
         overwrite = args.overwrite or args.resume
-        self.out = claim(self.out, about, overwrite=overwrite, numbered=not args.out)
+        self.out = files.claim(self.out, about, overwrite=overwrite, numbered=not args.out)
         self.checkpoint = self.out / AGENT
 
     def make(self) -> gym.Env[Any, Any]:
@@ -125,7 +117,7 @@ class Run:
                 agent, self.history = load_run(self.checkpoint, agent.network, **self.changes)
             except (CheckpointError, OSError, ValueError) as error:
                 self.refuse(error)
-            self.seconds = read_json(summary).get("train_seconds")
+            self.seconds = files.read_json(summary).get("train_seconds")
         summary.unlink(missing_ok=True)  # it is of the agent before
         if self.until > self.spec.steps:
             ends = [
@@ -166,7 +158,7 @@ class Run:
             f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
         )
         outcome = spec.outcome(agent, self.history, returns, self.seconds)
-        write_json(self.out / SUMMARY, spec.about() | outcome)
+        files.write_json(self.out / SUMMARY, spec.about() | outcome)
         return returns
 
     def show(self, agent: DQN, returns: Array, film_steps: int = 200, **picture: Any) -> None:
