@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from minidqn.config import DQNConfig
-from minidqn.nn.conv import CellConv2d, Conv2d
+from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Flatten, Layer, Linear, Normalize
 from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
 
@@ -37,8 +37,7 @@ def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
     if c.conv:
         image: Any = (*shape, 1)[:4]  # (F, H, W, C); a grey image gets C = 1
         for n_out, k, s in c.conv:
-            kind = CellConv2d if k == 2 * s else Conv2d
-            convolution = kind(image, n_out, k, s, relu=not c.layer_norm)
+            convolution = Conv2d(image, n_out, k, s, relu=not c.layer_norm)
             image = shape = convolution.out_shape
             layers.append(convolution)
             if c.layer_norm:

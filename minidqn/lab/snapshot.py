@@ -105,7 +105,9 @@ def restore(
 
     agent = DQN(space, Discrete(n_actions), config, seed, num_envs, network)
     layout = _layout(agent.online.layers)
-    _expect(about["layers"] == layout, f"layers {about['layers']}", f"{layout}")
+    # older files may have a CellConv2d: a Conv2d, computed in another way
+    layers = [[kind.removeprefix("Cell"), *sizes] for kind, *sizes in about["layers"]]
+    _expect(layers == layout, f"layers {layers}", f"{layout}")
     views, of_history = {"params": agent.online.params}, {}
     if whole:
         odd = about["rng"]["state"]["inc"] % 2
