@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -177,3 +178,11 @@ def test_weights_start_with_the_fan_in_of_a_patch() -> None:
     layer.initialize(np.random.default_rng(0))
     assert layer.W.shape == (4 * 8 * 8 * 2, 50)
     np.testing.assert_allclose(layer.W.std(), math.sqrt(2 / 512), rtol=0.02)
+
+
+def test_images_of_another_size_are_refused() -> None:
+    """The kernels would read beyond their end."""
+    layer: Any = bound(Conv2d((1, 6, 6, 1), 2, 3, 1))
+    for wrong in ((2, 5, 6), (2, 6, 7), (2, 1, 6, 6, 2)):
+        with pytest.raises(ValueError, match="cannot reshape"):
+            layer.forward(np.zeros(wrong), {})

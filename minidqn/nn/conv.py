@@ -97,7 +97,8 @@ class Conv2d(Linear):
         _, h, w, _ = self.out_shape
         P = reuse(cache, "P", x, h * w * self.n_in, self.W.dtype)  # (B, h*w*I)
         scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
-        copy_rows(x.reshape(len(x), -1), self.starts, scale, self.rows(P))
+        images = x.reshape(len(x), math.prod(self.shape))
+        copy_rows(images, self.starts, scale, self.rows(P))
         return self.apply(self.W, self.b, P.reshape(-1, self.n_in), cache).reshape(len(x), -1)
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
