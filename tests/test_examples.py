@@ -177,7 +177,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
         (["--resume"], "--resume: there is no "),
         (["--checkpoint-every", "0"], "--checkpoint-every: 0: expected 1 or more"),
         (["--seed", "-1"], "--seed: -1: expected 0 or more"),
-        (["--steps", "10"], "--steps 10: expected learning_starts, 256, or more"),
+        (["--steps", "10"], "--steps 10: expected learning_starts, 200, or more"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_every_example_of_an_environment_is_known() -> None:
 
 def test_decays_take_the_same_share_of_other_runs() -> None:
     full, short = tuned("CartPole-v1"), tuned("CartPole-v1", 10_000)
-    assert full.learning_rate == LinearDecay(3e-3, 0.0, 25_000)
+    assert full.learning_rate == LinearDecay(3e-3, 0.0, 40_000)
     assert short.learning_rate == LinearDecay(3e-3, 0.0, 10_000)
     assert short.epsilon == LinearDecay(1.0, 0.1, 1_000)
     assert short.priority_beta == LinearDecay(0.4, 1.0, 10_000)

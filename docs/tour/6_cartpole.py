@@ -16,8 +16,8 @@ from minidqn.batch import gather
 # %% [markdown]
 # ## Six moments of a run
 #
-# The settings are those of examples/cartpole.py, where each has its reason beside it; only the run is shorter
-# and the batch half as large. (`n_step` comes in chapter 7: minidqn may add up several rewards before it asks the network what follows.
+# The settings are those of examples/cartpole.py, where each has its reason beside it; only the run is half as
+# long. (`n_step` comes in chapter 7: minidqn may add up several rewards before it asks the network what follows.
 # Epsilon falls from 1 to 0.1: first try everything, then mostly what is best. The learning rate falls to 0.)
 
 # %% mystnb={"image": {"alt": "Six pictures of max Q over pole angle and speed, after 500 to 20,000 steps: a bright band from upper left to lower right forms, and the policy's line through it."}}

@@ -1,6 +1,6 @@
 """What the scripts in examples/ share: a command line, and the files that a run leaves.
 
-    run = Run("CartPole-v1", 25_000, config)    reads the command line
+    run = Run("CartPole-v1", 40_000, config)    reads the command line
     env = run.make()                            the environment to train in
     agent = DQN(env.observation_space, env.action_space, run.config, run.seed)
     agent = run.train(agent, env)               with a progress bar, Ctrl-C, checkpoints
