@@ -11,7 +11,7 @@ from tour import right, source
 
 from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 from minidqn.lab.plotting import plot_filters
-from minidqn.nn.conv import Conv2d, add_rows
+from minidqn.nn.conv import Conv2d, add_lines
 
 # %% [markdown]
 # ## A small layer, everywhere
@@ -49,16 +49,16 @@ source(Conv2d.forward)
 source(Conv2d.backward)
 
 # %% [markdown]
-# `add_rows` is the new part. A pixel lies in several patches, and changes the loss through each of them. So its
-# gradient is the sum over these patches. `starts` says where in the picture each row of each patch begins. If the
+# `add_lines` is the new part. A pixel lies in several patches, and changes the loss through each of them. So its
+# gradient is the sum over these patches. `starts` says where in the picture each line of each patch begins. If the
 # gradient of every number in every patch is 1, we see in how many patches a pixel lies:
 
 # %%
-source(add_rows)
+source(add_lines)
 
 # %% mystnb={"image": {"alt": "In how many patches each pixel lies: 9 inside, fewer towards the edges, 1 in the corners."}}
 count = np.zeros((1, 10 * 10))  # the picture as one row
-add_rows(np.ones((1, len(layer.starts), 3)), layer.starts, count)
+add_lines(np.ones((1, len(layer.starts), 3)), layer.starts, count)
 count = count.reshape(10, 10)
 plt.figure(figsize=(4, 3))
 plt.imshow(count, cmap="gray", vmin=0)

@@ -4,31 +4,32 @@ What a group of pixels shows does not depend on where in the image it is. So a c
 applies one small Linear layer to every k x k patch, through all frames and channels, one patch
 every s pixels (the *stride*):
 
-    y[i, j] = patch W + b, with patch = x[:, s i : s i + k, s j : s j + k, :] as one row
+    z[i, j] = patch W + b, with patch = x[:, s i : s i + k, s j : s j + k, :] of an image x
 
-A ReLU may follow, as in Linear. The outputs are again an image, of h x w pixels with O channels.
-With the patches of the whole batch as the rows of a matrix P, forward is one product, and
-backward is Linear's (dz is dy, but 0 where the ReLU was off):
+and y = z, or max(z, 0) with a ReLU, as in Linear. The outputs are again an image, of h x w
+pixels with O channels. With every patch of the batch as one row of a matrix P, (B*h*w, I),
+forward is one product, and backward is Linear's (dz is dy, but 0 where the ReLU was off):
 
     z = P W + b      dW = P^T dz      db = the sum of dz's rows      dP = dz W^T
 
 What is new is only the way from x to P and back. Forward copies each pixel into every patch
-that it lies in. L depends on the pixel through all these copies, so the chain rule adds up
-their gradients: dx[pixel] = the sum of dP over its copies. The first layer needs neither dP nor
-dx: nothing below it has parameters.
+that it lies in. The loss L depends on the pixel through all these copies, so the chain rule
+adds up their gradients: dx[pixel] = the sum of dP over its copies. The first layer needs neither
+dP nor dx: nothing below it has parameters.
 
-A patch is F*k rows of k pixels. The k*C numbers of such a row are side by side in the image
-too, so all that has to be known is where each row starts. The copying is done by kernels: loops
+In the image a patch is F*k lines of k pixels. The k*C numbers of a line are side by side there
+too, so all that has to be known is where each line starts. The copying is done by kernels: loops
 that are compiled (see jit.py).
 
 Images are channels last, (H, W, C), and F frames, the last pictures of a film, may be stacked:
 (F, H, W, C). Pixels become floats on their way into P: bytes are divided by 255, booleans and
-floats keep their value. dx is the gradient of these floats; only the first layer gets bytes.
+floats keep their value. dx is the gradient with respect to these floats; only the first layer
+gets bytes.
 
 Letters: B batch, F frames, H and W height and width, C channels, O output channels;
 h = (H - k) // s + 1 and w = (W - k) // s + 1, so h x w patches fit into an image; a patch has
-I = F*k*k*C numbers, and the patches of an image have M = h*w*F*k rows. In shapes, and in this
-w, W is the width; elsewhere W is the weights.
+I = F*k*k*C numbers, and the patches of an image have M = h*w*F*k lines. In shapes, and in the
+formula for w, W is the width; elsewhere W is the weights.
 Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition".
 """
 
@@ -41,7 +42,7 @@ from minidqn.nn.layers import Array, Cache, Linear, reuse
 
 
 @kernel
-def copy_rows(x: Array, starts: Array, scale: float, P: Array) -> None:
+def copy_lines(x: Array, starts: Array, scale: float, P: Array) -> None:
     """P[b, m, n] = scale x[b, starts[m] + n]: (B, F*H*W*C) to (B, M, k*C), with starts (M,)."""
     for b in range(len(x)):
         for m, start in enumerate(starts):
@@ -50,8 +51,11 @@ def copy_rows(x: Array, starts: Array, scale: float, P: Array) -> None:
 
 
 @kernel
-def add_rows(dP: Array, starts: Array, dx: Array) -> None:
-    """The way back: dx = 0, then each entry of dP is added where its pixel was copied from."""
+def add_lines(dP: Array, starts: Array, dx: Array) -> None:
+    """The way back: dx = 0, then each entry of dP is added where its pixel was copied from.
+
+    (B, M, k*C), (M,) to (B, F*H*W*C).
+    """
     for b in range(len(dx)):
         dx[b] = 0.0
         for m, start in enumerate(starts):
@@ -63,17 +67,17 @@ class Conv2d(Linear):
     """A Linear layer on every patch: (B, F, H, W, C) to (B, h*w*O), in the order h, w, O.
 
     x may have any shape with these entries in this order; `shape` is (F, H, W, C), and dx is
-    (B, F*H*W*C). Linear works on P, so cache["x"] is P and cache["dx"] is dP. Rows and columns
-    that no whole patch reaches are left out.
+    (B, F*H*W*C). Linear works on P, so cache["x"] is P and cache["dx"] is dP. Pixels that no
+    whole patch reaches are left out.
 
     A column of W, of shape (I, O) with I in the order F, k, k, C, is a *filter*. It starts as in
     a Linear layer, but minus its mean, so that it adds up to 0. Where all pixels have one value
-    v, as in most of an image, z = v * (the filter's sum) + b. A sum far below 0 would outweigh
+    v > 0, as in most of an image, z = v * (the filter's sum) + b. A sum far below 0 would outweigh
     every edge in the image: the ReLU would never be on, its gradient would be 0, and the filter
-    would not learn (in Pong, 11 of the first layer's 16). With the sum 0, edges decide.
+    would not learn (without this, 11 of the first layer's 16 filters in Pong).
     """
 
-    any_dtype = True  # x may be bytes: copy_rows makes floats of them
+    any_dtype = True  # x may be bytes: copy_lines makes floats of them
 
     def __init__(
         self, shape: tuple[int, int, int, int], n_out: int, k: int, s: int, *, relu: bool = False
@@ -83,7 +87,7 @@ class Conv2d(Linear):
         h, w = (height - k) // s + 1, (width - k) // s + 1
         self.out_shape = 1, h, w, n_out  # one frame, because each output saw all of them
         self.k, self.s = k, s
-        # where row di of patch i, j begins in the image, which is (F, H, W, C)
+        # where line di of frame f of patch i, j begins in the image, which is (F, H, W, C)
         i, j, f, di = np.ogrid[:h, :w, :frames, :k]
         starts = ((f * height + s * i + di) * width + s * j) * channels  # (h, w, F, k)
         # unsigned: a signed index is tested for being negative, and the kernels take thrice as long
@@ -98,7 +102,7 @@ class Conv2d(Linear):
         P = reuse(cache, "P", x, h * w * self.n_in, self.W.dtype)  # (B, h*w*I)
         scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
         images = x.reshape(len(x), math.prod(self.shape))
-        copy_rows(images, self.starts, scale, self.rows(P))
+        copy_lines(images, self.starts, scale, self.lines(P))
         return self.apply(self.W, self.b, P.reshape(-1, self.n_in), cache).reshape(len(x), -1)
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
@@ -107,9 +111,9 @@ class Conv2d(Linear):
         if dP is None:
             return None
         dx = reuse(cache, "dimage", cache["P"], math.prod(self.shape))  # "dx" is Linear's: dP
-        add_rows(self.rows(dP), self.starts, dx)
+        add_lines(self.lines(dP), self.starts, dx)
         return dx
 
-    def rows(self, P: Array) -> Array:
-        """The patches of each image as rows of pixels: a view of P, (B, M, k*C)."""
+    def lines(self, P: Array) -> Array:
+        """The patches of each image line by line: a view of P, (B, M, k*C)."""
         return P.reshape(-1, len(self.starts), self.k * self.shape[3])
