@@ -87,7 +87,7 @@ def masks(mask: Any, ring: Any, over: Any = False) -> Any:
 def outcome(
     n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any, over: bool = False
 ) -> int:
-    """The kind of one step of one environment; its episode must not be `over` before it."""
+    """What kind of slot one step makes, once checked; its episode must not be `over` before."""
     try:
         if not 0 <= index(action) < n_actions:
             wrong = f"action {action}: expected 0 to {n_actions - 1}"
@@ -105,7 +105,7 @@ def outcome(
 
 
 def outcomes(ring: Any, *parts: Any) -> list[int]:
-    """The kind of one step of every environment; one that is just being reset cannot end."""
+    """The same for every environment, (num_envs,); one that is just being reset cannot end."""
     expect(ring.begun, "no episode has begun", "a reset, then begin(obs)")
     for name, part in zip(("action", "reward", "terminated", "truncated"), parts, strict=True):
         if np.shape(part) != (ring.num_envs,):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from minidqn import (
     DQN,
@@ -451,6 +451,29 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
     np.testing.assert_array_equal(twin.q_values(obs), agent.q_values(obs))
     with pytest.raises(CheckpointError, match=r"layers .*True.* expected .*False"):
         load(tmp_path / "agent.safetensors", build(False))
+
+
+def test_layers_by_their_names(tmp_path: Path) -> None:
+    """What was once a CellConv2d is a Conv2d; a layer of your own may be called Cell, too."""
+
+    class CellLinear(Linear):
+        pass
+
+    def build(space: Box, n: int) -> Network:
+        return Network([CellLinear(3, n)])
+
+    path = tmp_path / "agent.safetensors"
+    save(DQN(Box(-1, 1, (3,)), Discrete(2), network=build), path)
+    load(path, build)
+
+    space = Box(0, 255, (6, 6, 1), np.uint8)
+    agent = DQN(space, Discrete(2), DQNConfig(conv=((2, 4, 2),), hidden=(3,)))
+    save(agent, path, replay=False)
+    with safe_open(path, framework="numpy") as file:
+        text = file.metadata()["minidqn"]
+    assert text.count('"Conv2d"') == 1
+    save_file(load_file(path), path, {"minidqn": text.replace('"Conv2d"', '"CellConv2d"')})
+    np.testing.assert_array_equal(load(path).online.params, agent.online.params)
 
 
 def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:

@@ -118,7 +118,10 @@ def minatar_network(channels: int) -> nn.Sequential:
 
 
 def minatar_steps(game: str, steps: int) -> Call:
-    """Training steps with the settings of examples/minatar_games.py, one random action in fifty."""
+    """Training steps with the settings of examples/minatar_games.py, one random action in fifty.
+
+    Unlike the updates above, it is not seen to learn: its targets move, and it takes hours.
+    """
     register_envs()
     env: Any = gym.make(f"MinAtar/{game}-v0")
     shape = env.observation_space.shape

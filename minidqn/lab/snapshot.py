@@ -105,8 +105,8 @@ def restore(
 
     agent = DQN(space, Discrete(n_actions), config, seed, num_envs, network)
     layout = _layout(agent.online.layers)
-    # older files may have a CellConv2d: a Conv2d, computed in another way
-    layers = [[kind.removeprefix("Cell"), *sizes] for kind, *sizes in about["layers"]]
+    old = {"CellConv2d": "Conv2d"}  # the same function, computed in another way
+    layers = [[old.get(kind, kind), *sizes] for kind, *sizes in about["layers"]]
     _expect(layers == layout, f"layers {layers}", f"{layout}")
     views, of_history = {"params": agent.online.params}, {}
     if whole:

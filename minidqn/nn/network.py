@@ -59,7 +59,7 @@ class Network:
         return Pass(self).forward(x)
 
     def move_towards(self, other: "Network", tau: float) -> None:
-        """params += tau (the other's params - params): 1 is a copy, less a part of the way."""
+        """Go from these parameters to the other's: all the way with tau = 1, else a part of it."""
         move(self.params, other.params, tau)
 
     def __reduce__(self) -> Any:
