@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from minidqn.config import DQNConfig
+from minidqn.nn.cells import CellConv2d
 from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Flatten, Layer, Linear, Normalize
 from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
@@ -37,7 +38,9 @@ def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
     if c.conv:
         image: Any = (*shape, 1)[:4]  # (F, H, W, C); a grey image gets C = 1
         for n_out, k, s in c.conv:
-            convolution = Conv2d(image, n_out, k, s, relu=not c.layer_norm)
+            # products with few columns are slow, and CellConv2d's have four times as many
+            kind = CellConv2d if k == 2 * s and n_out <= 16 else Conv2d
+            convolution = kind(image, n_out, k, s, relu=not c.layer_norm)
             image = shape = convolution.out_shape
             layers.append(convolution)
             if c.layer_norm:

@@ -454,7 +454,7 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_layers_by_their_names(tmp_path: Path) -> None:
-    """What was once a CellConv2d is a Conv2d; a layer of your own may be called Cell, too."""
+    """A CellConv2d is a Conv2d to a checkpoint; a layer of your own may be called Cell, too."""
 
     class CellLinear(Linear):
         pass

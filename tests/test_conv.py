@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from minidqn.nn.cells import CellConv2d
 from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network, Pass
@@ -32,7 +33,9 @@ def plain_convolution(layer: Conv2d, x: Array) -> Array:
 @st.composite
 def layers(draw: st.DrawFn, relu: bool) -> tuple[Any, Array]:
     """A function that makes a convolution of random size, and a batch of images for it."""
+    kind = draw(st.sampled_from([Conv2d, CellConv2d]))
     s, k = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    k = 2 * s if kind is CellConv2d else k
     shape = (
         draw(st.integers(1, 3)),
         draw(st.integers(k, k + 7)),
@@ -42,7 +45,7 @@ def layers(draw: st.DrawFn, relu: bool) -> tuple[Any, Array]:
     n_out, batch = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
 
-    return lambda: Conv2d(shape, n_out, k, s, relu=relu), rng.normal(size=(batch, *shape))
+    return lambda: kind(shape, n_out, k, s, relu=relu), rng.normal(size=(batch, *shape))
 
 
 def bound(layer: Conv2d, seed: int = 0, dtype: Any = np.float64) -> Conv2d:
@@ -87,8 +90,9 @@ def networks(draw: st.DrawFn) -> tuple[Any, Array]:
     channels = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
 
     def build(dtype: Any) -> Network:
-        one = Conv2d(shape, channels[0], *first, relu=True)
-        two = Conv2d(one.out_shape, channels[1], *second, relu=True)
+        kinds = [CellConv2d if k == 2 * s else Conv2d for k, s in (first, second)]
+        one = kinds[0](shape, channels[0], *first, relu=True)
+        two = kinds[1](one.out_shape, channels[1], *second, relu=True)
         return Network([one, two, Linear(math.prod(two.out_shape), 2)], dtype)
 
     assume((12 - first[0]) // first[1] + 1 >= 4)

@@ -104,14 +104,11 @@ def restore(
         _expect(shapes[name] == shape, f"{name} of shape {shapes[name]}", f"{shape}")
 
     agent = DQN(space, Discrete(n_actions), config, seed, num_envs, network)
-    layout = _layout(agent.online.layers)
-    old = {"CellConv2d": "Conv2d"}  # the same function, computed in another way
-    layers = [[old.get(kind, kind), *sizes] for kind, *sizes in about["layers"]]
+    layout, layers = _layout(agent.online.layers), [_layer(*layer) for layer in about["layers"]]
     _expect(layers == layout, f"layers {layers}", f"{layout}")
     views, of_history = {"params": agent.online.params}, {}
     if whole:
-        odd = about["rng"]["state"]["inc"] % 2
-        _expect(odd, "an even increment of the generator", "an odd one")
+        _expect(about["rng"]["state"]["inc"] % 2, "an even increment of the generator", "odd")
         agent.rng.bit_generator.state = about["rng"]
         for name in COUNTERS:
             setattr(agent, name, about[name])
@@ -226,7 +223,11 @@ def _expect(valid: Any, found: str, expected: str) -> None:
 
 def _layout(layers: list[Layer]) -> list[list[Any]]:
     """The kind and size of each layer: what a network must agree in to take the parameters."""
-    return [[type(la).__name__, la.size, getattr(la, "relu", False)] for la in layers]
+    return [_layer(type(la).__name__, la.size, getattr(la, "relu", False)) for la in layers]
+
+
+def _layer(kind: str, *sizes: Any) -> list[Any]:
+    return ["Conv2d" if kind == "CellConv2d" else kind, *sizes]  # the same function
 
 
 def settings(config: DQNConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ dP nor dx: nothing below it has parameters.
 
 In the image a patch is F*k lines of k pixels. The k*C numbers of a line are side by side there
 too, so all that has to be known is where each line starts. The copying is done by kernels: loops
-that are compiled (see jit.py).
+that are compiled (see jit.py). For k = 2 s there is a way with fewer copies: cells.py.
 
 Images are channels last, (H, W, C), and F frames, the last pictures of a film, may be stacked:
 (F, H, W, C). Pixels become floats on their way into P: bytes are divided by 255, booleans and
@@ -44,10 +44,13 @@ from minidqn.nn.layers import Array, Cache, Linear, reuse
 @kernel
 def copy_lines(x: Array, starts: Array, scale: float, P: Array) -> None:
     """P[b, m, n] = scale x[b, starts[m] + n]: (B, F*H*W*C) to (B, M, k*C), with starts (M,)."""
+    image = np.empty(x.shape[1], P.dtype)  # each pixel becomes a float once, not in every copy
     for b in range(len(x)):
+        for i in range(x.shape[1]):
+            image[i] = scale * x[b, i]
         for m, start in enumerate(starts):
             for n in range(P.shape[2]):
-                P[b, m, n] = scale * x[b, start + n]
+                P[b, m, n] = image[start + n]
 
 
 @kernel
