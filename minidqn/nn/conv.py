@@ -1,14 +1,14 @@
 """Convolution: a Linear layer on every patch of an image.
 
 What a group of pixels shows does not depend on where in the image it is. So a convolution
-applies one small Linear layer to every k x k patch, through all frames and channels, one patch
+applies one small Linear layer to every k x k patch, with all its frames and channels, one patch
 every s pixels (the *stride*):
 
     z[i, j] = patch W + b, with patch = x[:, s i : s i + k, s j : s j + k, :] of an image x
 
 and y = z, or max(z, 0) with a ReLU, as in Linear. The outputs are again an image, of h x w
 pixels with O channels. With every patch of the batch as one row of a matrix P, (B*h*w, I),
-forward is one product, and backward is Linear's (dz is dy, but 0 where the ReLU was off):
+forward is one product, and backward is Linear's (dz is dy, but with a ReLU 0 where y = 0):
 
     z = P W + b      dW = P^T dz      db = the sum of dz's rows      dP = dz W^T
 
@@ -19,9 +19,9 @@ dP nor dx: nothing below it has parameters.
 
 In the image a patch is F*k lines of k pixels. The k*C numbers of a line are side by side there
 too, so all that has to be known is where each line starts. The copying is done by kernels: loops
-that are compiled (see jit.py). For k = 2 s there is a way with fewer copies: cells.py.
+that are compiled (see jit.py). For k = 2 s, cells.py does the same with fewer copies.
 
-Images are channels last, (H, W, C), and F frames, the last pictures of a film, may be stacked:
+Images are channels last, (H, W, C), and F frames, the newest pictures of a game, may be stacked:
 (F, H, W, C). Pixels become floats on their way into P: bytes are divided by 255, booleans and
 floats keep their value. dx is the gradient with respect to these floats; only the first layer
 gets bytes.
@@ -77,7 +77,7 @@ class Conv2d(Linear):
     a Linear layer, but minus its mean, so that it adds up to 0. Where all pixels have one value
     v > 0, as in most of an image, z = v * (the filter's sum) + b. A sum far below 0 would outweigh
     every edge in the image: the ReLU would never be on, its gradient would be 0, and the filter
-    would not learn (without this, 11 of the first layer's 16 filters in Pong).
+    would not learn. (Without this, 11 of the first layer's 16 filters never learned in Pong.)
     """
 
     any_dtype = True  # x may be bytes: copy_lines makes floats of them
@@ -88,9 +88,9 @@ class Conv2d(Linear):
         frames, height, width, channels = self.shape = shape
         super().__init__(frames * k * k * channels, n_out, relu=relu)
         h, w = (height - k) // s + 1, (width - k) // s + 1
-        self.out_shape = 1, h, w, n_out  # one frame, because each output saw all of them
+        self.out_shape = 1, h, w, n_out  # one frame: each output has seen all of them
         self.k, self.s = k, s
-        # where line di of frame f of patch i, j begins in the image, which is (F, H, W, C)
+        # where line di of frame f of patch (i, j) begins in the image, which is (F, H, W, C)
         i, j, f, di = np.ogrid[:h, :w, :frames, :k]
         starts = ((f * height + s * i + di) * width + s * j) * channels  # (h, w, F, k)
         # unsigned: a signed index is tested for being negative, and the kernels take thrice as long
