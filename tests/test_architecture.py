@@ -11,6 +11,7 @@ import minidqn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from lines import LESSON, table
+from mutants import TESTS
 
 PACKAGE = Path(minidqn.__file__).parent
 STANDARD = sys.stdlib_module_names
@@ -124,3 +125,12 @@ def test_the_readme_counts_right() -> None:
     lesson = sum(files[name][1] for name in LESSON)
     everything = sum(code for _, code in files.values())
     assert f"Together {everything:,} lines of code, {lesson} of them the lesson." in text
+
+
+def test_bugs_are_tried_in_every_module() -> None:
+    """In benchmarks/mutants.py, which knows the tests of each."""
+    assert {f"{module}.py" for module in TESTS} == {
+        name for name, (_, c) in table().items() if c
+    } - {"__init__.py"}
+    tests = {f"tests/test_{name}.py" for names in TESTS.values() for name in names.split()}
+    assert all((PACKAGE.parent / name).exists() for name in tests)
