@@ -7,7 +7,7 @@ patches, in NumPy, as if patches cost nothing. A row of whole training steps sta
 
     .venv/bin/python benchmarks/pixels.py --peers .venv-peers/bin/python
 
-It takes about four minutes, and needs Linux.
+It takes about three minutes, and needs Linux.
 """
 
 import argparse
