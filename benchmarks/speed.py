@@ -150,6 +150,11 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
             for name in ("minidqn", "PyTorch", "JAX", "SB3"):
                 row = f"greedy action, {what}, {hidden[0]}-{hidden[1]}", name
                 requests.append((row, "act", (hidden, batch)))
+        for who, request in (
+            ("minidqn", "explore"),
+            ("minidqn, its forward and its draw alone", "forward_and_draw"),
+        ):
+            requests.append(((f"explore, {hidden[0]}-{hidden[1]}", who), request, (hidden,)))
     for name in ("minidqn", "SB3"):
         requests.append((("observe", name), "observe", ()))
         requests.append((("sample(128)", name), "sample", (128,)))

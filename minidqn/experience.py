@@ -78,9 +78,9 @@ def action_mask(mask: Any, shape: tuple[int, int], one_for_all: bool, over: Any 
 
 
 def masks(mask: Any, ring: Any, over: Any = False) -> Any:
-    """The masks of a ring's next observations, (num_envs, A), or True for None."""
+    """The masks of a ring's next observations, (num_envs, A); all actions for None."""
     if mask is None:
-        return True
+        return ring.any_action
     return action_mask(mask, ring.head_mask.shape, ring.num_envs == 1, over)
 
 

@@ -65,6 +65,7 @@ class Replay:
         self.reward = np.zeros((slots, num_envs), np.float32)
         self.kind = np.full((slots, num_envs), BRIDGE, np.int8)
         self.mask = np.zeros((slots, num_envs, n_actions), np.bool_)  # allowed in obs
+        self.any_action = np.ones((num_envs, n_actions), np.bool_)  # where there are no masks
         flat = (slots * num_envs, -1)
         obs, mask = self.obs.reshape(flat), self.mask.reshape(flat)
         self._flat = obs, self.action.ravel(), self.reward.ravel(), self.kind.ravel(), mask  # views
@@ -156,7 +157,7 @@ class Replay:
             kind = experience.outcomes(self, *step)
             taken = self.num_envs - kind.count(BRIDGE)
             env, ended = ALL, taken - kind.count(STEP)
-        allowed = True if mask is None else experience.masks(mask, self, terminated)
+        allowed = self.any_action if mask is None else experience.masks(mask, self, terminated)
         slot, head = self.count % self.slots, (self.count + 1) % self.slots
         self.action[slot, env], self.reward[slot, env], self.kind[slot, env] = action, reward, kind
         self.obs[head, env], self.mask[head] = x, allowed

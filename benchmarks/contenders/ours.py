@@ -9,6 +9,7 @@ from worker import Call, learning, serve
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
 from minidqn.lab.tuned import tuned_spec
+from minidqn.nn.network import Pass
 from minidqn.replay import Replay
 
 BUFFER = 10_000
@@ -49,6 +50,17 @@ def act(hidden: list[int], batch: int) -> Call:
     obs = np.random.default_rng(0).normal(size=(batch, 4)).astype(np.float32)
     one_or_all = obs[0] if batch == 1 else obs
     return lambda: agent.act(one_or_all)
+
+
+def explore(hidden: list[int]) -> Call:
+    return filled_agent(hidden, 64).explore
+
+
+def forward_and_draw(hidden: list[int]) -> Call:
+    """What explore cannot do without: a forward of one observation, and a random number."""
+    agent = filled_agent(hidden, 64)
+    use, x, rng = Pass(agent.online), agent.replay.head, agent.rng
+    return lambda: (use.forward(x), rng.random(1))
 
 
 def observe() -> Call:
@@ -169,6 +181,8 @@ serve(
     {
         "update": update,
         "act": act,
+        "explore": explore,
+        "forward_and_draw": forward_and_draw,
         "observe": observe,
         "sample": sample,
         "tutorial_step": tutorial_step,
