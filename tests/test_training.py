@@ -135,18 +135,27 @@ def test_the_learning_rate_is_that_of_the_step(steps: int, monkeypatch: pytest.M
     assert rates == [decay(t) for t in range(8, steps + 1)]
 
 
-def test_blas_has_one_thread_while_training_and_as_many_as_before_after() -> None:
+def test_blas_has_one_thread_in_training_and_tests_and_as_many_as_before_after() -> None:
     def threads() -> list[int]:
         return [
             library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
         ]
 
+    class Tested(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            seen.append(threads())
+            return self.env.step(action)
+
     env, seen = chain(), []
-    before = threads()
+    agent, before = agent_for(env), threads()
     assert before
     with threadpool_limits(2, user_api="blas"):
-        train(agent_for(env), env, 10, on_step=lambda *_: seen.append(threads()), progress=False)
+        train(agent, env, 10, on_step=lambda *_: seen.append(threads()), progress=False)
         assert max(threads()) == 2
+        assert len(seen) == 10
+        evaluate(agent, Tested(chain()), 2, progress=False)
+        assert max(threads()) == 2
+        assert len(seen) > 10
     assert {count for counts in seen for count in counts} == {1}
 
 

@@ -158,6 +158,7 @@ def evaluate(
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
     options: Any = {"unit": " episodes", "delay": 1, "miniters": 0, "leave": False}
     bar = bar_for(progress, total=episodes, **options)
+    limited = threadpool_limits(1, user_api="blas")  # as in training
     try:
         for episode in range(episodes):
             moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
@@ -174,6 +175,7 @@ def evaluate(
     finally:
         agent.rng = rng
         bar.close()
+        limited.restore_original_limits()
     if cut:
         text = f"{cut} of {episodes} episodes had not ended after {max_steps} steps, and were cut"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
