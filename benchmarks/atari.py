@@ -3,6 +3,7 @@
     python benchmarks/atari.py ALE/Pong-v5
     python benchmarks/atari.py BreakoutNoFrameskip-v4
 
+What came of it is in results/, in a CSV file with the game's name, and its pictures are in runs/.
 Pong-v5 is Pong with sticky actions: in each frame, with a chance of 1/4, the console repeats the
 last action instead. In Breakout, every brick counts 1 in training, and an episode is one ball.
 """
@@ -16,9 +17,12 @@ from typing import Any
 import ale_py
 import gymnasium as gym
 from gymnasium.wrappers import AtariPreprocessing
+from learning import RESULTS
 
 from minidqn import DQNConfig
 from minidqn.lab.cli import Run
+from minidqn.lab.compare import write_results
+from minidqn.lab.folder import SUMMARY, read_json
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import pong
@@ -51,3 +55,5 @@ if __name__ == "__main__":
         game, pong.STEPS, partial(config, game), make_env=make, test_epsilon=0.001, **GAMES[game]
     )
     run.train_and_show(film_steps=400)
+    result = {"name": f"{game}/{run.seed}"} | read_json(run.out / SUMMARY)
+    write_results([result], RESULTS / f"{game.lower().removeprefix('ale/')}.csv")

@@ -90,8 +90,8 @@ class DQN:
         self._learning, self._selecting = Pass(self.online), Pass(self.online)
         self._valuing = Pass(self.target)
         self._equal_weights = np.ones(c.batch_size, np.float32)
-        self._any_action = np.ones((1, n_actions), np.bool_)
-        self._no_q, self._u = np.zeros((1, n_actions), self.online.params.dtype), np.empty(num_envs)
+        self._any_action = self.replay.any_action[:1]  # (1, A)
+        self._no_q = np.zeros((1, n_actions), self.online.params.dtype)
 
     def __repr__(self) -> str:
         size, made = self.online.params.size, f"{self.steps} steps, {self.updates} updates"
@@ -161,7 +161,7 @@ class DQN:
         """
         checks.expect(self.replay.begun, "no episode has begun", "a reset, then begin(obs)")
         epsilon, x, allowed = self.epsilon, self.replay.head_stack, self.replay.head_mask
-        u = self.rng.random(out=self._u) if epsilon > 0.0 else np.ones(len(x))
+        u = self.rng.random(len(x)) if epsilon > 0.0 else np.ones(len(x))
         self._exploring.draw_noise(self.rng)
         skip = len(x) == 1 and u[0] < epsilon  # a random action needs no Q-values
         q = self._no_q if skip else self._q(self._exploring, x)  # (num_envs, A)

@@ -106,8 +106,8 @@ def test_it_stays_small() -> None:
 
     (The plan was 2,400. What a first hour asks of the lab took 170 more than it foresaw, the
     pictures and films of agents that see pixels 75, and sweeps 550, with which examples/ and
-    benchmarks/ lost 170. A simpler convolution gave 75 back, and took 56 again
-    for a fast one: with nn/conv.py it has the 100 that were planned for it.)
+    benchmarks/ lost 170. A simpler convolution gave 75 back, and the fast one beside it took 56:
+    together they have the 100 that were planned for them.)
     """
     files = table()
     assert sum(files[name][1] for name in LESSON) <= 800

@@ -15,9 +15,9 @@ Backward: du is dz for the one z that an entry of u goes into. At the border the
 that go into none, and their du is 0. As each pixel is in one cell only, the product du W^T
 already adds up the gradients of its uses, and the way from dP to dx has nothing left to add.
 
-There is a quarter to copy; the price is (h + 1) (w + 1) / (h w) times the multiplications, and
-the sum. It is faster if O is small, because products with few columns are slow. (Cutting an
-image into such cells is usually called *space to depth*.)
+About a quarter of the numbers is copied; the price is (h + 1) (w + 1) / (h w) times the
+multiplications, and the sum. It is faster if O is small, because products with few columns are
+slow. (Cutting an image into such cells is usually called *space to depth*.)
 
 Letters: as in conv.py.
 """
