@@ -43,16 +43,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Learn from many seeds.")
     parser.add_argument("--envs", nargs="+", choices=SCRIPTS, default=USUAL)
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
+    parser.add_argument("--steps", type=int, help="of training, by default those of the example")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "learning", help="their files")
     parser.add_argument("--name", default="learning", help="of the files in results/")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument("--peer-seeds", type=int, default=16, help="SB3 takes a minute for each")
     args = parser.parse_args()
-    if args.envs != USUAL and args.name == "learning":
-        parser.error(f"--envs {args.envs}: expected a --name for the results of only some")
+    if (args.envs != USUAL or args.steps) and args.name == "learning":
+        parser.error("--envs and --steps: expected a --name for other results than the usual")
 
-    specs = [tuned_spec(env_id, seed=seed) for seed in range(args.seeds) for env_id in args.envs]
+    seeds, envs, steps = range(args.seeds), args.envs, args.steps
+    specs = [tuned_spec(env_id, steps, seed) for seed in seeds for env_id in envs]
     results = list(sweep(specs, args.work, workers=args.jobs))
     for result in results:
         assert "failed" not in result, result
