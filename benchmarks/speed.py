@@ -219,7 +219,7 @@ def measure_processes(peers: str, rounds: int) -> Rounds:
     times: Rounds = {}
     with tempfile.TemporaryDirectory() as folder:
         example = [sys.executable, str(HERE.parent / "examples" / "cartpole.py")]
-        example += ["--no-animation", "--out", folder]
+        example += ["--no-animation", "--overwrite", "--out", folder]
         sb3 = [peers, str(HERE / "contenders" / "sb3_cartpole.py")]
         seconds(example)  # from here on the machine code is in its cache
         for round_ in tqdm(range(rounds), desc="processes"):
