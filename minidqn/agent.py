@@ -167,7 +167,8 @@ class DQN:
         q = self._no_q if skip else self._q(self._exploring, x)  # (num_envs, A)
         actions = epsilon_greedy(q, allowed, u, epsilon)
         if self.repeat.hold > 1:
-            self.repeat.apply(actions, u < epsilon, allowed, self.rng)
+            is_random = (u < epsilon) & ~self.replay.ended  # after an end comes the reset
+            self.repeat.apply(actions, is_random, allowed, self.rng)
         return actions
 
     def begin(self, obs: Any, mask: Any = None) -> None:

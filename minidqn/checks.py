@@ -1,7 +1,7 @@
 """Checks of settings. Each error names the value and what was expected.
 
-Each function raises ValueError or TypeError before anything is changed. Other modules call
-it in one line, so that they say what they do and not what might be wrong.
+Each function but `update` raises ValueError or TypeError before anything is changed. Other modules
+call it in one line, so that they say what they do and not what might be wrong.
 (What an environment returns is checked in experience.py.)
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-MAX_COUNT = 2**31 - 1  # what the compiled loops can count to
+MAX_COUNT = 2**31 - 1  # draw_starts (batch.py) multiplies it by up to 2^32, in 64 bits
 
 
 def expect(valid: Any, found: str, expected: str, error: type[Exception] = ValueError) -> None:
@@ -82,9 +82,8 @@ def convert(settings: Any, name: str, to: Callable[[Any], Any], expected: str) -
 
 def known_values(schedule: Any) -> list[float]:
     """The values that bound a schedule: a decay's two ends; none for your own function."""
-    if hasattr(schedule, "start"):
-        return [schedule.start, schedule.end]
-    return [] if callable(schedule) else [schedule]
+    bounds: list[float] = getattr(schedule, "bounds", [] if callable(schedule) else [schedule])
+    return bounds
 
 
 def decay(settings: Any) -> None:
@@ -95,11 +94,8 @@ def decay(settings: Any) -> None:
     value, counts = getattr(settings, speed), ("step", "update", "episode")
     expect(value > 0.0, f"{speed} is {value!r}", "more than 0")
     expect(value <= 1.0 or speed != "factor", f"factor is {value!r}", "up to 1")
-    expect(
-        not per or settings.per in counts,
-        f"per is {getattr(settings, 'per', None)!r}",
-        f"one of {counts}",
-    )
+    if per:
+        expect(settings.per in counts, f"per is {settings.per!r}", f"one of {counts}")
 
 
 def probability(name: str, value: float, step: int | None = None) -> float:
@@ -136,10 +132,12 @@ def image(shape: tuple[int, ...], space: Box, c: Any) -> None:
     )
     expected = f"channels last; {wrappers}.TransformObservation transposes, and the setting "
     expected += "frame_stack stacks frames, instead of a wrapper"
-    expect(shape[0] >= (*shape, 1)[2] or shape[0] > 16, found, expected)
-    unit = space.dtype.kind == "f" and space.low.min() >= 0.0 and space.high.max() <= 1.0
-    expected = f"bytes, or floats of 0 to 1; {wrappers}.RescaleObservation converts"
-    expect(unit or space.dtype in (np.uint8, np.bool_), f"pixels of {space}", expected)
+    expect(shape[0] >= min((*shape, 1)[1:3]) or shape[0] > 16, found, expected)
+    unit = space.low.min() >= 0.0 and space.high.max() <= 1.0
+    fits = space.dtype.kind in "bf" if unit else space.dtype == np.uint8  # bytes are divided by 255
+    expected = "bytes of up to 255, or booleans or floats of 0 to 1; "
+    expected += f"{wrappers}.RescaleObservation or DtypeObservation converts"
+    expect(fits, f"pixels of {space}", expected)
     height, width = shape[:2]
     for _, k, s in c.conv:
         found = f"conv has a kernel of {k} x {k} for an image of {height} x {width}"
@@ -161,12 +159,13 @@ def agent(
     expected = f"Discrete(n) that starts at 0; {wrappers}.DiscretizeAction converts a Box; "
     expected += "a vector environment has it as single_action_space"
     expect(known, f"action space {actions}", expected, TypeError)
-    expect(index(seed) >= 0, f"seed {seed}", "0 or more")
-    expect(index(num_envs) >= 1, f"num_envs {num_envs}", "1 or more")
+    for name, count, least in (("seed", seed, 0), ("num_envs", num_envs, 1)):
+        valid = hasattr(count, "__index__") and count >= least
+        expect(valid, f"{name} {count}", f"an integer of {least} or more")
     slots = c.buffer_size // num_envs
     found = f"buffer_size {c.buffer_size} over {num_envs} environments"
     expect(slots * num_envs >= c.batch_size, found, f"room for a batch, {c.batch_size}")
-    most = min(c.learning_starts // num_envs, slots - 1)
+    most = min(-(-c.learning_starts // num_envs), slots - 1)  # steps before the first update
     expected = (
         f"up to {most} with prioritised replay, which needs complete transitions: "
         f"learning_starts is {c.learning_starts}, buffer_size {c.buffer_size}"
@@ -213,5 +212,6 @@ def networks(online: Any, target: Any, ring: Any, outputs: int) -> None:
     """Check that two networks share nothing, and give `outputs` for an observation."""
     shape = online.forward(np.zeros((1, *ring.stack_shape), ring.obs.dtype)).shape[1:]
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
-    shared = np.shares_memory(online.params, target.params)
-    expect(not shared, "`network` gave the same network twice", "a new one each time")
+    layers = [*online.layers, *target.layers]
+    found = "`network` used a layer twice, or gave the same network twice"
+    expect(len({*layers}) == len(layers), found, "new layers each time")

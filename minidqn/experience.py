@@ -18,16 +18,16 @@ from minidqn.checks import expect
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 
-MAX_REWARD = float(np.finfo(np.float32).max)  # rewards are stored as float32
+LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32, and rewards are stored so
 BOOLS = (bool, np.bool_)
 
 
 @kernel
 def all_finite(x: Array) -> bool:
-    """Whether x, of any shape, holds neither NaN nor inf."""
+    """Whether x, of any shape, holds neither NaN nor inf, nor what a float32 has as inf."""
     finite = True
     for entry in x.flat:
-        finite &= np.isfinite(entry)
+        finite &= abs(entry) <= LARGEST
     return finite
 
 
@@ -41,9 +41,12 @@ def observation(obs: Any, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs
     """`obs` as an array of `dtype`: one finite observation, (...), or a batch, (B, ...).
 
     With `num_envs`, one for each environment; that of a single one may be bare, (...).
-    Floats are rounded to dtype; other values that dtype cannot hold raise an error.
+    Numbers are rounded to a float dtype; an integer dtype must hold them exactly.
     """
-    x = np.asarray(obs)
+    try:
+        x = np.asarray(obs)
+    except ValueError:
+        raise ValueError("observation is no array: reset returns a pair, (obs, info)") from None
     bare = x.shape == shape and num_envs <= 1
     if not bare and (x.shape[1:] != shape or x.shape[:1] != (num_envs or len(x),)):
         batch = f"for each of {num_envs} environments" if num_envs else "or a batch of such"
@@ -56,7 +59,8 @@ def observation(obs: Any, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs
         if dtype.kind != "f" and (x != given).any():
             raise ValueError(f"observation has {entry(given, x != given)}: expected {dtype}")
     if dtype.kind == "f" and not all_finite(x):
-        raise ValueError(f"observation has {entry(x, ~np.isfinite(x))}: expected finite numbers")
+        wrong = entry(x, ~(abs(x) <= LARGEST))
+        raise ValueError(f"observation has {wrong}: expected finite numbers, as float32")
     return x
 
 
@@ -91,7 +95,7 @@ def outcome(
     try:
         if not 0 <= index(action) < n_actions:
             wrong = f"action {action}: expected 0 to {n_actions - 1}"
-        elif not -MAX_REWARD <= reward <= MAX_REWARD or math.isnan(reward):
+        elif not -LARGEST <= reward <= LARGEST or math.isnan(reward):
             wrong = f"reward {reward}: expected a finite number, as a float32"
         elif type(terminated) not in BOOLS or type(truncated) not in BOOLS:
             wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"

@@ -18,6 +18,8 @@ Schedule = float | Callable[[int], float]
 class Decay:
     """A schedule of three numbers: where it starts, where it ends, and how fast."""
 
+    bounds = property(lambda self: [self.start, self.end])  # of all its values
+
     def __post_init__(self) -> None:
         checks.decay(self)
 

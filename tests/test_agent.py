@@ -143,6 +143,18 @@ def test_nothing_is_repeated_after_all_episodes_ended_together(num_envs: int) ->
     assert agent.explore().tolist() == [1] * num_envs
 
 
+def test_no_random_action_starts_where_an_environment_is_being_reset() -> None:
+    """It would be repeated in the next episode."""
+    agent = DQN(SPACE, Discrete(3), DQNConfig(epsilon=1.0, epsilon_hold=9), 0, num_envs=2)
+    obs, rewards, no = np.zeros((2, 3)), [0.0, 0.0], [False, False]
+    agent.begin(obs)
+    for _ in range(50):
+        agent.observe(agent.explore(), rewards, obs, [True, False], no)
+        assert agent.repeat.state[1, 0] == 0
+        agent.observe(agent.explore(), rewards, obs, no, no)  # the reset of the first
+        assert agent.repeat.state[1, 0] == 0
+
+
 def test_epsilon_may_fall_with_updates_or_with_episodes() -> None:
     by_update = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="update"))
     by_episode = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="episode"))
@@ -471,17 +483,26 @@ def test_misuse_is_refused() -> None:
         agent.act([0.0, 0.0, math.nan])
     with pytest.raises(ValueError, match=r"has nan at index \(2,\): expected finite numbers"):
         agent.begin([0.0, 0.0, math.nan])
+    with pytest.raises(ValueError, match=r"no array: reset returns a pair, \(obs, info\)"):
+        agent.begin((np.zeros(3), {}))
+    doubles = DQN(Box(-np.inf, np.inf, (3,), np.float64), Discrete(2))
+    with pytest.raises(ValueError, match=r"has -1e\+39 at index \(1,\): .* as float32"):
+        doubles.begin([0.0, -1e39, 0.0])
     with pytest.raises(ValueError, match="64 over 3 environments: expected room for a batch, 64"):
         DQN(SPACE, Discrete(2), DQNConfig(buffer_size=64), num_envs=3)
     with pytest.raises(ValueError, match=r"the network gives \(3,\): expected \(2,\)"):
         DQN(SPACE, Discrete(2), network=lambda space, n: small_network(space, n + 1))
     only = small_network(SPACE, 2)
-    with pytest.raises(ValueError, match="the same network twice"):
+    with pytest.raises(ValueError, match="the same network twice: expected new layers each time"):
         DQN(SPACE, Discrete(2), network=lambda space, n: only)
+    with pytest.raises(ValueError, match="used a layer twice"):
+        DQN(SPACE, Discrete(2), network=lambda space, n: Network(only.layers))
     for part in (agent.online, agent.replay):
         with pytest.raises(TypeError, match="a copy would detach the views"):
             copy.deepcopy(part)
-    with pytest.raises(ValueError, match="num_envs 0: expected 1 or more"):
+    with pytest.raises(ValueError, match="num_envs 0: expected an integer of 1 or more"):
         DQN(SPACE, Discrete(2), num_envs=0)
-    with pytest.raises(ValueError, match="seed -1: expected 0 or more"):
-        small_agent(seed=-1)
+    wrong: list[Any] = [-1, None, 1.0]
+    for seed in wrong:
+        with pytest.raises(ValueError, match=f"seed {seed}: expected an integer of 0 or more"):
+            small_agent(seed=seed)

@@ -182,6 +182,7 @@ def test_weights_start_with_the_fan_in_of_a_patch() -> None:
     layer.initialize(np.random.default_rng(0))
     assert layer.W.shape == (4 * 8 * 8 * 2, 50)
     np.testing.assert_allclose(layer.W.std(), math.sqrt(2 / 512), rtol=0.02)
+    np.testing.assert_allclose(layer.W.sum(axis=0), 0.0, atol=1e-5)
 
 
 def test_images_of_another_size_are_refused() -> None:

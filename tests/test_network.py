@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidqn import DQNConfig
+from minidqn.nn.cells import CellConv2d
+from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array, Cache, Flatten, Layer, Linear
 from minidqn.nn.network import Network, Pass
 from minidqn.nn.parts import Dueling, LayerNorm, NoisyLinear
@@ -230,6 +232,21 @@ def test_a_q_network_has_its_parts_in_order(parts: dict[str, Any]) -> None:
         q = forward.forward(x).reshape(5, 2, n)
         v = forward.caches[-2]["y"][:, :n]
         np.testing.assert_allclose(q.mean(axis=1), v, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_q_network_of_images_has_its_parts_in_order(norm: bool) -> None:
+    c = DQNConfig(conv=((4, 4, 2), (3, 3, 1)), hidden=(5,), layer_norm=norm)
+    layers: Any = q_layers(c, Box(0, 255, (10, 10, 1), np.uint8), 2)
+    norms = [LayerNorm] * norm
+    assert [type(layer) for layer in layers] == [
+        *(CellConv2d, *norms),  # a kernel of twice the stride, few channels
+        *(Conv2d, *norms),
+        *(Linear, *norms),
+        Linear,
+    ]
+    relus = [layer.relu for layer in layers]  # after the normalisation
+    assert relus == ([False, True] * 3 if norm else [True] * 3) + [False]
 
 
 def test_noise_of_every_layer_and_pass_is_its_own() -> None:

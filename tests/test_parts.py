@@ -1,10 +1,12 @@
 """The parts that may be added to DQN, each alone and all together, in an agent that lives."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
 from minidqn.batch import Batch
@@ -309,6 +311,35 @@ def test_a_schedule_of_your_own_is_watched() -> None:
     live(agent, 1)
     with pytest.raises(ValueError, match=r"priority_beta at step 11 is 1.1.*: expected 0 to 1"):
         agent.learn()
+
+
+def test_the_agent_admits_what_a_new_beginning_has_cut() -> None:
+    agent = small_agent(priority_alpha=0.5, n_step=3, buffer_size=20)
+    assert agent.priorities
+    agent.begin(np.zeros(3))
+    for _ in range(2):
+        agent.observe(0, 1.0, np.zeros(3), False, False)
+    assert agent.priorities.leaves.max() == 0.0  # no three rewards yet, and no end
+    agent.begin(np.zeros(3))
+    assert agent.priorities.leaves[:3, 0].tolist() == [1.0, 1.0, 0.0]
+    assert agent.priorities.restore()
+
+
+def test_metrics_have_the_best_mean_of_the_quantiles() -> None:
+    agent = small_agent(quantiles=4, batch_size=4, learning_starts=4)
+    agent.begin(np.zeros(3))
+    for _ in range(8):
+        agent.observe(0, 1.0, np.zeros(3), False, False)
+    before = agent.q_values(np.zeros(3)).max()
+    assert agent.learn().q == pytest.approx(before, rel=1e-5)
+
+
+def test_steps_of_many_environments_before_the_first_update() -> None:
+    """8 rounds of 128 environments are more than 1,000 steps, and 7 are not."""
+    config = DQNConfig(priority_alpha=0.5, n_step=8, learning_starts=1000)
+    DQN(Box(-1, 1, (3,)), Discrete(2), config, num_envs=128)
+    with pytest.raises(ValueError, match=r"n_step 9 in 128 env.*expected up to 8"):
+        DQN(Box(-1, 1, (3,)), Discrete(2), replace(config, n_step=9), num_envs=128)
 
 
 @pytest.mark.parametrize("num_envs", [1, 2])

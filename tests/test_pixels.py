@@ -156,8 +156,11 @@ def test_a_policy_file_of_pixels_acts(tmp_path: Path) -> None:
         (Box(0, 255, (3, 8, 9), np.uint8), {}, "channels last; .*TransformObservation transposes"),
         (Box(0, 255, (4, 84, 84), np.uint8), {"frame_stack": 4}, "frame_stack stacks frames, inst"),
         (Box(0, 255, (8,), np.uint8), {}, "shape .8,. for conv: expected .height, width."),
-        (Box(-1, 1, (8, 8), np.float32), {}, "expected bytes, or floats of 0 to 1; .*Rescale"),
-        (Box(0, 9, (8, 8), np.int32), {}, "expected bytes, or floats"),
+        (Box(-1, 1, (8, 8), np.float32), {}, "expected bytes .*or floats of 0 to 1; .*Rescale"),
+        (Box(0, 255, (8, 8), np.float32), {}, "expected bytes .*or floats of 0 to 1; .*Rescale"),
+        (Box(0, 1, (8, 8), np.uint8), {}, "expected bytes of up to 255, or booleans .*Dtype"),
+        (Box(0, 9, (8, 8), np.int32), {}, "expected bytes"),
+        (Box(0, 255, (8, 6), np.uint8), {"conv": ((4, 2, 2), (4, 4, 1))}, "an image of 4 x 3: exp"),
         (Box(0, 255, (8, 8), np.uint8), {"normalize_obs": True}, "normalize_obs with conv: expec"),
         (
             Box(0, 255, (8, 8), np.uint8),
@@ -184,8 +187,24 @@ def test_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
         DQN(Box(0, 255, (84, 84), np.uint8), Discrete(6), config(buffer_size=10_000))
 
 
-def test_the_machine_says_how_much_memory_it_has() -> None:
-    assert checks.free_megabytes() > 1.0
+@pytest.mark.parametrize(
+    "space",
+    [
+        Box(0, 255, (7, 7, 20), np.uint8),
+        Box(0, 1, (6, 5, 8), np.bool_),  # type: ignore[arg-type]  # it names floats alone
+        Box(0, 255, (17, 18, 19), np.uint8),
+        Box(0, 1, (8, 8), np.float32),
+    ],
+)
+def test_images_with_many_channels_are_not_taken_for_channels_first(space: Box) -> None:
+    agent = DQN(space, Discrete(3), config(conv=((4, 3, 1),)))
+    assert agent.q_values(space.sample()).shape == (3,)
+
+
+def test_the_machine_says_how_much_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "MemTotal:       24676000 kB\nMemFree: 1 kB\nMemAvailable:   20142000 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda path: text)
+    assert checks.free_megabytes() == 20142.0
 
 
 def test_each_frame_is_stored_once() -> None:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from minidqn import DQNConfig
 from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay, value_at
 
 
@@ -32,9 +33,19 @@ def test_a_geometric_decay_decays(factor: float, per: str) -> None:
         GeometricDecay(1.0, 0.1, factor, per)
 
 
+class Ramp:
+    """A schedule of one's own, whose attributes mean what they like."""
+
+    start, end = 1000, 5000
+
+    def __call__(self, step: int) -> float:
+        return min(max((self.end - step) / (self.end - self.start), 0.0), 1.0)
+
+
 def test_a_schedule_is_a_number_or_any_function() -> None:
     assert value_at(0.3, 7) == 0.3
     assert value_at(lambda step: step / 10, 7) == 0.7
+    assert value_at(DQNConfig(epsilon=Ramp()).epsilon, 3000) == 0.5
 
 
 @pytest.mark.parametrize("decay", [LinearDecay, ExponentialDecay])
