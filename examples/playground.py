@@ -18,7 +18,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from minidqn import DQN, History, load, train
+from minidqn import DQN, CheckpointError, History, load, train
 from minidqn.nn.layers import Array, Linear, Normalize
 
 MOMENTS = 12  # of the run, the first before and the last after training
@@ -28,6 +28,8 @@ PAGE = Path(__file__).with_name("playground.html")
 def again(agent: DQN) -> list[tuple[int, Array]]:
     """The run of an agent once more: the step and the parameters, at several moments."""
     env = gym.make("CartPole-v1")
+    if agent.observation_space != env.observation_space:
+        raise ValueError(f"the agent sees {agent.observation_space}: expected {env}'s observations")
     new = DQN(env.observation_space, env.action_space, agent.config, agent.seed)
     moments, steps = [(0, new.online.params.copy())], agent.steps
     # the first steps teach the most: the moments are closer together there
@@ -77,7 +79,7 @@ def main() -> None:
     try:
         agent = load(args.run / "agent.safetensors")
         text = page(agent, again(agent))
-    except (OSError, ValueError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         parser.error(str(error))
     out = args.run / "playground.html"
     out.write_text(text, encoding="utf-8")

@@ -66,15 +66,14 @@ class DQN:
         self.observation_space, self.action_space = observation_space, action_space
         self.seed, self.n_actions, self.network = index(seed), n_actions, network
 
+        of_space = space.shape, space.dtype, n_actions
+        self.replay = Replay(c.buffer_size, *of_space, num_envs, c.frame_stack)
         build = network or (lambda space, n_actions: Network(q_layers(c, space, n_actions)))
         self.online, self.target = build(space, n_actions), build(space, n_actions)
         self.rng = np.random.default_rng(self.seed)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
-
-        of_space = space.shape, space.dtype, n_actions
-        self.replay = Replay(c.buffer_size, *of_space, num_envs, c.frame_stack)
         checks.networks(self.online, self.target, self.replay, n_actions * c.quantiles)
         self.priorities: Priorities | None = None
         if c.priority_alpha > 0.0:

@@ -110,10 +110,20 @@ def batch_size(size: int, stored: int) -> None:
         raise ValueError(f"batch_size {size}: expected 1 to the {stored} steps stored")
 
 
-def capacity(steps: int, num_envs: int) -> None:
+def capacity(
+    steps: int, num_envs: int, shape: tuple[int, ...], dtype: np.dtype[Any], n_actions: int
+) -> None:
     """A ring has at most two bridges in a row, so three slots always hold a start."""
     found = f"capacity {steps} over {num_envs} environments"
     expect(num_envs > 0 and steps // num_envs >= 3, found, "3 steps or more for each")
+    megabytes = steps * (math.prod(shape) * dtype.itemsize + n_actions + 9) / 1e6
+    free, found = free_megabytes(), f"a replay buffer of {megabytes:.0f} MB"
+    expect(megabytes < free, found, f"less than the free memory, {free:.0f} MB: see buffer_size")
+    if megabytes > 100.0:
+        text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
+        if dtype.itemsize > 1 and dtype.kind in "iu":
+            text += f"; gymnasium.wrappers.DtypeObservation makes {dtype} smaller"
+        warnings.warn(text, UserWarning, stacklevel=4)
 
 
 OF_NETWORK = ("conv", "normalize_obs", "hidden", "layer_norm", "dueling", "noisy", "final_gain")
@@ -127,9 +137,7 @@ def image(shape: tuple[int, ...], space: Box, c: Any) -> None:
         expect(len(shape) < 2, found, expected)
         return
     expect(not c.normalize_obs, "normalize_obs with conv", "False: pixels become 0 to 1 anyway")
-    expect(
-        len(shape) in (2, 3), f"{found} for conv", "(height, width) or (height, width, channels)"
-    )
+    expect(len(shape) in (2, 3), f"{found} for conv", "(height, width), perhaps with channels last")
     expected = f"channels last; {wrappers}.TransformObservation transposes, and the setting "
     expected += "frame_stack stacks frames, instead of a wrapper"
     expect(shape[0] >= min((*shape, 1)[1:3]) or shape[0] > 16, found, expected)
@@ -166,10 +174,8 @@ def agent(
     found = f"buffer_size {c.buffer_size} over {num_envs} environments"
     expect(slots * num_envs >= c.batch_size, found, f"room for a batch, {c.batch_size}")
     most = min(-(-c.learning_starts // num_envs), slots - 1)  # steps before the first update
-    expected = (
-        f"up to {most} with prioritised replay, which needs complete transitions: "
-        f"learning_starts is {c.learning_starts}, buffer_size {c.buffer_size}"
-    )
+    expected = f"up to {most} with prioritised replay, which needs complete transitions: "
+    expected += f"learning_starts is {c.learning_starts}, buffer_size {c.buffer_size}"
     enough = c.priority_alpha == 0.0 or c.n_step <= most
     expect(enough, f"n_step {c.n_step} in {num_envs} environments", expected)
     expect(c.frame_stack <= slots, f"frame_stack {c.frame_stack}", f"up to {slots} steps stored")
@@ -179,16 +185,6 @@ def agent(
         name, value = field.name, getattr(c, field.name)
         used = field.name not in OF_NETWORK or value == field.default
         expect(used, f"{name} is {value!r} beside a network of your own", "it to be left out")
-    megabytes = (
-        c.buffer_size * (math.prod(space.shape) * space.dtype.itemsize + actions.n + 9) / 1e6
-    )
-    free, found = free_megabytes(), f"a replay buffer of {megabytes:.0f} MB"
-    expect(megabytes < free, found, f"less than the free memory, {free:.0f} MB: see buffer_size")
-    if megabytes > 100.0:
-        text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
-        if space.dtype.itemsize > 1 and space.dtype.kind in "iu":
-            text += f"; gymnasium.wrappers.DtypeObservation makes {space.dtype} smaller"
-        warnings.warn(text, UserWarning, stacklevel=3)
     return space, int(actions.n)
 
 

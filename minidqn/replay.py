@@ -52,7 +52,7 @@ class Replay:
         num_envs: int = 1,
         frames: int = 1,
     ) -> None:
-        checks.capacity(capacity, num_envs)
+        checks.capacity(capacity, num_envs, shape, np.dtype(dtype), n_actions)
         self.obs_shape, self.n_actions = shape, n_actions
         self.num_envs, self.frames = num_envs, frames
         self.stack_shape = shape if frames == 1 else (frames, *shape)

@@ -103,7 +103,8 @@ def test_without_a_wrapper_the_curve_shows_where_it_counts_as_solved(
     assert f"{STEPS} steps and {STEPS - 999} updates in " in output
     assert output.endswith(f"The agent, its history and pictures are in {tmp_path}\n")
     assert "Greedy return in 100 new episodes: 49.5 ± 28.9, minimum 0: not solved" in output
-    run(monkeypatch, tmp_path, "--no-animation", solved_at=49.5, test_epsilon=0.5).train_and_show()
+    options = {"solved_at": 49.5, "test_epsilon": 0.5}
+    run(monkeypatch, tmp_path, "--no-animation", "--overwrite", **options).train_and_show()
     assert seen["plot"]["solved_at"] == 49.5
     output = capsys.readouterr().out
     assert "Return at epsilon 0.5 in 100 new episodes: 49.5 ± 28.9, minimum 0: solved" in output
@@ -209,7 +210,13 @@ def test_what_a_resume_cannot_do_is_said_in_one_line(
         this.train_and_show()
     assert ended.value.code == 2
     assert "hidden is (5,): expected (4,), which the saved agent" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run.json").read_text())["hidden"] == [4]  # it may go on
+    assert "is in use: expected no other run there" in refuse(tmp_path, "--resume")
+    this.held.close()
     (tmp_path / "agent.safetensors").write_bytes(b"damaged")
+    assert "--steps 1400: expected 1500, the steps of the run in" in refuse(
+        tmp_path, "--resume", "--steps", 1400
+    )
     this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(4,)")
     with pytest.raises(SystemExit) as ended:
         this.train_and_show()
@@ -221,32 +228,59 @@ def test_what_a_resume_cannot_do_is_said_in_one_line(
 def test_no_other_run_is_overwritten(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):  # the same command twice just works
-        run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    for flags, differ in (
-        (["--seed", 1], "seed 0"),
-        (["--steps", 1600], "steps 1500"),
-        (["--set", "gamma=0.5"], "gamma 0.99"),
-    ):
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
+    for flags in ([], ["--seed", 1], ["--set", "gamma=0.5"]):
         message = refused(monkeypatch, capsys, tmp_path, *flags)
-        assert f"has another run, with {differ}" in message
-        assert message.endswith(": expected another --out, or --overwrite")
+        assert message == f"{tmp_path} has a run: expected another --out, --resume or --overwrite"
     assert load(tmp_path / "agent.safetensors").seed == 0
     run(monkeypatch, tmp_path, "--no-animation", "--seed", 1, "--overwrite").train_and_show()
     assert load(tmp_path / "agent.safetensors").seed == 1
+    # a run that is killed before its first checkpoint leaves no agent of another run behind
+    flags = ["--no-animation", "--seed", 2, "--overwrite"]
+    killed = run(monkeypatch, tmp_path, *flags)
+    env = killed.make()
+    monkeypatch.setattr(cli, "train", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        killed.train(DQN(env.observation_space, env.action_space, killed.config, 2), env)
+    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 2
+    for name in ("agent.safetensors", "summary.json"):
+        assert not (tmp_path / name).exists()
+
+
+def test_settings_are_changed_at_a_resume_even_if_it_was_killed_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seen: dict[str, Any]
+) -> None:
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
+    flags = ["--no-animation", "--resume", "--set", "gamma=0.5"]
+    killed = run(monkeypatch, tmp_path, *flags, "--steps", 1600)
+    env = killed.make()
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "train", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            killed.train(DQN(env.observation_space, env.action_space, killed.config), env)
+    killed.held.close()
+    run(monkeypatch, tmp_path, *flags, "--steps", 1600).train_and_show()
+    agent = seen["evaluate"]["agent"]
+    assert (agent.steps, agent.config.gamma) == (1600, 0.5)
+    assert json.loads((tmp_path / "summary.json").read_text())["gamma"] == 0.5
 
 
 def test_without_a_folder_the_next_number_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folders = []
-    for flags in ([], ["--seed", "1"], ["--seed", "2"], ["--seed", "1"], []):
-        monkeypatch.setattr(sys, "argv", ["script.py", *flags])
-        folders.append(Run("CartPole-v1", STEPS, config).out)
-    names = ["cartpole", "cartpole-2", "cartpole-3", "cartpole-2", "cartpole"]
-    assert folders == [Path("runs") / name for name in names]
-    assert (tmp_path / folders[0]).is_dir()
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    runs = [Run("CartPole-v1", STEPS, config) for _ in range(3)]  # at the same time
+    names = ["cartpole", "cartpole-2", "cartpole-3"]
+    assert [each.out for each in runs] == [Path("runs") / name for name in names]
+    (tmp_path / runs[0].out / "agent.safetensors").write_bytes(b"of a run that has ended")
+    for each in runs:
+        each.held.close()
+    assert Run("CartPole-v1", STEPS, config).out == Path("runs") / "cartpole-2"
+    for flag, name in (("--overwrite", "cartpole"), ("--resume", "cartpole")):
+        (tmp_path / "runs" / "cartpole" / "run.json").write_text(json.dumps(runs[0].about))
+        monkeypatch.setattr(sys, "argv", ["script.py", flag])
+        assert Run("CartPole-v1", STEPS, config).out == Path("runs") / name
 
 
 def test_what_cannot_run_is_found_out_before_training(
@@ -282,6 +316,7 @@ def test_settings_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_pat
     this = run(monkeypatch, tmp_path, *(f"--set={flag}" for flag in flags))
     decay = LinearDecay(0.01, 0.0, 100)
     changes: Any = {"hidden": (8, 4), "huber_delta": np.inf, "double": False, "epsilon": 0.5}
+    changes["priority_beta"] = LinearDecay(0.4, 1.0, STEPS)  # to the end of the run
     assert this.config == replace(config(STEPS), **changes, learning_rate=decay)
 
 

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minidqn import DQN, LinearDecay, evaluate, load, train
+from minidqn import DQN, LinearDecay, evaluate, load, train, tuned
 from minidqn.lab.cli import Run
-from minidqn.lab.tuned import example
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
 ALWAYS = {"agent.safetensors", "history.csv", "learning_curve.png", "run.json", "summary.json"}
+ALWAYS |= {"lock"}
 FILES = ALWAYS | {"value_function.png"}
 
 
@@ -74,7 +74,7 @@ def test_the_other_environments(name: str, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["env_id"].lower().startswith(name)
     config = load(tmp_path / "agent.safetensors").config
-    assert config == example(summary["env_id"])["config"](1100)
+    assert config == tuned(summary["env_id"], 1100)
 
 
 def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_an_environment_with_tuned_settings(tmp_path: Path) -> None:
     assert len(ended.stdout.splitlines()) == 2
     assert {path.name for path in (tmp_path / "here").iterdir()} == FILES | {"before_after.gif"}
     config = load(tmp_path / "here" / "agent.safetensors").config
-    assert config == replace(example("CartPole-v1")["config"](1100), n_step=5)
+    assert config == tuned("CartPole-v1", 1100, n_step=5)
 
 
 def test_an_environment_without(tmp_path: Path) -> None:
@@ -249,6 +249,9 @@ def test_a_command_that_cannot_run_ends_with_a_line(tmp_path: Path) -> None:
         ([], "usage: python -m minidqn [sweep] ENV_ID"),
         (["--help"], "usage: python -m minidqn [sweep] ENV_ID"),
         (["sweep", "CartPole-v1", "--set", "gama=1"], "setting 'gama': expected gamma"),
+        (["sweep", "CartPole-v1", "--set", "tau=1", "--set", "tau=0.1"], "expected each name once"),
+        (["CartPole-v1", "--set", "tau={'Linear': {}}"], '{}}": expected a number'),
+        (["absent:CartPole-v1"], "No module named 'absent'"),
         (["CartPloe-v1"], "`CartPloe`"),
         (["FrozenLake-v1"], "expected a Box; gymnasium.wrappers.FlattenObservation converts"),
         (["Pendulum-v1"], "gymnasium.wrappers.DiscretizeAction converts a Box"),

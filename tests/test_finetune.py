@@ -26,7 +26,7 @@ from minidqn import (
     save,
     train,
 )
-from minidqn.nn.layers import Linear
+from minidqn.nn.layers import Flatten, Linear
 from minidqn.nn.network import Network
 
 from .test_agent import live, small_agent
@@ -37,6 +37,10 @@ from .test_training import agent_for, chain
 
 def own(space: Box, n_actions: int) -> Network:
     return Network([Linear(3, 8, relu=True), Linear(8, n_actions)])
+
+
+def of_images(space: Box, n_actions: int) -> Network:
+    return Network([Flatten(), Linear(36, n_actions)])
 
 
 def trained(steps: int = 200, **settings: Any) -> DQN:
@@ -115,6 +119,39 @@ def test_a_larger_buffer_takes_what_is_stored_with_it(num_envs: int, tmp_path: P
     assert_same_arrays(twin, load(tmp_path / "agent"))
 
 
+@pytest.mark.parametrize("replay", [True, False])
+def test_a_larger_buffer_keeps_the_stacks(replay: bool, tmp_path: Path) -> None:
+    agent = agent_for(chain(), frame_stack=3, buffer_size=90)
+    train(agent, chain(), 50, progress=False)
+    save(agent, tmp_path / "agent", replay=replay)
+    twin = load(tmp_path / "agent", buffer_size=300)
+    assert twin.replay.frames == 3
+    stack = np.ones((3, 3), np.float32)
+    np.testing.assert_array_equal(twin.q_values(stack), agent.q_values(stack))
+    if replay:
+        np.testing.assert_array_equal(twin.replay.head_stack, agent.replay.head_stack)
+    train(twin, chain(), 100, progress=False)
+    save(twin, tmp_path / "twin")
+    assert_same_arrays(twin, load(tmp_path / "twin"))
+
+
+def test_a_policy_learns_on_without_priorities(tmp_path: Path) -> None:
+    save(trained(priority_alpha=0.5), tmp_path / "policy", replay=False)
+    agent = load(tmp_path / "policy", priority_alpha=0.0)
+    assert agent.priorities is None
+    train(agent, chain(), 100, progress=False)
+    save(agent, tmp_path / "agent")
+    assert_same_arrays(agent, load(tmp_path / "agent"))
+
+
+def test_memory_that_is_taken_already_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    save(trained(), tmp_path / "agent")
+    monkeypatch.setattr("minidqn.checks.free_megabytes", iter([100.0, 0.0]).__next__)
+    assert load(tmp_path / "agent", gamma=0.5).config.gamma == 0.5
+
+
 def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "agent"
     save(trained(buffer_size=300), path)
@@ -124,6 +161,7 @@ def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
             r"hidden is \(5,\): expected \(8,\), which the saved agent is made for",
         ),
         ({"quantiles": 3}, "quantiles is 3: expected 1, which"),
+        ({"frame_stack": 2}, "frame_stack is 2: expected 1, which"),
         ({"dueling": True}, "dueling is True: expected False, which"),
         ({"priority_alpha": 0.5}, "priority_alpha is 0.5: expected 0.0, which"),
         ({"buffer_size": 100}, "buffer_size is 100: expected room for the .* steps stored"),
@@ -194,6 +232,10 @@ def test_a_network_of_your_own_is_asked_for(tmp_path: Path) -> None:
             load(path)
         obs = np.ones(3)
         np.testing.assert_array_equal(load(path, own).q_values(obs), agent.q_values(obs))
+        assert load(path, own, gamma=0.5).config.gamma == 0.5
+    image = DQN(Box(0, 255, (6, 6), np.uint8), Discrete(2), network=of_images)
+    save(image, path)
+    assert load(path, of_images, gamma=0.5).config.gamma == 0.5
 
 
 def test_settings_that_your_own_network_ignores_are_refused() -> None:

@@ -169,3 +169,7 @@ def test_layers_that_the_page_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     agent = DQN(env.observation_space, env.action_space, config)
     with pytest.raises(ValueError, match="a layer is a Dueling: expected Linear layers alone"):
         playground.page(agent, [])
+    acrobot = gym.make("Acrobot-v1")
+    other = DQN(acrobot.observation_space, acrobot.action_space)
+    with pytest.raises(ValueError, match=r"the agent sees Box.*: expected .*CartPole"):
+        playground.again(other)

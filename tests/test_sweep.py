@@ -167,7 +167,7 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     checkpoints = [tmp_path / f"CartPole-v1/{i}/checkpoint.safetensors" for i in range(2)]
     wait_until(lambda: bool(sweeping.poll()) or any(file.exists() for file in checkpoints))
     assert sweeping.poll() is None
-    with pytest.raises(ValueError, match=r"is in use: expected no other sweep there"):
+    with pytest.raises(ValueError, match=r"is in use: expected no other run there"):
         quietly(notes(1), tmp_path)
     sweeping.kill()
     sweeping.wait()
@@ -277,6 +277,25 @@ def test_other_settings_or_other_code_are_refused_by_name(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"has another run, with numpy 1.0: expected the same co"):
         quietly(specs(1), tmp_path)
     assert (tmp_path / "CartPole-v1/0/summary.json").exists()
+
+
+def clip(reward: Any) -> Any:
+    return np.clip(reward, -1.0, 1.0)
+
+
+def test_a_function_within_a_function_has_its_name_in_another_process_too() -> None:
+    wrapper = partial(gym.wrappers.TransformReward, func=partial(clip))
+    about = replace(specs(1)[0], train_wrapper=wrapper).about()["train_wrapper"]
+    assert "0x" not in about
+    assert "'func': 'tests.test_sweep.clip () {}'" in about
+
+
+def test_a_run_that_has_not_ended_is_refused_too(tmp_path: Path) -> None:
+    (spec,) = specs(1)
+    (tmp_path / spec.name).mkdir(parents=True)
+    (tmp_path / spec.name / "run.json").write_text(json.dumps(spec.about()))
+    with pytest.raises(ValueError, match=r"has another run, with gamma 0.99: expected another"):
+        sweep([replace(spec, config=replace(CONFIG, gamma=0.5))], tmp_path)
 
 
 def test_what_a_worker_cannot_import_is_a_failure_of_that_run(tmp_path: Path) -> None:

@@ -393,7 +393,7 @@ def test_the_environment_of_training_is_not_tested_in() -> None:
     history = train(agent, env, 30, on_episode=test_somewhere, progress=False)
     assert len(tested) == len(history) > 3
     assert len(evaluate(agent, env, 2)) == 2  # after training it is free
-    many = SyncVectorEnv([lambda: env, chain], autoreset_mode=AutoresetMode.DISABLED)
+    many = SyncVectorEnv([chain, lambda: env], autoreset_mode=AutoresetMode.DISABLED)
 
     def test_lane(agent: DQN, history: History) -> None:
         evaluate(agent, env, 2)

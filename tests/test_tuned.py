@@ -1,5 +1,6 @@
 """The tuned settings, which stand in the examples."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, DQNConfig, LinearDecay, tuned
-from minidqn.lab.tuned import SCRIPTS, example
+from minidqn.lab.tuned import SCRIPTS, example, tuned_spec
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -58,6 +59,23 @@ def test_changes_win() -> None:
     config = tuned("CartPole-v1", 10_000, n_step=1, epsilon=0.5, priority_beta=beta)
     assert (config.n_step, config.epsilon, config.gamma) == (1, 0.5, 0.995)
     assert config.priority_beta == beta
+
+
+def test_a_run_of_a_sweep_has_the_tuned_settings() -> None:
+    changes: Any = {"priority_alpha": 0.6}
+    spec = tuned_spec("CartPole-v1", 20_000, 3, **changes)
+    assert spec.config == tuned("CartPole-v1", 20_000, **changes)
+    assert (spec.seed, spec.steps) == (3, 20_000)
+
+
+def test_the_options_of_a_script_reach_a_worker() -> None:
+    """Its functions cannot be pickled: it is run again there."""
+    spec = pickle.loads(pickle.dumps(tuned_spec("MinAtar/Breakout-v0")))
+    assert (spec.solved_at, spec.test_epsilon) == (9.0, 0.001)
+    spec = pickle.loads(pickle.dumps(tuned_spec("ALE/Breakout-v5")))
+    with spec.make(training=True) as training, spec.make() as test:
+        assert training.observation_space == test.observation_space
+        assert type(training).__name__ == "OneBall"
 
 
 def test_unknown_environments_and_settings_are_refused() -> None:

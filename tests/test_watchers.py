@@ -105,6 +105,19 @@ def test_a_checkpoint_every_few_steps(
     assert all(steps % 10 < num_envs for steps in saved)
 
 
+def test_a_step_of_a_vector_that_resets_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 9 to 10 steps, and then to 12: 10 is passed once."""
+    saved = []
+    monkeypatch.setattr("minidqn.lab.watchers.save", lambda agent, *_: saved.append(agent.steps))
+    agent, watch = agent_for(environments(3), 3), save_every(10, "agent.safetensors")
+    obs, no = np.zeros((3, 3)), np.zeros(3, np.bool_)
+    agent.begin(obs)
+    for ends in ([0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 0]):
+        agent.observe([0] * 3, [0.0] * 3, obs, np.array(ends, np.bool_), no)
+        watch(agent, History())
+    assert (agent.steps, saved) == (15, [10])
+
+
 def test_the_plot_that_moves_shows_the_returns_so_far() -> None:
     mpl.use("Agg")
     watch, agent, history = live_plot(5.0, share=1.0), small_agent(), History()

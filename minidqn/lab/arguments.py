@@ -38,7 +38,7 @@ NUMBERS = {  # the least of each, and what it is
 }
 FLAGS = {
     "--resume": "continue the run in --out, with --steps beyond its end",
-    "--overwrite": "replace another run in --out",
+    "--overwrite": "replace the run in --out",
     "--until-solved": "stop once the mean of 20 returns counts as solved",
     "--live": "plot the returns during training",
     "--no-animation": "skip before_after.gif",
@@ -53,12 +53,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     for flag, text in FLAGS.items():
         parser.add_argument(flag, action="store_true", help=text)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for the results")
-    parser.add_argument(
-        "--set",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another value for a setting of DQNConfig",
-    )
+    many: Any = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
+    what = "another value for a setting of DQNConfig"
+    parser.add_argument("--set", type=setting, help=what, **many)
     return parser

@@ -74,20 +74,13 @@ def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> 
     or written by another version of the format, and ValueError for a setting that cannot
     change any more.
     """
-    agent, history = _read(path, network)
-    if changes:
-        reconfigure(agent, changes)
-    return agent, history
-
-
-def _read(path: str | Path, network: Build | None) -> tuple[DQN, History]:
     try:
         with safe_open(path, framework="numpy") as file:
             names, text = list(file.keys()), (file.metadata() or {}).get("minidqn")
             if text is None:
                 raise CheckpointError(f"was not written by minidqn: it contains {names[:20]}")
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            return restore(text, shapes, file.get_tensor, network)
+            agent, history = restore(text, shapes, file.get_tensor, network)
     except OSError:
         raise
     except Exception as error:  # an unknown file can be wrong in any way
@@ -97,3 +90,5 @@ def _read(path: str | Path, network: Build | None) -> tuple[DQN, History]:
         elif isinstance(error, CheckpointError):
             why = str(error)
         raise CheckpointError(f"{path} {why}") from error
+    reconfigure(agent, changes)
+    return agent, history

@@ -27,18 +27,20 @@ from minidqn.lab.arguments import parser
 from minidqn.lab.checkpoint import load, load_run, save
 from minidqn.lab.envs import TEST, episode_seed, play
 from minidqn.lab.films import animate, has_display
-from minidqn.lab.finetune import changed
 from minidqn.lab.folder import AGENT, HISTORY, SUMMARY
 from minidqn.lab.history import History
 from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
 from minidqn.lab.snapshot import CheckpointError, from_json
 from minidqn.lab.spec import Spec
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
-from minidqn.lab.tuned import examples
+from minidqn.lab.tuned import examples, settings
 from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
 from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
 from minidqn.schedules import value_at
+
+# what is said in one line, without a traceback
+REFUSED = gym.error.Error, CheckpointError, ImportError, OSError, TypeError, ValueError
 
 
 class Run:
@@ -59,12 +61,14 @@ class Run:
         self.history = History()
         self.seconds: float | None = 0.0  # of training; None if it is not known
         try:
+            mode = None if self.args.no_animation else "rgb_array"
+            self.spec.make(render_mode=mode).close()  # what is wrong with it, is said now
             self.solved_at = self.spec.threshold()
             if self.args.watch:
                 self.watch()
                 self.parser.exit()
             self.plan(config)
-        except (gym.error.Error, CheckpointError, OSError, TypeError, ValueError) as error:
+        except REFUSED as error:
             self.refuse(error)
 
     def refuse(self, error: Exception) -> NoReturn:
@@ -76,13 +80,15 @@ class Run:
         before = files.read_json(self.out / "run.json")
         seed, steps = args.seed or 0, args.steps or self.spec.steps
         if args.resume:
-            expect(before, f"--resume: there is no run in {self.out}", "--out DIR")
+            expect("set" in before, f"--resume: there is no run in {self.out}", "--out DIR")
             seed, steps = before["seed"], before["steps"]
             expected = f"{seed}, the seed of the run in {self.out}"
             expect(args.seed in (None, seed), f"--seed {args.seed}", expected)
+            expected = f"{steps}, the steps of the run in {self.out}, or more"
+            expect((args.steps or steps) >= steps, f"--steps {args.steps}", expected)
             changes = {name: from_json(before[name]) for name in before["set"]} | changes
         self.until = max(args.steps or 0, steps)  # a resumed run may go on beyond its end
-        self.seed, self.config = seed, changed(config(steps), changes)
+        self.seed, self.config = seed, settings(config, steps, changes)
         self.spec = replace(self.spec, config=self.config, steps=steps, seed=seed)
         least = self.config.learning_starts
         expect(self.until >= least, f"--steps {self.until}", f"learning_starts, {least}, or more")
@@ -90,16 +96,15 @@ class Run:
             raise ValueError("--until-solved: training returns are not test returns here")
 
         about = self.spec.about() | files.normal({"set": sorted(changes)})
-        about = {name: about[name] for name in about if not name.startswith("test_")}
-        differ = files.differences(before, about)
-        self.changes = {name: value for name, value in args.set if name in differ}
+        self.about = {name: about[name] for name in about if not name.startswith("test_")}
         if args.resume:
-            left = differ.keys() - self.changes.keys() - {"set"}
-            named = ", ".join(f"{name} {differ[name]}" for name in sorted(left))
+            differ = files.differences(before, self.about)
+            left = sorted(differ.keys() - dict(args.set) - {"set"})
+            named = ", ".join(f"{name} {differ[name]}" for name in left)
             found = f"--resume: the run in {self.out} has {named}"
             expect(not left, found, "the same in the script, or --set")
-        overwrite = args.overwrite or args.resume
-        self.out = files.claim(self.out, about, overwrite=overwrite, numbered=not args.out)
+        overwrite, numbered = args.overwrite or args.resume, not (args.out or args.resume)
+        self.out, self.held = files.claim(self.out, overwrite=overwrite, numbered=numbered)
         self.checkpoint = self.out / AGENT
 
     def make(self) -> gym.Env[Any, Any]:
@@ -114,11 +119,15 @@ class Run:
         args, summary = self.args, self.out / SUMMARY
         if args.resume:
             try:
-                agent, self.history = load_run(self.checkpoint, agent.network, **self.changes)
-            except (CheckpointError, OSError, ValueError) as error:
+                changes = vars(self.config)
+                agent, self.history = load_run(self.checkpoint, agent.network, **changes)
+            except REFUSED as error:
                 self.refuse(error)
             self.seconds = files.read_json(summary).get("train_seconds")
+        else:
+            self.checkpoint.unlink(missing_ok=True)
         summary.unlink(missing_ok=True)  # it is of the agent before
+        files.write_json(self.out / "run.json", self.about)
         if self.until > self.spec.steps:
             ends = [
                 f"{name} {value_at(getattr(agent.config, name), self.until, agent.updates):g}"
@@ -174,16 +183,15 @@ class Run:
             path, title = self.out / "value_function.png", f"What DQN learned of {what}"
             plot_value_function(agent, path, **picture, title=title)
         if isinstance(agent.online.layers[0], Conv2d):
-            seed = episode_seed(self.seed, TEST, 0)
-            *_, (_, _, obs) = islice(
-                play(agent, self.spec.make(), seed, self.spec.test_epsilon), 60
-            )
+            seed, epsilon = episode_seed(self.seed, TEST, 0), self.spec.test_epsilon
+            *_, (_, _, obs) = islice(play(agent, self.spec.make(), seed, epsilon), 60)
             plot_filters(agent, obs, self.out / "filters.png")
         if not self.args.no_animation:
             untrained = DQN(agent.observation_space, agent.action_space, agent.config, self.seed)
             agents = {"before": untrained, "after": agent}
             self.film(agents, "before_after.gif", film_steps)
         print(f"The agent, its history and pictures are in {self.out}")
+        self.held.close()
 
     def film(self, agents: dict[str, DQN], name: str, steps: int) -> None:
         """Write a GIF of three test episodes."""
@@ -213,7 +221,7 @@ class Run:
         env = self.make()
         try:
             agent = DQN(env.observation_space, env.action_space, self.config, self.seed)
-        except (TypeError, ValueError) as error:
+        except REFUSED as error:
             self.refuse(error)
         agent = self.train(agent, env)
         self.show(agent, self.evaluate(agent), **shown)

@@ -14,7 +14,7 @@ from minidqn.policy import Repeat
 from minidqn.prioritized import Priorities
 from minidqn.replay import Replay
 
-OF_NETWORK = (*checks.OF_NETWORK, "quantiles")
+OF_NETWORK = (*checks.OF_NETWORK, "quantiles", "frame_stack")
 OF_PRIORITIES = ("priority_alpha", "n_step", "buffer_size")  # where replay is prioritised
 
 
@@ -41,7 +41,8 @@ def reconfigure(agent: DQN, changes: dict[str, Any]) -> None:
     stored = len(ring)
     found, expected = f"buffer_size is {config.buffer_size}", f"room for the {stored} steps stored"
     expect(config.buffer_size >= stored, found, expected)
-    checks.agent(agent.observation_space, agent.action_space, config, agent.seed, ring.num_envs)
+    spaces = agent.observation_space, agent.action_space
+    checks.agent(*spaces, config, agent.seed, ring.num_envs, agent.network)
     due = agent.updates_due
     agent._config, agent._equal_weights = config, np.ones(config.batch_size, np.float32)
     agent.updates_skipped += agent.updates_due - due  # no sudden burst, and no pause
@@ -50,12 +51,17 @@ def reconfigure(agent: DQN, changes: dict[str, Any]) -> None:
     if config.buffer_size != old.buffer_size:
         agent.replay = resized(ring, config.buffer_size)
     if prioritised and ring.count == 0:
-        agent.priorities = Priorities(agent.replay, config.n_step, config.priority_alpha)
+        alpha = config.priority_alpha
+        agent.priorities = Priorities(agent.replay, config.n_step, alpha) if alpha > 0.0 else None
 
 
 def resized(ring: Replay, capacity: int) -> Replay:
-    """A ring of another capacity with the same steps, from its first slot on."""
-    new = Replay(capacity, ring.obs_shape, ring.obs.dtype, ring.n_actions, ring.num_envs)
+    """A ring of another capacity with the same steps, from its first slot on.
+
+    Of the oldest stacks, the frames before the first step are lost.
+    """
+    of_space = ring.obs_shape, ring.obs.dtype, ring.n_actions
+    new = Replay(capacity, *of_space, ring.num_envs, ring.frames)
     new.count, new.over = len(ring) // ring.num_envs, ring.over
     slots = np.arange(ring.count - new.count, ring.count + 1) % ring.slots  # oldest to head
     for name, array in ring.arrays.items():

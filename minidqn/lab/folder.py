@@ -1,6 +1,7 @@
 """The folder of a run: whose it is, and that no other writes there.
 
-run.json             which run it is, so that no other overwrites it
+run.json             which run it is
+lock                 held by who writes there
 agent.safetensors    the agent
 history.csv          a row for each episode of training
 summary.json         what came of it; it is written last, so where it is, the run has ended
@@ -12,9 +13,8 @@ import platform
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +60,21 @@ def refuse_other(folder: Path, differ: Json, expected: str) -> None:
     expect(not differ, f"{folder} has another run, with {named}", expected)
 
 
-def claim(folder: Path, about: Json, *, overwrite: bool = False, numbered: bool = False) -> Path:
-    """Write run.json for the run that is `about` to begin; return the folder.
+def claim(folder: Path, *, overwrite: bool, numbered: bool) -> tuple[Path, ExitStack]:
+    """Hold a folder for a run until the stack is closed, or this process ends; return both.
 
-    If another run is there, the next free number is added to the folder's name if it may be
-    `numbered`; otherwise, unless `overwrite`, this raises ValueError.
+    If somebody holds it, or there is an agent that may not be overwritten, this raises ValueError,
+    or with `numbered` takes folder-2, or the next number that is free.
     """
-    others = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
-    for candidate in chain([folder], others):
-        differ = {} if overwrite else differences(read_json(candidate / "run.json"), about)
-        if not differ:
-            break
-        if not numbered:
-            refuse_other(folder, differ, "another --out, or --overwrite")
-    candidate.mkdir(parents=True, exist_ok=True)
-    write_json(candidate / "run.json", about)
-    return candidate
+    candidate, number = folder, 1
+    while True:
+        with ExitStack() as held, suppress(*[ValueError] * numbered):
+            held.enter_context(locked(candidate))
+            free = overwrite or not (candidate / AGENT).exists()
+            expect(free, f"{candidate} has a run", "another --out, --resume or --overwrite")
+            return candidate, held.pop_all()
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
 
 
 @contextmanager
@@ -91,7 +90,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             lock.close()
             if error.sqlite_errorname != "SQLITE_BUSY":
                 raise OSError(f"{folder} cannot be locked: {error}") from error
-            expected = 'no other sweep there; in a script, all below `if __name__ == "__main__":`'
+            expected = 'no other run there; in a script, all below `if __name__ == "__main__":`'
             expect(wait, f"{folder} is in use", expected)
         time.sleep(1.0)
     try:

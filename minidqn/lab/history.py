@@ -69,8 +69,7 @@ class History:
 
     def add_episode(self, step: int, epsilon: float, episode_return: float, length: int) -> None:
         """Add a row, in a loop of your own: an episode ended at `step` of the run."""
-        for _ in self.add_ended(step, epsilon, [(episode_return, length)]):
-            pass
+        list(self.add_ended(step, epsilon, [(episode_return, length)]))
 
     def add_ended(
         self, step: int, epsilon: float, ended: Iterable[tuple[float, int]]

@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from minidqn.checks import expect
 from minidqn.lab.arguments import at_least, setting
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import short_name
@@ -34,6 +35,7 @@ def values(text: str) -> tuple[str, list[Any]]:
 
 def grid(args: Any) -> list[Spec]:
     """A spec for every seed of every combination of settings."""
+    expect(len(dict(args.set)) == len(args.set), f"--set {args.set}", "each name once")
     specs = []
     for combination in product(*([(name, value) for value in of] for name, of in args.set)):
         name = ",".join(f"{name}={value}" for name, value in combination) or args.env_id
@@ -52,11 +54,9 @@ def main() -> None:
     parser.add_argument("--workers", type=at_least(1), help="processes, one a core by default")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, to run on instead")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for the results")
+    many: Any = {"action": "append", "default": [], "metavar": "NAME=VALUE,..."}
     what = "settings of DQNConfig; several make a grid"
-    metavar = "NAME=VALUE,..."
-    parser.add_argument(
-        "--set", type=values, action="append", default=[], metavar=metavar, help=what
-    )
+    parser.add_argument("--set", type=values, help=what, **many)
     args = parser.parse_args()
     out, executor = args.out or Path("runs") / f"sweep_{short_name(args.env_id)}", None
     try:

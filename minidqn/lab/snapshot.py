@@ -86,8 +86,6 @@ def restore(
         least = -(2**62) if name == "updates_skipped" else 0
         _expect(type(count) is int and least <= count < 2**62, f"{name} {count!r}", "a count")
     seed, num_envs, n_actions = about["seed"], about["num_envs"], about["n_actions"]
-    known = set(about["config"]) <= set(NAMES)  # an older file may have fewer
-    _expect(known, f"settings {sorted(about['config'])}", f"{NAMES}")
     config = DQNConfig(**{name: from_json(value) for name, value in about["config"].items()})
     low, high = get("space_low"), get("space_high")
     space = Box(low, high, dtype=low.dtype.type)
@@ -246,5 +244,6 @@ def from_json(value: Any) -> Any:
     """A setting from what JSON has of it."""
     if isinstance(value, dict):
         ((decay, arguments),) = value.items()
+        expect(decay in DECAYS, f"the schedule {decay!r}", f"one of {sorted(DECAYS)}")
         return DECAYS[decay](**arguments)
     return value

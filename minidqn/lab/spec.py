@@ -17,6 +17,7 @@ from minidqn.config import DQNConfig
 from minidqn.lab.checkpoint import load_run, save
 from minidqn.lab.folder import AGENT, CHECKPOINT, HISTORY, Json, normal
 from minidqn.lab.history import History
+from minidqn.lab.plotting import rolling_mean
 from minidqn.lab.snapshot import settings
 from minidqn.lab.training import evaluate, train
 from minidqn.nn.layers import Array
@@ -57,7 +58,9 @@ class Spec:
 
     def threshold(self) -> float:
         """The mean return from which it is solved; inf if nobody said."""
-        known = gym.spec(self.env_id).reward_threshold if self.solved_at is None else self.solved_at
+        known = self.solved_at
+        if known is None:
+            known = gym.spec(self.env_id.split(":")[-1]).reward_threshold  # without its module
         return float("inf") if known is None else known
 
     def about(self) -> Json:
@@ -80,17 +83,18 @@ class Spec:
         return normal(run | {"eval_returns": returns.tolist(), "curve": curve})
 
 
-def named(function: Any) -> str | None:
-    """The name of a function, with what a partial one is given."""
-    if isinstance(function, partial):
-        return f"{named(function.func)} {function.args} {function.keywords}"
-    return function and f"{function.__module__}.{function.__qualname__}"
+def named(value: Any) -> Any:
+    """A function's name, with what a partial one is given; any other value as it is."""
+    if isinstance(value, partial):
+        keywords = {name: named(given) for name, given in value.keywords.items()}
+        return f"{named(value.func)} {tuple(map(named, value.args))} {keywords}"
+    name = getattr(value, "__qualname__", None)
+    return f"{value.__module__}.{name}" if name else value
 
 
 def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -> Json:
     """Train an agent, or go on from its checkpoint, and test its last policy."""
     path, start, seconds = folder / CHECKPOINT, time.perf_counter(), None
-    spec.threshold()  # it raises now, and not after training, if there is no such environment
     with spec.make(training=True) as env:
         if path.exists():
             agent, history = load_run(path)
@@ -120,9 +124,7 @@ def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -
 
 def learning_curve(history: History, steps: int) -> Array:
     """Mean return of the last 20 episodes, at 100 moments up to `steps`; NaN before the first."""
-    total = np.concatenate([[0.0], np.cumsum(history["episode_return"])])
     moments = np.linspace(0, steps, POINTS + 1)[1:]
-    stop = np.searchsorted(history["step"], moments, side="right")  # episodes ended by then
-    start = np.maximum(stop - WINDOW, 0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((total[stop] - total[start]) / (stop - start))
+    ended = np.searchsorted(history["step"], moments, side="right")  # episodes, by then
+    means = np.append(rolling_mean(history["episode_return"], WINDOW), np.nan)
+    return np.asarray(means[ended - 1])  # -1 is the last: NaN

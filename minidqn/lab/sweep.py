@@ -50,7 +50,7 @@ def run(spec: Any, folder: str | Path, task: Task = train_and_test) -> Json:
         result = finished(spec, folder)
         if not result:
             about = files.normal(spec.about())
-            files.claim(folder, about)
+            files.write_json(folder / "run.json", about)
             about = {"name": spec.name} | about
             result = about | files.normal(task(spec, folder)) | about
             files.write_json(folder / SUMMARY, result)

@@ -157,25 +157,23 @@ def evaluate(
     returns, steps, cut = np.zeros(episodes), 0, 0
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
     options: Any = {"unit": " episodes", "delay": 1, "miniters": 0, "leave": False}
-    bar = bar_for(progress, total=episodes, **options)
-    limited = threadpool_limits(1, user_api="blas")  # as in training
+    one_thread = threadpool_limits(1, user_api="blas")  # as in training
     try:
-        for episode in range(episodes):
-            moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
-            for step, (reward, over, _) in enumerate(moves):
-                returns[episode] += reward
-                steps += 1
-                if steps % 1000 == 0:
-                    bar.set_postfix_str(f"{steps} steps", refresh=False)
-                    bar.update(0)
-                if step == max_steps and not over:
-                    cut += 1
-                    break
-            bar.update()
+        with one_thread, bar_for(progress, total=episodes, **options) as bar:
+            for episode in range(episodes):
+                moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
+                for step, (reward, over, _) in enumerate(moves):
+                    returns[episode] += reward
+                    steps += 1
+                    if steps % 1000 == 0:
+                        bar.set_postfix_str(f"{steps} steps", refresh=False)
+                        bar.update(0)
+                    if step == max_steps and not over:
+                        cut += 1
+                        break
+                bar.update()
     finally:
         agent.rng = rng
-        bar.close()
-        limited.restore_original_limits()
     if cut:
         text = f"{cut} of {episodes} episodes had not ended after {max_steps} steps, and were cut"
         warnings.warn(text, RuntimeWarning, stacklevel=2)

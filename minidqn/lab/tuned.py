@@ -7,6 +7,7 @@ takes it. The scripts are installed with the package.
 """
 
 import runpy
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, files
@@ -52,10 +53,8 @@ def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
     The decays cover the same share of a run of any length. Raises ValueError for an unknown
     environment or setting.
     """
-    script = example(env_id)
-    steps = steps or script["STEPS"]
-    beta = {"priority_beta": LinearDecay(0.4, 1.0, steps)}
-    return changed(script["config"](steps), beta | changes)
+    example(env_id)
+    return tuned_spec(env_id, steps, **changes).config
 
 
 def untuned(steps: int) -> DQNConfig:
@@ -76,7 +75,13 @@ def tuned_spec(env_id: str, steps: int | None = None, seed: int = 0, **changes: 
     for name, value in options.items():
         if callable(value):  # it is of a script, which a worker cannot import
             options[name] = partial(call_option, env_id, name)
-    return Spec(env_id, changed(script["config"](steps), changes), steps, seed, **options)
+    return Spec(env_id, settings(script["config"], steps, changes), steps, seed, **options)
+
+
+def settings(config: Callable[[int], DQNConfig], steps: int, changes: dict[str, Any]) -> DQNConfig:
+    """config(steps) with `changes`. By default, beta reaches 1 at the end of the run."""
+    beta = {"priority_beta": LinearDecay(0.4, 1.0, steps)}
+    return changed(config(steps), beta | changes)
 
 
 def call_option(env_id: str, name: str, *args: Any, **named: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from minidqn.agent import DQN
+from minidqn.batch import BRIDGE
 from minidqn.lab.checkpoint import save
 from minidqn.lab.envs import TEST, episode_seed
 from minidqn.lab.films import animate
@@ -27,7 +28,8 @@ def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
 
 def due(agent: DQN, steps: int) -> bool:
     """Whether it is the time of what is to be done every `steps` steps."""
-    return agent.steps % steps < agent.replay.num_envs  # several may step over a multiple
+    last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
+    return bool(agent.steps % steps < (last != BRIDGE).sum())  # several may step over a multiple
 
 
 def save_every(steps: int, path: str | Path) -> Watcher:
@@ -100,7 +102,7 @@ def log_tensorboard(folder: str | Path) -> Watcher:
     return watch
 
 
-def record_every(episodes: int, env: Any, folder: Path, max_steps: int = 500) -> Watcher:
+def record_every(episodes: int, env: Any, folder: str | Path, max_steps: int = 500) -> Watcher:
     """Write a GIF of a greedy test episode every `episodes` episodes.
 
     It is played in `env`, which needs render_mode="rgb_array".
@@ -108,8 +110,9 @@ def record_every(episodes: int, env: Any, folder: Path, max_steps: int = 500) ->
 
     def watch(agent: DQN, history: History) -> None:
         if len(history) % episodes == 0:
-            caption, path = f"episode {len(history)}", folder / f"episode_{len(history):05}.gif"
-            animate({caption: agent}, env, path, [episode_seed(agent.seed, TEST, 0)], max_steps)
+            path = Path(folder) / f"episode_{len(history):05}.gif"
+            seeds = [episode_seed(agent.seed, TEST, 0)]
+            animate({f"episode {len(history)}": agent}, env, path, seeds, max_steps)
 
     return watch
 
