@@ -17,13 +17,17 @@ import os
 import platform
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from minidqn import evaluate, load
 from minidqn.lab.compare import compare, write_results
+from minidqn.lab.folder import AGENT
+from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.tuned import SCRIPTS, tuned_spec
 
@@ -39,11 +43,21 @@ def run_sb3(python: str, seed: int) -> float:
     return float(subprocess.check_output(command, env=env, stderr=subprocess.DEVNULL))
 
 
+def test_again(epsilon: float, work: Path, spec: Spec, folder: Path) -> dict[str, float]:
+    """A task: test the last policy of a run once more, on the same episodes."""
+    agent = load(work / spec.name / AGENT)
+    with spec.make() as env:
+        returns = evaluate(agent, env, spec.test_episodes, spec.seed, epsilon, progress=False)
+    return {"eval_mean": float(returns.mean())}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Learn from many seeds.")
     parser.add_argument("--envs", nargs="+", choices=SCRIPTS, default=USUAL)
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
     parser.add_argument("--steps", type=int, help="of training, by default those of the example")
+    again = "test again, with each of these shares of random actions"
+    parser.add_argument("--epsilon", type=float, nargs="+", default=[], help=again)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "learning", help="their files")
     parser.add_argument("--name", default="learning", help="of the files in results/")
@@ -70,6 +84,12 @@ def main() -> None:
     ]
     if any(result["test_epsilon"] for result in results):
         lines += ["Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"]
+    for epsilon in args.epsilon:
+        task = partial(test_again, epsilon, args.work)
+        tests = list(sweep(specs, args.work / f"epsilon_{epsilon}", task=task))
+        of_env = {e: [t["eval_mean"] for t in tests if t["env_id"] == e] for e in envs}
+        each = [f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()]
+        lines += [f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(each)}.\n"]
     at_500 = [result["eval_mean"] == 500 for result in results if result["env_id"] == "CartPole-v1"]
     if at_500:
         lines += [f"CartPole-v1: {sum(at_500)} of {len(at_500)} seeds at 500."]

@@ -39,7 +39,7 @@ from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
 from minidqn.schedules import value_at
 
-# what is said in one line, without a traceback
+# errors that are said in one line, without a traceback
 REFUSED = gym.error.Error, CheckpointError, ImportError, OSError, TypeError, ValueError
 
 
