@@ -6,6 +6,9 @@ episodes it was never trained on. The settings were tuned on seeds 1000 and up, 
     python benchmarks/learning.py --seeds 20
     python benchmarks/learning.py --envs ALE/Breakout-v5 --seeds 3 --name breakout_ram
 
+With --steps, runs are of another length; with --epsilon, the policies are tested again with so many
+random actions.
+
 It can be stopped, and goes on where it was. With --peers, a Python that has
 Stable-Baselines3 (benchmarks/requirements.txt), SB3's DQN is put beside CartPole:
 rl-baselines3-zoo's tuned settings, its own greedy evaluation.
@@ -87,6 +90,7 @@ def main() -> None:
     for epsilon in args.epsilon:
         task = partial(test_again, epsilon, args.work)
         tests = list(sweep(specs, args.work / f"epsilon_{epsilon}", task=task))
+        assert all("failed" not in test for test in tests), tests
         of_env = {e: [t["eval_mean"] for t in tests if t["env_id"] == e] for e in envs}
         each = [f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()]
         lines += [f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(each)}.\n"]

@@ -18,7 +18,7 @@ def main() -> None:
         usage = "usage: python -m minidqn [sweep] ENV_ID [options]"
         sys.exit(f"{usage}\nENV_ID: {tuned}, or any other")
     env_id = sys.argv[1]
-    if SCRIPTS.get(env_id) != "minatar_games.py":  # which plays five games
+    if SCRIPTS.get(env_id) != "minatar_games.py":  # which takes the game's name
         sys.argv.pop(1)
     if env_id == "sweep":
         sweep()

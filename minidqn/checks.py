@@ -110,10 +110,11 @@ def batch_size(size: int, stored: int) -> None:
         raise ValueError(f"batch_size {size}: expected 1 to the {stored} steps stored")
 
 
-def capacity(
-    steps: int, num_envs: int, shape: tuple[int, ...], dtype: np.dtype[Any], n_actions: int
-) -> None:
-    """A ring has at most two bridges in a row, so three slots always hold a start."""
+def capacity(steps: int, num_envs: int, shape: Any, dtype: Any, n_actions: int) -> None:
+    """A ring has at most two bridges in a row, so three slots always hold a start.
+
+    And it has to fit into memory.
+    """
     found = f"capacity {steps} over {num_envs} environments"
     expect(num_envs > 0 and steps // num_envs >= 3, found, "3 steps or more for each")
     megabytes = steps * (math.prod(shape) * dtype.itemsize + n_actions + 9) / 1e6
@@ -143,7 +144,7 @@ def image(shape: tuple[int, ...], space: Box, c: Any) -> None:
     expect(shape[0] >= min((*shape, 1)[1:3]) or shape[0] > 16, found, expected)
     unit = space.low.min() >= 0.0 and space.high.max() <= 1.0
     fits = space.dtype.kind in "bf" if unit else space.dtype == np.uint8  # bytes are divided by 255
-    expected = "bytes of up to 255, or booleans or floats of 0 to 1; "
+    expected = "bytes of 0 to 255 (not 0 to 1), or booleans or floats of 0 to 1; "
     expected += f"{wrappers}.RescaleObservation or DtypeObservation converts"
     expect(fits, f"pixels of {space}", expected)
     height, width = shape[:2]
@@ -210,4 +211,4 @@ def networks(online: Any, target: Any, ring: Any, outputs: int) -> None:
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
     layers = [*online.layers, *target.layers]
     found = "`network` used a layer twice, or gave the same network twice"
-    expect(len({*layers}) == len(layers), found, "new layers each time")
+    expect(len({*map(id, layers)}) == len(layers), found, "new layers each time")

@@ -14,6 +14,7 @@ import pytest
 from minidqn import DQN, TEST, DQNConfig, LinearDecay, episode_seed, load
 from minidqn.lab import cli
 from minidqn.lab.cli import Run
+from minidqn.lab.folder import locked
 
 STEPS = 1500
 
@@ -281,6 +282,16 @@ def test_without_a_folder_the_next_number_is_taken(
         (tmp_path / "runs" / "cartpole" / "run.json").write_text(json.dumps(runs[0].about))
         monkeypatch.setattr(sys, "argv", ["script.py", flag])
         assert Run("CartPole-v1", STEPS, config).out == Path("runs") / name
+    # neither goes to another folder, whose run it would replace
+    with locked(Path("runs/cartpole")):
+        for flag in ("--overwrite", "--resume"):
+            monkeypatch.setattr(sys, "argv", ["script.py", flag])
+            with pytest.raises(SystemExit):
+                Run("CartPole-v1", STEPS, config)
+    # an unfinished run of a sweep is a run, too
+    (Path("runs/cartpole-2") / "checkpoint.safetensors").write_bytes(b"")
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    assert Run("CartPole-v1", STEPS, config).out == Path("runs/cartpole-3")
 
 
 def test_what_cannot_run_is_found_out_before_training(
@@ -313,6 +324,10 @@ def test_what_cannot_run_is_found_out_before_training(
 def test_settings_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     flags = ["hidden=(8, 4)", "huber_delta=inf", "double=False", "epsilon=0.5"]
     flags += ["learning_rate={'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"]
+    beta = LinearDecay(0.1, 0.2, 3)  # what a script says is left as it is
+    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path / "beta")])
+    of_script = Run("CartPole-v1", STEPS, lambda steps: replace(config(steps), priority_beta=beta))
+    assert of_script.config.priority_beta == beta
     this = run(monkeypatch, tmp_path, *(f"--set={flag}" for flag in flags))
     decay = LinearDecay(0.01, 0.0, 100)
     changes: Any = {"hidden": (8, 4), "huber_delta": np.inf, "double": False, "epsilon": 0.5}

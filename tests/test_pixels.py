@@ -158,7 +158,11 @@ def test_a_policy_file_of_pixels_acts(tmp_path: Path) -> None:
         (Box(0, 255, (8,), np.uint8), {}, "shape .8,. for conv: expected .height, width."),
         (Box(-1, 1, (8, 8), np.float32), {}, "expected bytes .*or floats of 0 to 1; .*Rescale"),
         (Box(0, 255, (8, 8), np.float32), {}, "expected bytes .*or floats of 0 to 1; .*Rescale"),
-        (Box(0, 1, (8, 8), np.uint8), {}, "expected bytes of up to 255, or booleans .*Dtype"),
+        (
+            Box(0, 1, (8, 8), np.uint8),
+            {},
+            "bytes of 0 to 255 .not 0 to 1.*Dtype",
+        ),
         (Box(0, 9, (8, 8), np.int32), {}, "expected bytes"),
         (Box(0, 255, (8, 6), np.uint8), {"conv": ((4, 2, 2), (4, 4, 1))}, "an image of 4 x 3: exp"),
         (Box(0, 255, (8, 8), np.uint8), {"normalize_obs": True}, "normalize_obs with conv: expec"),

@@ -33,7 +33,7 @@ from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_f
 from minidqn.lab.snapshot import CheckpointError, from_json
 from minidqn.lab.spec import Spec
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
-from minidqn.lab.tuned import examples, settings
+from minidqn.lab.tuned import examples, for_run
 from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
 from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
@@ -61,8 +61,8 @@ class Run:
         self.history = History()
         self.seconds: float | None = 0.0  # of training; None if it is not known
         try:
-            mode = None if self.args.no_animation else "rgb_array"
-            self.spec.make(render_mode=mode).close()  # what is wrong with it, is said now
+            picture: Any = {} if self.args.no_animation else {"render_mode": "rgb_array"}
+            self.spec.make(**picture).close()  # so that what is wrong with it is said now
             self.solved_at = self.spec.threshold()
             if self.args.watch:
                 self.watch()
@@ -77,9 +77,9 @@ class Run:
     def plan(self, config: Callable[[int], DQNConfig]) -> None:
         """Settle the seed, the steps, the settings and the folder, before anything runs."""
         args, changes = self.args, dict(self.args.set)
-        before = files.read_json(self.out / "run.json")
         seed, steps = args.seed or 0, args.steps or self.spec.steps
         if args.resume:
+            before = files.read_json(self.out / "run.json")
             expect("set" in before, f"--resume: there is no run in {self.out}", "--out DIR")
             seed, steps = before["seed"], before["steps"]
             expected = f"{seed}, the seed of the run in {self.out}"
@@ -88,7 +88,7 @@ class Run:
             expect((args.steps or steps) >= steps, f"--steps {args.steps}", expected)
             changes = {name: from_json(before[name]) for name in before["set"]} | changes
         self.until = max(args.steps or 0, steps)  # a resumed run may go on beyond its end
-        self.seed, self.config = seed, settings(config, steps, changes)
+        self.seed, self.config = seed, for_run(config, steps, changes)
         self.spec = replace(self.spec, config=self.config, steps=steps, seed=seed)
         least = self.config.learning_starts
         expect(self.until >= least, f"--steps {self.until}", f"learning_starts, {least}, or more")
@@ -103,8 +103,8 @@ class Run:
             named = ", ".join(f"{name} {differ[name]}" for name in left)
             found = f"--resume: the run in {self.out} has {named}"
             expect(not left, found, "the same in the script, or --set")
-        overwrite, numbered = args.overwrite or args.resume, not (args.out or args.resume)
-        self.out, self.held = files.claim(self.out, overwrite=overwrite, numbered=numbered)
+        same = args.overwrite or args.resume
+        self.out, self.held = files.claim(self.out, overwrite=same, numbered=not (args.out or same))
         self.checkpoint = self.out / AGENT
 
     def make(self) -> gym.Env[Any, Any]:

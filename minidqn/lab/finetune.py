@@ -8,6 +8,7 @@ import numpy as np
 
 from minidqn import checks
 from minidqn.agent import DQN
+from minidqn.batch import BRIDGE
 from minidqn.checks import expect
 from minidqn.config import DQNConfig
 from minidqn.policy import Repeat
@@ -43,13 +44,14 @@ def reconfigure(agent: DQN, changes: dict[str, Any]) -> None:
     expect(config.buffer_size >= stored, found, expected)
     spaces = agent.observation_space, agent.action_space
     checks.agent(*spaces, config, agent.seed, ring.num_envs, agent.network)
+    if config.buffer_size != old.buffer_size:
+        ring = resized(ring, config.buffer_size)
     due = agent.updates_due
     agent._config, agent._equal_weights = config, np.ones(config.batch_size, np.float32)
     agent.updates_skipped += agent.updates_due - due  # no sudden burst, and no pause
     if config.epsilon_hold != old.epsilon_hold:
         agent.repeat = Repeat(ring.num_envs, config.epsilon_hold)
-    if config.buffer_size != old.buffer_size:
-        agent.replay = resized(ring, config.buffer_size)
+    agent.replay = ring
     if prioritised and ring.count == 0:
         alpha = config.priority_alpha
         agent.priorities = Priorities(agent.replay, config.n_step, alpha) if alpha > 0.0 else None
@@ -66,4 +68,5 @@ def resized(ring: Replay, capacity: int) -> Replay:
     slots = np.arange(ring.count - new.count, ring.count + 1) % ring.slots  # oldest to head
     for name, array in ring.arrays.items():
         new.arrays[name][: len(slots)] = array[slots]
+    new.kind[new.count] = BRIDGE  # the head's, of the round before
     return new

@@ -13,7 +13,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,28 +66,32 @@ def claim(folder: Path, *, overwrite: bool, numbered: bool) -> tuple[Path, ExitS
     If somebody holds it, or there is an agent that may not be overwritten, this raises ValueError,
     or with `numbered` takes folder-2, or the next number that is free.
     """
-    candidate, number = folder, 1
+    candidate, number, expected = folder, 1, "another --out, --resume or --overwrite"
     while True:
-        with ExitStack() as held, suppress(*[ValueError] * numbered):
+        held = ExitStack()
+        try:
             held.enter_context(locked(candidate))
-            free = overwrite or not (candidate / AGENT).exists()
-            expect(free, f"{candidate} has a run", "another --out, --resume or --overwrite")
-            return candidate, held.pop_all()
+            taken = any((candidate / name).exists() for name in (AGENT, CHECKPOINT))
+            expect(overwrite or not taken, f"{candidate} has a run", expected)
+            return candidate, held
+        except ValueError:
+            held.close()
+            if not numbered:
+                raise
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
 
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder. SQLite's lock works on any system, and ends with a process that is killed."""
+    """Hold a folder. SQLite's lock ends with a process that is killed, on any system."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        lock = sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)
         try:
+            lock = sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)
             lock.execute("BEGIN EXCLUSIVE")
             break
         except sqlite3.OperationalError as error:
-            lock.close()
             if error.sqlite_errorname != "SQLITE_BUSY":
                 raise OSError(f"{folder} cannot be locked: {error}") from error
             expected = 'no other run there; in a script, all below `if __name__ == "__main__":`'

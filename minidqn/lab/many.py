@@ -73,7 +73,7 @@ def main() -> None:
             if "failed" in result:
                 print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
         table, _ = compare(results, out / "comparison.png")
-    except (gym.error.Error, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (gym.error.Error, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "Stopped. The same command goes on.\n")

@@ -78,10 +78,8 @@ def plot_learning_curve(
         after = len(returns) + np.arange(1, len(tests) + 1)
         how = f"test, epsilon {test_epsilon:g}" if test_epsilon else "test, greedy"
         axes.plot(after, tests, ".", color=GREEN, ms=4, label=how)
-    right, label = axes.twinx(), "epsilon, right axis"
-    right.plot(
-        range(1, len(returns) + 1), history["epsilon"], color=GREY, lw=1.2, ls=":", label=label
-    )
+    right, label, episodes = axes.twinx(), "epsilon, right axis", range(1, len(returns) + 1)
+    right.plot(episodes, history["epsilon"], color=GREY, lw=1.2, ls=":", label=label)
     right.set(ylim=(0.0, 1.05), ylabel="epsilon")
     for each in (axes, right):
         each.spines["top"].set_visible(False)

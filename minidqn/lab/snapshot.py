@@ -73,9 +73,8 @@ def restore(
     about = json.loads(text)
     if about["format"] != FORMAT:
         age = "a newer" if about["format"] > FORMAT else "an older"
-        raise CheckpointError(
-            f"is of {age} minidqn, {about.get('version')}: format {about['format']}"
-        )
+        made_by = f"{age} minidqn, {about.get('version')}"
+        raise CheckpointError(f"is of {made_by}: format {about['format']}")
     # the first files of this format had neither of these
     about = {"own_network": False, "updates_skipped": 0} | about
     if about["own_network"] and network is None:

@@ -53,8 +53,8 @@ def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
     The decays cover the same share of a run of any length. Raises ValueError for an unknown
     environment or setting.
     """
-    example(env_id)
-    return tuned_spec(env_id, steps, **changes).config
+    script = example(env_id)
+    return for_run(script["config"], steps or script["STEPS"], changes)
 
 
 def untuned(steps: int) -> DQNConfig:
@@ -75,13 +75,15 @@ def tuned_spec(env_id: str, steps: int | None = None, seed: int = 0, **changes: 
     for name, value in options.items():
         if callable(value):  # it is of a script, which a worker cannot import
             options[name] = partial(call_option, env_id, name)
-    return Spec(env_id, settings(script["config"], steps, changes), steps, seed, **options)
+    return Spec(env_id, for_run(script["config"], steps, changes), steps, seed, **options)
 
 
-def settings(config: Callable[[int], DQNConfig], steps: int, changes: dict[str, Any]) -> DQNConfig:
-    """config(steps) with `changes`. By default, beta reaches 1 at the end of the run."""
-    beta = {"priority_beta": LinearDecay(0.4, 1.0, steps)}
-    return changed(config(steps), beta | changes)
+def for_run(config: Callable[[int], DQNConfig], steps: int, changes: dict[str, Any]) -> DQNConfig:
+    """config(steps) with `changes`; if neither sets beta, it reaches 1 at the end of the run."""
+    settings = config(steps)
+    if settings.priority_beta == DQNConfig.priority_beta:
+        changes = {"priority_beta": LinearDecay(0.4, 1.0, steps)} | changes
+    return changed(settings, changes)
 
 
 def call_option(env_id: str, name: str, *args: Any, **named: Any) -> Any:
