@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from minidqn import DQN, TEST, DQNConfig, LinearDecay, episode_seed, load
 from minidqn.lab import cli
 from minidqn.lab.cli import Run
-from minidqn.lab.folder import locked
+from minidqn.lab.folder import claim
 
 STEPS = 1500
 
@@ -212,8 +213,6 @@ def test_what_a_resume_cannot_do_is_said_in_one_line(
     assert ended.value.code == 2
     assert "hidden is (5,): expected (4,), which the saved agent" in capsys.readouterr().err
     assert json.loads((tmp_path / "run.json").read_text())["hidden"] == [4]  # it may go on
-    assert "is in use: expected no other run there" in refuse(tmp_path, "--resume")
-    this.held.close()
     (tmp_path / "agent.safetensors").write_bytes(b"damaged")
     assert "--steps 1400: expected 1500, the steps of the run in" in refuse(
         tmp_path, "--resume", "--steps", 1400
@@ -259,7 +258,6 @@ def test_settings_are_changed_at_a_resume_even_if_it_was_killed_before(
         patch.setattr(cli, "train", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             killed.train(DQN(env.observation_space, env.action_space, killed.config), env)
-    killed.held.close()
     run(monkeypatch, tmp_path, *flags, "--steps", 1600).train_and_show()
     agent = seen["evaluate"]["agent"]
     assert (agent.steps, agent.config.gamma) == (1600, 0.5)
@@ -271,27 +269,27 @@ def test_without_a_folder_the_next_number_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["script.py"])
-    runs = [Run("CartPole-v1", STEPS, config) for _ in range(3)]  # at the same time
+    runs = [Run("CartPole-v1", STEPS, config) for _ in range(3)]
     names = ["cartpole", "cartpole-2", "cartpole-3"]
     assert [each.out for each in runs] == [Path("runs") / name for name in names]
-    (tmp_path / runs[0].out / "agent.safetensors").write_bytes(b"of a run that has ended")
-    for each in runs:
-        each.held.close()
-    assert Run("CartPole-v1", STEPS, config).out == Path("runs") / "cartpole-2"
-    for flag, name in (("--overwrite", "cartpole"), ("--resume", "cartpole")):
-        (tmp_path / "runs" / "cartpole" / "run.json").write_text(json.dumps(runs[0].about))
+    (runs[0].out / "run.json").write_text(json.dumps(runs[0].about))
+    for flag in ("--overwrite", "--resume"):
         monkeypatch.setattr(sys, "argv", ["script.py", flag])
-        assert Run("CartPole-v1", STEPS, config).out == Path("runs") / name
-    # neither goes to another folder, whose run it would replace
-    with locked(Path("runs/cartpole")):
-        for flag in ("--overwrite", "--resume"):
-            monkeypatch.setattr(sys, "argv", ["script.py", flag])
-            with pytest.raises(SystemExit):
-                Run("CartPole-v1", STEPS, config)
-    # an unfinished run of a sweep is a run, too
-    (Path("runs/cartpole-2") / "checkpoint.safetensors").write_bytes(b"")
-    monkeypatch.setattr(sys, "argv", ["script.py"])
-    assert Run("CartPole-v1", STEPS, config).out == Path("runs/cartpole-3")
+        assert Run("CartPole-v1", STEPS, config).out == runs[0].out
+
+
+def test_each_of_several_processes_takes_another_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        make = partial(claim, overwrite=False, numbered=True)
+        folders = list(pool.map(make, [tmp_path / "runs" / "cartpole"] * 50))
+    assert len({*folders}) == 50
+
+
+def test_an_unfinished_run_of_a_sweep_is_a_run_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
+    assert "has a run: expected another --out" in refused(monkeypatch, capsys, tmp_path)
 
 
 def test_what_cannot_run_is_found_out_before_training(

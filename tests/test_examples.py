@@ -25,7 +25,6 @@ from minidqn.lab.cli import Run
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
 ALWAYS = {"agent.safetensors", "history.csv", "learning_curve.png", "run.json", "summary.json"}
-ALWAYS |= {"lock"}
 FILES = ALWAYS | {"value_function.png"}
 
 

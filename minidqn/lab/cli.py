@@ -104,7 +104,7 @@ class Run:
             found = f"--resume: the run in {self.out} has {named}"
             expect(not left, found, "the same in the script, or --set")
         same = args.overwrite or args.resume
-        self.out, self.held = files.claim(self.out, overwrite=same, numbered=not (args.out or same))
+        self.out = files.claim(self.out, overwrite=same, numbered=not (args.out or same))
         self.checkpoint = self.out / AGENT
 
     def make(self) -> gym.Env[Any, Any]:
@@ -191,7 +191,6 @@ class Run:
             agents = {"before": untrained, "after": agent}
             self.film(agents, "before_after.gif", film_steps)
         print(f"The agent, its history and pictures are in {self.out}")
-        self.held.close()
 
     def film(self, agents: dict[str, DQN], name: str, steps: int) -> None:
         """Write a GIF of three test episodes."""

@@ -1,7 +1,6 @@
 """The folder of a run: whose it is, and that no other writes there.
 
 run.json             which run it is
-lock                 held by who writes there
 agent.safetensors    the agent
 history.csv          a row for each episode of training
 summary.json         what came of it; it is written last, so where it is, the run has ended
@@ -13,7 +12,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,24 +59,23 @@ def refuse_other(folder: Path, differ: Json, expected: str) -> None:
     expect(not differ, f"{folder} has another run, with {named}", expected)
 
 
-def claim(folder: Path, *, overwrite: bool, numbered: bool) -> tuple[Path, ExitStack]:
-    """Hold a folder for a run until the stack is closed, or this process ends; return both.
+def claim(folder: Path, *, overwrite: bool, numbered: bool) -> Path:
+    """Make the folder of a run that is about to begin; return it.
 
-    If somebody holds it, or there is an agent that may not be overwritten, this raises ValueError,
-    or with `numbered` takes folder-2, or the next number that is free.
+    Raises ValueError if there is an agent in it, unless `overwrite`. With `numbered`, a folder that
+    exists is left alone, and the first of folder-2, folder-3, ... that does not is made.
     """
-    candidate, number, expected = folder, 1, "another --out, --resume or --overwrite"
+    if not numbered:
+        taken = any((folder / name).exists() for name in (AGENT, CHECKPOINT))
+        expected = "another --out, --resume or --overwrite"
+        expect(overwrite or not taken, f"{folder} has a run", expected)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    candidate, number = folder, 1
     while True:
-        held = ExitStack()
-        try:
-            held.enter_context(locked(candidate))
-            taken = any((candidate / name).exists() for name in (AGENT, CHECKPOINT))
-            expect(overwrite or not taken, f"{candidate} has a run", expected)
-            return candidate, held
-        except ValueError:
-            held.close()
-            if not numbered:
-                raise
+        with suppress(FileExistsError):  # of several processes at the same moment, one makes it
+            candidate.mkdir(parents=True)
+            return candidate
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
 
