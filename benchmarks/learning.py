@@ -89,7 +89,8 @@ def main() -> None:
         lines += ["Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"]
     for epsilon in args.epsilon:
         task = partial(test_again, epsilon, args.work)
-        tests = list(sweep(specs, args.work / f"epsilon_{epsilon}", task=task))
+        place = args.work / f"epsilon_{epsilon}"
+        tests = list(sweep(specs, place, workers=args.jobs, task=task))
         assert all("failed" not in test for test in tests), tests
         of_env = {e: [t["eval_mean"] for t in tests if t["env_id"] == e] for e in envs}
         each = [f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()]

@@ -46,7 +46,7 @@ def observation(obs: Any, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs
     try:
         x = np.asarray(obs)
     except ValueError:
-        raise ValueError("observation is no array: reset returns a pair, (obs, info)") from None
+        raise ValueError(f"observation {obs}: expected one array, not (obs, info)") from None
     bare = x.shape == shape and num_envs <= 1
     if not bare and (x.shape[1:] != shape or x.shape[:1] != (num_envs or len(x),)):
         batch = f"for each of {num_envs} environments" if num_envs else "or a batch of such"

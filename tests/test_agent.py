@@ -483,7 +483,7 @@ def test_misuse_is_refused() -> None:
         agent.act([0.0, 0.0, math.nan])
     with pytest.raises(ValueError, match=r"has nan at index \(2,\): expected finite numbers"):
         agent.begin([0.0, 0.0, math.nan])
-    with pytest.raises(ValueError, match=r"no array: reset returns a pair, \(obs, info\)"):
+    with pytest.raises(ValueError, match=r"observation \(.*expected one array, not \(obs, info"):
         agent.begin((np.zeros(3), {}))
     doubles = DQN(Box(-np.inf, np.inf, (3,), np.float64), Discrete(2))
     with pytest.raises(ValueError, match=r"has -1e\+39 at index \(1,\): .* as float32"):

@@ -156,10 +156,9 @@ def evaluate(
     check_spaces(agent, env.observation_space, env.action_space)
     returns, steps, cut = np.zeros(episodes), 0, 0
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
-    options: Any = {"unit": " episodes", "delay": 1, "miniters": 0, "leave": False}
-    one_thread = threadpool_limits(1, user_api="blas")  # as in training
+    shown: Any = {"total": episodes, "unit": " episodes", "delay": 1, "miniters": 0, "leave": False}
     try:
-        with one_thread, bar_for(progress, total=episodes, **options) as bar:
+        with threadpool_limits(1, user_api="blas"), bar_for(progress, **shown) as bar:
             for episode in range(episodes):
                 moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
                 for step, (reward, over, _) in enumerate(moves):
