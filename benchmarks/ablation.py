@@ -13,15 +13,17 @@ It can be stopped, and goes on where it was.
 import argparse
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learning import RESULTS, ROOT
+from learning import RESULTS, ROOT, all_ended
 from matplotlib.figure import Figure
 
 from minidqn import LinearDecay, tuned
+from minidqn.lab.arguments import at_least
 from minidqn.lab.compare import interval, iqm, write_results
 from minidqn.lab.plotting import BLUE, GREEN, GREY, RED
 from minidqn.lab.spec import Spec
@@ -92,7 +94,7 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(results: dict[str, dict[str, list[float]]]) -> None:
+def draw(results: dict[str, dict[str, list[float]]], path: Path) -> None:
     figure = Figure(figsize=(11, 5.4), dpi=120, layout="constrained")
     panels = figure.subplots(1, len(results), sharey=True, squeeze=False).flat
     names = list(VARIANTS)
@@ -117,19 +119,23 @@ def draw(results: dict[str, dict[str, list[float]]]) -> None:
     figure.suptitle(
         "What each part buys: every seed (the worst at the edge), their IQM, its 95 % interval"
     )
-    figure.savefig(RESULTS / "ablation.png")
+    figure.savefig(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Switch the parts of DQN on and off.")
     parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to N - 1")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--seeds", type=at_least(1), default=10, help="seeds 0 to N - 1")
+    parser.add_argument("--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="results")
+    parser.add_argument("--name", default="ablation", help="of the files in results/")
     args = parser.parse_args()
+    if (args.envs, args.seeds) != (list(STEPS), 10) and args.name == "ablation":
+        parser.error("--envs and --seeds: expected a --name for other results than the usual")
 
     specs = [spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]
     found = list(sweep(specs, args.work, workers=args.jobs))
+    all_ended(found)
     found.sort(key=lambda result: (result["name"].rpartition("/")[0], result["seed"]))
     results: dict[str, dict[str, list[float]]] = {
         env_id: {
@@ -140,11 +146,14 @@ def main() -> None:
         }
         for env_id in args.envs
     }
-    write_results(found, RESULTS / "ablation.csv")
-    (RESULTS / "ablation.md").write_text(table(results))
-    draw(results)
+    write_results(found, RESULTS / f"{args.name}.csv")
+    (RESULTS / f"{args.name}.md").write_text(table(results))
+    draw(results, RESULTS / f"{args.name}.png")
     print(table(results))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on.")

@@ -3,7 +3,8 @@
     python benchmarks/atari.py ALE/Pong-v5
     python benchmarks/atari.py BreakoutNoFrameskip-v4
 
-What came of it is in results/, in a CSV file with the game's name, and its pictures are in runs/.
+What came of it is in runs/, and, unless options made it another run, in results/, in a CSV file
+with the game's name.
 Pong-v5 is Pong with sticky actions: in each frame, with a chance of 1/4, the console repeats the
 last action instead. In Breakout, every brick counts 1 in training, and an episode is one ball.
 """
@@ -48,12 +49,13 @@ def config(env_id: str, steps: int) -> DQNConfig:
 if __name__ == "__main__":
     game = "".join(sys.argv[1:2])
     if game not in GAMES:
-        sys.exit(f"usage: atari.py GAME [options], with GAME one of {', '.join(GAMES)}")
+        sys.exit(f"usage: atari.py GAME [options], or GAME --help; GAME: {', '.join(GAMES)}")
     sys.argv.pop(1)
     make = partial(make_env, game)
     run = Run(
         game, pong.STEPS, partial(config, game), make_env=make, test_epsilon=0.001, **GAMES[game]
     )
     run.train_and_show(film_steps=400)
-    result = {"name": f"{game}/{run.seed}"} | read_json(run.out / SUMMARY)
-    write_results([result], RESULTS / f"{game.lower().removeprefix('ale/')}.csv")
+    if (run.seed, run.until, run.args.set) == (0, pong.STEPS, []):  # the usual run
+        result = {"name": f"{game}/{run.seed}"} | read_json(run.out / SUMMARY)
+        write_results([result], RESULTS / f"{game.lower().removeprefix('ale/')}.csv")

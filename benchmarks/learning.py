@@ -19,15 +19,18 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from minidqn import evaluate, load
+from minidqn.lab.arguments import at_least
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import AGENT
 from minidqn.lab.spec import Spec
@@ -54,28 +57,36 @@ def test_again(epsilon: float, work: Path, spec: Spec, folder: Path) -> dict[str
     return {"eval_mean": float(returns.mean())}
 
 
+def all_ended(results: list[dict[str, Any]]) -> None:
+    """Exit, with the name and the traceback, if a run failed: the same command tries it again."""
+    for result in results:
+        if "failed" in result:
+            sys.exit(f"{result['name']} failed, and the others are kept. {result['failed']}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Learn from many seeds.")
     parser.add_argument("--envs", nargs="+", choices=SCRIPTS, default=USUAL)
-    parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
-    parser.add_argument("--steps", type=int, help="of training, by default those of the example")
+    parser.add_argument("--seeds", type=at_least(1), default=20, help="seeds 0 to N - 1")
+    parser.add_argument("--steps", type=at_least(1), help="by default those of the example")
     again = "test again, with each of these shares of random actions"
     parser.add_argument("--epsilon", type=float, nargs="+", default=[], help=again)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "learning", help="their files")
+    parser.add_argument("--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--work", type=Path, help="their files, by default runs/NAME")
     parser.add_argument("--name", default="learning", help="of the files in results/")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument("--peer-seeds", type=int, default=16, help="SB3 takes a minute for each")
     args = parser.parse_args()
-    if (args.envs != USUAL or args.steps) and args.name == "learning":
-        parser.error("--envs and --steps: expected a --name for other results than the usual")
-
-    seeds, envs, steps = range(args.seeds), args.envs, args.steps
+    seeds, envs, steps = range(args.seeds), list(dict.fromkeys(args.envs)), args.steps
+    if (envs, args.seeds, steps) != (USUAL, 20, None) and args.name == "learning":
+        parser.error("--envs, --seeds, --steps: expected a --name for other results than the usual")
+    if not all(0.0 <= epsilon <= 1.0 for epsilon in args.epsilon):
+        parser.error(f"--epsilon {args.epsilon}: expected 0 to 1")
+    work = args.work or ROOT / "runs" / args.name
     specs = [tuned_spec(env_id, steps, seed) for seed in seeds for env_id in envs]
-    results = list(sweep(specs, args.work, workers=args.jobs))
-    for result in results:
-        assert "failed" not in result, result
-    results.sort(key=lambda result: (args.envs.index(result["env_id"]), result["seed"]))
+    results = list(sweep(specs, work, workers=args.jobs))
+    all_ended(results)
+    results.sort(key=lambda result: (envs.index(result["env_id"]), result["seed"]))
     title = (
         "Mean of 20 episodes of training; every seed, their interquartile mean, its 95 % interval"
     )
@@ -88,10 +99,10 @@ def main() -> None:
     if any(result["test_epsilon"] for result in results):
         lines += ["Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"]
     for epsilon in args.epsilon:
-        task = partial(test_again, epsilon, args.work)
-        place = args.work / f"epsilon_{epsilon}"
+        task = partial(test_again, epsilon, work)
+        place = work / f"epsilon_{epsilon}"
         tests = list(sweep(specs, place, workers=args.jobs, task=task))
-        assert all("failed" not in test for test in tests), tests
+        all_ended(tests)
         of_env = {e: [t["eval_mean"] for t in tests if t["env_id"] == e] for e in envs}
         each = [f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()]
         lines += [f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(each)}.\n"]
@@ -119,4 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on.")

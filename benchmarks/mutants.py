@@ -17,6 +17,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -174,15 +175,20 @@ def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
     return ended.returncode != 0
 
 
-def try_one(place: tuple[str, int, str], folders: "Queue[Path]") -> dict[str, Any]:
+def tests_of(module: str) -> list[str]:
+    return [f"tests/test_{name}.py" for name in TESTS[module].split()]
+
+
+def try_one(
+    place: tuple[str, int, str], limits: dict[str, int], folders: "Queue[Path]"
+) -> dict[str, Any]:
     (module, number, word), folder = place, folders.get()
     file = folder / "minidqn" / f"{module}.py"
     original = file.read_text(encoding="utf-8")
     try:
         tree, line, shown = mutated(ast.parse(original), number, word)
         file.write_text(ast.unparse(tree), encoding="utf-8")
-        tests = [f"tests/test_{name}.py" for name in TESTS[module].split()]
-        found = noticed(folder, tests, 150)
+        found = noticed(folder, tests_of(module), limits[module])
         by_all = not found and noticed(folder, EVERYTHING, 1800)
     finally:
         file.write_text(original, encoding="utf-8")
@@ -215,8 +221,14 @@ def main() -> None:
             f"The tests fail in {folder}, where nothing is changed: they would notice anything."
         )
     chosen = random.Random(args.seed).sample(everything, min(args.mutants, len(everything)))
+    limits = {}  # seconds: a mutant whose tests take far longer than without it hangs
+    for module in sorted({module for module, *_ in chosen}):
+        start = time.perf_counter()
+        if noticed(folder, tests_of(module), 1800):
+            sys.exit(f"The tests of {module} fail where nothing is changed.")
+        limits[module] = round(60 + 4 * (time.perf_counter() - start))
     with ThreadPoolExecutor(args.jobs) as pool:
-        tries = pool.map(lambda place: try_one(place, folders), chosen)
+        tries = pool.map(lambda place: try_one(place, limits, folders), chosen)
         results = list(tqdm(tries, total=len(chosen), unit=" mutants"))
     (args.out / "mutants.json").write_text(json.dumps(results, indent=1) + "\n")
     found = sum(result["found"] or result["by_all"] for result in results)

@@ -7,9 +7,10 @@ counts is the ratio of the medians; beside it stands the range of the rounds' ow
     python3 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
     .venv/bin/python benchmarks/speed.py --peers .venv-peers/bin/python
 
-minidqn and the floor run on one thread; the others on as many as they take by themselves. On
-two cores that is faster for PyTorch and SB3 from 120-84 up, and up to a tenth slower at 64-64.
-The whole takes a quarter of an hour.
+minidqn and the floor run on one thread. In the rows of microseconds each of the others is
+measured twice: with as many threads as it takes by itself, and with one, on one core, which is
+faster on a busy machine. In whole runs they take as many as they like. The whole takes a quarter
+of an hour.
 """
 
 import argparse
@@ -99,6 +100,14 @@ LUNARLANDER = {  # steps, updates, batch and net of examples/lunarlander.py
     "final_epsilon": 0.1,
 }
 
+PEERS = {
+    "PyTorch": "pytorch.py",
+    "PyTorch on one core": "pytorch.py",
+    "JAX": "jax_jit.py",
+    "JAX on one core": "jax_jit.py",
+    "SB3": "sb3.py",
+    "SB3 on one core": "sb3.py",
+}
 Row = tuple[str, str]  # what is measured, and of whom
 Rounds = dict[Row, list[float]]  # seconds (or bytes), one for each round
 
@@ -139,15 +148,16 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
     """Everything that takes microseconds: updates, acting, the replay buffer, growth."""
     requests: list[tuple[Row, str, tuple[Any, ...]]] = []
     for hidden, batch in NETS:
-        for name in ("minidqn", "floor", "PyTorch", "JAX", "SB3"):
+        for name in ("minidqn", "floor", *PEERS):
             requests.append(
                 ((f"update, {net_name(hidden, batch)}", name), "update", (hidden, batch))
             )
-        row = f"update, {net_name(hidden, batch)}", "JAX, 100 in one call"
-        requests.append((row, "updates_in_a_loop", (hidden, batch)))
+        for name in ("JAX", "JAX on one core"):
+            row = f"update, {net_name(hidden, batch)}", f"{name}, 100 in one call"
+            requests.append((row, "updates_in_a_loop", (hidden, batch)))
     for hidden in ([64, 64], [120, 84]):
         for batch, what in ((1, "one observation"), (16, "a batch of 16")):
-            for name in ("minidqn", "PyTorch", "JAX", "SB3"):
+            for name in ("minidqn", *PEERS):
                 row = f"greedy action, {what}, {hidden[0]}-{hidden[1]}", name
                 requests.append((row, "act", (hidden, batch)))
         for who, request in (
@@ -303,11 +313,11 @@ def main() -> None:
     contenders = {
         "minidqn": Contender(sys.executable, "ours.py", one_thread=True),
         "floor": Contender(sys.executable, "floor.py", one_thread=True),
-        "PyTorch": Contender(args.peers, "pytorch.py", one_thread=False),
-        "JAX": Contender(args.peers, "jax_jit.py", one_thread=False),
         "JAX, whole runs": Contender(args.peers, "jax_scan.py", one_thread=False),
-        "SB3": Contender(args.peers, "sb3.py", one_thread=False),
     }
+    for name, script in PEERS.items():
+        alone = name.endswith("on one core")
+        contenders[name] = Contender(args.peers, script, one_thread=alone, one_core=alone)
     times = measure_moments(contenders, args.rounds)
     times |= measure_runs(contenders, args.runs)
     times |= measure_processes(args.peers, args.runs)

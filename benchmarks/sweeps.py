@@ -8,6 +8,7 @@ done, and the memory that takes; and the table of a sweep that was killed 20 tim
 itself or one of its workers, beside that of one that was never stopped.
 """
 
+import argparse
 import os
 import random
 import resource
@@ -111,6 +112,7 @@ def finish(folder: Path) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="What a sweep costs.").parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         share = beside_a_row(folder)

@@ -10,6 +10,7 @@ Beside that stand the same policies with their numbers rounded to half precision
 random actions that training ended with. It takes a quarter of an hour, mostly for Pong.
 """
 
+import argparse
 import csv
 
 import numpy as np
@@ -33,6 +34,7 @@ def committed(env_id: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="Test examples/trained/ once more.").parse_args()
     columns = ["mean", "minimum", "seed 0 in the table of all seeds", "file"]
     columns += ["mean in half precision", "mean with the epsilon that training ended with"]
     lines = [f"| | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]

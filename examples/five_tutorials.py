@@ -21,6 +21,7 @@ file under --work (delete it after changing the code). docs/five_tutorials.md co
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -568,6 +569,9 @@ def run_all(names: list[str], seeds: int, jobs: int, work: Path) -> Results:
     """Every variant of every tutorial from every seed, several at a time."""
     runs = [Played(name, key, s) for name in names for key in variants(name) for s in range(seeds)]
     found = {run["name"]: run for run in sweep(runs, work, workers=jobs, task=outcome)}
+    for result in found.values():
+        if "failed" in result:
+            sys.exit(f"{result['name']} failed, and the others are kept. {result['failed']}")
     results: Results = {name: {key: [] for key in variants(name)} for name in names}
     for run in runs:
         numbers = [found[run.name][field] for field in Outcome._fields]
@@ -740,4 +744,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on.")

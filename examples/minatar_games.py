@@ -79,7 +79,8 @@ def options(env_id: str) -> dict[str, Any]:
 if __name__ == "__main__":
     game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
-        sys.exit(f"usage: minatar_games.py GAME [options], with GAME one of {', '.join(GAMES)}")
+        names = ", ".join(GAMES)
+        sys.exit(f"usage: minatar_games.py GAME [options], or GAME --help; GAME: {names}")
     sys.argv.pop(1)
     env_id = f"MinAtar/{game}-v0"
     Run(env_id, STEPS, config, **options(env_id)).train_and_show(film_steps=300)

@@ -41,13 +41,16 @@ def again(agent: DQN) -> list[tuple[int, Array]]:
 
     train(new, env, steps, on_step=keep)
     if not np.array_equal(new.online.params, agent.online.params):
-        print("This run is another one than the agent's: other packages, or another processor.")
-    return moments
+        print("The run made once more ends on another agent: other packages or another processor,")
+        print("or it was resumed with other settings. The last moment shows the agent itself.")
+    return [*moments[:-1], (steps, agent.online.params)]
 
 
 def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
-    """The page as text. Raises ValueError for layers that its JavaScript does not have."""
+    """The page as text. Raises ValueError for what its JavaScript does not have."""
     layers: list[Any] = list(agent.online.layers)
+    if agent.config.quantiles > 1:
+        raise ValueError(f"quantiles is {agent.config.quantiles}: expected 1, plain Q-values")
     n_in = agent.observation_space.shape[0]  # type: ignore[index]  # a Box has a shape
     scale, shift = np.ones(n_in), np.zeros(n_in)
     if isinstance(layers[0], Normalize):
@@ -78,6 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         agent = load(args.run / "agent.safetensors")
+        page(agent, [])  # raises, before the run is made, if the agent cannot be shown
         text = page(agent, again(agent))
     except (CheckpointError, OSError, ValueError) as error:
         parser.error(str(error))

@@ -2,8 +2,8 @@
 
 A step is four frames; the screen becomes 84 x 84 grey pixels (Gymnasium's AtariPreprocessing),
 and the network sees the last four of them. A game goes up to 21 points: the return is the
-difference, -21 for who never returns a ball. There are no sticky actions: the console does
-what it is told.
+difference, -21 for a player that never returns a ball. There are no sticky actions: the console
+does what it is told.
 
     pip install -e ".[atari]"
     python examples/pong.py --seed 1

@@ -12,6 +12,7 @@ several times, or on several machines that share the file, and they search toget
 """
 
 import argparse
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -74,20 +75,27 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(args.out / "study.log"))),
-        study_name="CartPole-v1",
+        study_name=f"CartPole-v1, {STEPS} steps",
         load_if_exists=True,
         direction="maximize",
         sampler=optuna.samplers.TPESampler(constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=2),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=3),
     )
     study.optimize(lambda trial: judge(trial, args.out, args.workers), n_trials=args.trials)
     best = study.best_trial
     print(f"The best of {len(study.trials)}, trial {best.number}, {best.value:.1f}: {best.params}")
     found = config(optuna.trial.FixedTrial(best.params))
     runs = [Spec("CartPole-v1", found, STEPS, seed) for seed in range(args.test_seeds)]
-    results = list(sweep(runs, args.out / f"test_{best.number}", workers=args.workers))
-    print(compare(results, args.out / "test.png")[0])
+    place = args.out / f"test_{best.number}"
+    try:
+        results = list(sweep(runs, place, workers=args.workers))
+    except ValueError as error:  # another process is testing it
+        sys.exit(str(error))
+    print(compare(results, place / "comparison.png")[0])
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on.")

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, DQNConfig, LinearDecay, save, train
+from minidqn.lab.finetune import reconfigure
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", None)
@@ -169,7 +171,31 @@ def test_layers_that_the_page_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     agent = DQN(env.observation_space, env.action_space, config)
     with pytest.raises(ValueError, match="a layer is a Dueling: expected Linear layers alone"):
         playground.page(agent, [])
+    quantiles = DQN(env.observation_space, env.action_space, DQNConfig(quantiles=5))
+    with pytest.raises(ValueError, match="quantiles is 5: expected 1"):
+        playground.page(quantiles, [])
     acrobot = gym.make("Acrobot-v1")
     other = DQN(acrobot.observation_space, acrobot.action_space)
     with pytest.raises(ValueError, match=r"the agent sees Box.*: expected .*CartPole"):
         playground.again(other)
+
+
+def test_the_last_moment_is_the_agent_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    playground, env = importlib.import_module("playground"), gym.make("CartPole-v1")
+    config = DQNConfig(learning_starts=100, batch_size=8, hidden=(8,))
+    agent = DQN(env.observation_space, env.action_space, config)
+    history = train(agent, env, 150, progress=False)
+    monkeypatch.setattr(playground, "train", partial(train, progress=False))
+    assert np.array_equal(playground.again(agent)[-1][1], agent.online.params)
+    assert capsys.readouterr().out == ""
+
+    # resumed with another rate, a run that is made at once cannot end on the same agent
+    reconfigure(agent, {"learning_rate": 1e-2})
+    train(agent, env, 150, history=history, progress=False)
+    steps, params = playground.again(agent)[-1]
+    assert steps == 300
+    assert np.array_equal(params, agent.online.params)
+    assert "resumed with other settings" in capsys.readouterr().out

@@ -45,3 +45,4 @@ def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
     assert (tmp_path / "policy.safetensors").stat().st_size < 30_000
     assert known["agent"].steps == 1_500  # type: ignore[attr-defined]  # the last block's
+    assert known["env"].spec.id == "Acrobot-v1"  # type: ignore[attr-defined]  # not Pong, which takes an hour

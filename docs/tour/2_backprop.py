@@ -77,7 +77,7 @@ plt.show()
 # %%
 class Forgetful(Linear):
     def backward(self, dy, cache, need_dx=True):
-        db = dy.sum(axis=0)  # before the ReLU has its say
+        db = dy.sum(axis=0)  # before the ReLU's own derivative
         dx = super().backward(dy, cache, need_dx)
         self.db[:] = db
         return dx

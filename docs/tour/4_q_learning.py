@@ -14,7 +14,7 @@ from minidqn.targets import td_targets
 # %% [markdown]
 # ## A small world
 #
-# A grid of 6 x 9 fields with a wall. From any field one can go up, right, down or left; who walks into a
+# A grid of 6 x 9 fields with a wall. From any field one can go up, right, down or left; whoever walks into a
 # wall stays where he is. The goal, at the right, gives 1 and ends the episode. Every other step gives 0.
 #
 # Q(s, a) is the reward to come if we take action a in state s and then do our best. The reward of the first step

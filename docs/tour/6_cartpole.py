@@ -149,7 +149,7 @@ plt.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 plt.show()
 
 # %% [markdown]
-# Both were trained in 100 steps at a time, and never saw step 101. Who was told that the world ends there has
+# Both were trained in 100 steps at a time, and never saw step 101. The one that was told that the world ends there has
 # learned low values, for it has seen well balanced poles come to nothing.
 # Seed by seed, its test is worse. (Nor are the others perfect: two end early, one of them with a high value to the
 # last, and one overestimates, for more than 200 is impossible. Double DQN, in chapter 7, is about that.)

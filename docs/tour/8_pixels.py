@@ -73,7 +73,7 @@ plt.show()
 # %% [markdown]
 # ## A game of pixels
 #
-# A ball falls, straight or aslant, and bounces off the walls. The player, in the last row, moves left, right or
+# A ball falls, straight or diagonally, and bounces off the walls. The player, in the last row, moves left, right or
 # not at all, and wins by being where the ball comes down.
 
 

@@ -6,6 +6,7 @@ It takes the extra `tour`. Cells tagged "solution" are left out of the notebooks
 tests/test_tour.py holds the exercises' checkers against.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def notebook(chapter: Path) -> Any:
 def main() -> None:
     import nbformat
 
+    argparse.ArgumentParser(description="Build the tour.").parse_args()
     for chapter in CHAPTERS:
         nbformat.write(notebook(chapter), chapter.with_suffix(".ipynb"))
         print(chapter.with_suffix(".ipynb"))
