@@ -21,12 +21,19 @@ def cells(book: Any) -> list[tuple[str, str]]:
     return [(cell.cell_type, cell.source) for cell in book.cells]
 
 
+def code_shown(book: Any) -> list[str]:
+    """What cells like source(Adam) show."""
+    showing = (cell for cell in book.cells if cell.source.startswith("source("))
+    return [out.data["text/plain"] for cell in showing for out in cell.outputs]
+
+
 @chapters
 def test_the_notebook_is_the_chapter_and_runs(chapter: Path) -> None:
     read: Any = nbformat.read
     committed = read(chapter.with_suffix(".ipynb"), 4)
     built = build.notebook(chapter)  # raises if a cell does
     assert cells(committed) == cells(built)
+    assert code_shown(committed) == code_shown(built)  # else: python docs/tour/build.py
     assert "solution" not in "".join(source for _, source in cells(built))
     pictures = [out for c in committed.cells for out in c.get("outputs", ()) if "data" in out]
     assert any("image/png" in out["data"] for out in pictures)

@@ -140,8 +140,8 @@ plt.show()
 # it the whole world in each update. (It also learns from 32 steps at a time, which alone would help.)
 #
 # *What went wrong second*: the target y = r + gamma max Q(s') moves with each update of Q. When Q(s) rises,
-# Q(s') rises with it, for s' is close to s, and so does the target: the network chases a target that moves with it. A copy
-# that stands still for a while gives it something firm to reach. This is minidqn's:
+# Q(s') rises with it, for s' is close to s, and so does the target: the network chases a target that moves
+# with it. A copy that stands still for a while gives it something firm to reach. This is minidqn's:
 
 # %%
 source(Network.move_towards)

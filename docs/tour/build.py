@@ -28,6 +28,10 @@ def notebook(chapter: Path) -> Any:
         cell.metadata.pop("execution", None)  # times, which would differ in every build
         if cell.cell_type == "code":  # without what tqdm advises to install
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            texts = [out for out in cell.outputs if out.get("name") == "stdout"]
+            for text in texts[1:]:  # what comes late is an output of its own, now and then
+                texts[0].text += text.text
+                cell.outputs.remove(text)
     return book
 
 
