@@ -66,16 +66,18 @@ class Worker:
 
 
 class Processes(Executor):
-    """Up to `count` processes, one for each core by default, and a thread for each."""
+    """Up to `count` processes, one for each core by default, and a thread for each.
+
+    At the end of a `with` they are killed: who wants a result has waited for its future.
+    """
 
     def __init__(self, count: int | None = None) -> None:
         self.calls: SimpleQueue[Any] = SimpleQueue()
-        self.ended = False  # at once
+        self.ended = False
         self.workers = [Worker() for _ in range(count or os.cpu_count() or 1)]
-        self.threads = [Thread(target=self._work, args=(w,), daemon=True) for w in self.workers]
-        for thread in self.threads:
-            thread.start()
-        atexit.register(self.shutdown, wait=False)
+        for worker in self.workers:
+            Thread(target=self._work, args=(worker,), daemon=True).start()
+        atexit.register(self.shutdown)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -90,20 +92,13 @@ class Processes(Executor):
                     future.set_result(worker.call(function, args))
                 except Exception as error:
                     future.set_exception(error)
-        if worker.process and not self.ended:
-            worker.pipe.close()  # the process ends
-            worker.process.join()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all processes: after the calls submitted so far, or without `wait` now."""
+        """End all processes at once."""
         atexit.unregister(self.shutdown)
-        self.ended = not wait
-        for _ in self.threads:
+        self.ended = True
+        for worker in self.workers:
             self.calls.put(None)
-        if wait:
-            for thread in self.threads:
-                thread.join()
-        else:
-            for process in [worker.process for worker in self.workers if worker.process]:
+            if process := worker.process:
                 process.kill()
                 process.join()

@@ -118,25 +118,21 @@ def sweep(
         finished(spec, folder / spec.name)
 
     def results() -> Generator[Json]:
-        engine = Processes(workers) if executor is None else executor
         place, tested, sum_of_means = folder if shared else None, 0, 0.0
         bar = bar_for(progress, total=total, unit=" runs")
         todo = (
             (spec.name, finished(spec, folder / spec.name), (job, place, policies))
             for spec, job in jobs(specs, task)
         )
-        try:
-            with files.locked(folder), bar:
-                files.same_code(folder, sources)
-                for result in outcomes(engine, todo, attempts, lambda *end: receive(folder, *end)):
-                    if "eval_mean" in result:
-                        tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
-                        bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
-                    bar.update()
-                    yield result
-        finally:
-            if executor is None:
-                engine.shutdown(wait=False)
+        own = Processes(workers) if executor is None else nullcontext(executor)
+        with own as engine, files.locked(folder), bar:
+            files.same_code(folder, sources)
+            for result in outcomes(engine, todo, attempts, lambda *end: receive(folder, *end)):
+                if "eval_mean" in result:
+                    tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
+                    bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
+                bar.update()
+                yield result
 
     return results()
 
