@@ -10,9 +10,8 @@ import hashlib
 import json
 import platform
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -85,8 +84,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder. SQLite's lock ends with a process that is killed, on any system."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        try:
-            lock = sqlite3.connect(folder / "lock", timeout=0.0, isolation_level=None)
+        try:  # for a second, if it is to wait
+            lock = sqlite3.connect(folder / "lock", timeout=float(wait), isolation_level=None)
             lock.execute("BEGIN EXCLUSIVE")
             break
         except sqlite3.OperationalError as error:
@@ -94,11 +93,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
                 raise OSError(f"{folder} cannot be locked: {error}") from error
             expected = 'no other run there; in a script, all below `if __name__ == "__main__":`'
             expect(wait, f"{folder} is in use", expected)
-        time.sleep(1.0)
-    try:
+    with closing(lock):
         yield
-    finally:
-        lock.close()
 
 
 def same_code(folder: Path, sources: Iterable[Path]) -> None:
