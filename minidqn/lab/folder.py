@@ -26,14 +26,12 @@ Json = dict[str, Any]
 
 def normal(content: Json) -> Json:
     """The same, as JSON gives it back."""
-    again: Json = json.loads(json.dumps(content, default=lambda number: number.item()))
-    return again
+    return dict(json.loads(json.dumps(content, default=lambda number: number.item())))
 
 
 def read_json(file: Path) -> Json:
     """What is in a file, or nothing if there is none."""
-    content: Json = json.loads(file.read_text()) if file.exists() else {}
-    return content
+    return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
 def write_json(file: Path, content: Json) -> None:
