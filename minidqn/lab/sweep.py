@@ -127,7 +127,7 @@ def sweep(
         own = Processes(workers) if executor is None else nullcontext(executor)
         with own as engine, files.locked(folder), bar:
             files.same_code(folder, sources)
-            for result in outcomes(engine, todo, attempts, lambda *end: receive(folder, *end)):
+            for result in outcomes(engine, todo, attempts, folder):
                 if "eval_mean" in result:
                     tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
                     bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
@@ -137,9 +137,7 @@ def sweep(
     return results()
 
 
-def outcomes(
-    engine: Executor, todo: Iterator[Any], attempts: int, keep: Callable[[str, Json, bytes], Json]
-) -> Iterator[Json]:
+def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path) -> Iterator[Json]:
     """The result of each run as it ends. `todo`: name, known result or {}, what `work` takes."""
     running: dict[Future[Any], Any] = {}
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
@@ -158,7 +156,7 @@ def outcomes(
         future = ended.get()
         name, given, attempt = running.pop(future)
         try:
-            yield keep(name, *future.result())
+            yield receive(folder, name, *future.result())
         except Exception as error:  # the worker died
             if attempt < attempts:
                 submit(name, given, attempt + 1)
@@ -178,7 +176,7 @@ def outcomes(
     finally:
         for future, (name, *_) in running.items():
             if not future.cancel() and future.done() and not future.exception():
-                keep(name, *future.result())
+                receive(folder, name, *future.result())
 
 
 def receive(folder: Path, name: str, result: Json, policy: bytes) -> Json:
