@@ -98,11 +98,9 @@ class Run:
         about = self.spec.about() | files.normal({"set": sorted(changes)})
         self.about = {name: about[name] for name in about if not name.startswith("test_")}
         if args.resume:
-            differ = files.differences(before, self.about)
-            left = sorted(differ.keys() - dict(args.set) - {"set"})
-            named = ", ".join(f"{name} {differ[name]}" for name in left)
-            found = f"--resume: the run in {self.out} has {named}"
-            expect(not left, found, "the same in the script, or --set")
+            given, found = {"set", *dict(args.set)}, f"--resume: the run in {self.out} has"
+            fixed = {name: before[name] for name in before if name not in given}
+            files.refuse_other(found, fixed, self.about, "the same in the script, or --set")
         same = args.overwrite or args.resume
         self.out = files.claim(self.out, overwrite=same, numbered=not (args.out or same))
         self.checkpoint = self.out / AGENT

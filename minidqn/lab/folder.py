@@ -45,15 +45,10 @@ def short_name(env_id: str) -> str:
     return name.removeprefix("ale/").replace("/", "_")
 
 
-def differences(before: Json, about: Json) -> Json:
-    """What `before` has and `about` has not."""
-    return {name: value for name, value in before.items() if value != about.get(name)}
-
-
-def refuse_other(folder: Path, differ: Json, expected: str) -> None:
-    """Raise ValueError if what is in `folder` differs."""
-    named = ", ".join(f"{name} {value}" for name, value in differ.items())
-    expect(not differ, f"{folder} has another run, with {named}", expected)
+def refuse_other(found: str, before: Json, about: Json, expected: str) -> None:
+    """Raise ValueError, which names it, if `before` has anything that `about` has not."""
+    differ = [f"{name} {value}" for name, value in before.items() if value != about.get(name)]
+    expect(not differ, f"{found} {', '.join(differ)}", expected)
 
 
 def claim(folder: Path, *, overwrite: bool, numbered: bool) -> Path:
@@ -103,6 +98,6 @@ def same_code(folder: Path, sources: Iterable[Path]) -> None:
     }
     code |= {name: version(name) for name in ("gymnasium", "numba", "numpy")}
     code["python"] = platform.python_version()
-    differ = differences(read_json(folder / "sweep.json"), code)
-    refuse_other(folder, differ, "the same code, or another folder")
+    before, expected = read_json(folder / "sweep.json"), "the same code, or another folder"
+    refuse_other(f"{folder} has another run, with", before, code, expected)
     write_json(folder / "sweep.json", code)

@@ -65,7 +65,7 @@ def finished(spec: Any, folder: Path) -> Json:
     about = files.normal(spec.about())
     before = result or files.read_json(folder / "run.json") or about
     there = {name: before.get(name) for name in about}
-    files.refuse_other(folder, files.differences(there, about), "another folder")
+    files.refuse_other(f"{folder} has another run, with", there, about, "another folder")
     return result
 
 
