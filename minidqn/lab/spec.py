@@ -1,7 +1,6 @@
 """One run: what it is, as plain data, and how it is made."""
 
 import hashlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,8 +76,7 @@ class Spec:
         run |= {"steps": agent.steps, "updates": agent.updates}
         run |= {"train_seconds": seconds, "params_sha256": digest}
         run |= {"eval_mean": returns.mean(), "eval_std": returns.std(), "eval_min": returns.min()}
-        points = learning_curve(history, agent.steps).tolist()
-        curve = [None if math.isnan(point) else point for point in points]
+        curve = learning_curve(history, agent.steps)
         return normal(run | {"eval_returns": returns.tolist(), "curve": curve})
 
 
@@ -93,7 +91,7 @@ def named(value: Any) -> Any:
 
 def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -> Json:
     """Train an agent, or go on from its checkpoint, and test its last policy."""
-    path, start, seconds = folder / CHECKPOINT, time.perf_counter(), None
+    path, start = folder / CHECKPOINT, time.perf_counter()
     with spec.make(training=True) as env:
         if path.exists():
             agent, history = load_run(path)
@@ -111,8 +109,7 @@ def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -
         left = spec.steps - agent.steps
         if left > 0:
             train(agent, env, left, history=history, on_step=checkpoint, progress=False)
-    if not resumed:
-        seconds = time.perf_counter() - start
+    seconds = None if resumed else time.perf_counter() - start
     with spec.make() as env:
         options: Any = {"epsilon": spec.test_epsilon, "progress": False}
         returns = evaluate(agent, env, spec.test_episodes, spec.seed, **options)
@@ -121,9 +118,9 @@ def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -
     return spec.outcome(agent, history, returns, seconds)
 
 
-def learning_curve(history: History, steps: int) -> Array:
-    """Mean return of the last 20 episodes, at 100 moments up to `steps`; NaN before the first."""
+def learning_curve(history: History, steps: int) -> list[float | None]:
+    """Mean return of the last 20 episodes, at 100 moments up to `steps`; None before the first."""
     moments = np.linspace(0, steps, POINTS + 1)[1:]
     ended = np.searchsorted(history["step"], moments, side="right")  # episodes, by then
-    means = np.append(rolling_mean(history["episode_return"], WINDOW), np.nan)
-    return np.asarray(means[ended - 1])  # -1 is the last: NaN
+    means = [*rolling_mean(history["episode_return"], WINDOW).tolist(), None]
+    return [means[number - 1] for number in ended]  # -1 is the last: None
