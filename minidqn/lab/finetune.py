@@ -1,6 +1,6 @@
 """An agent that goes on with other settings: a smaller learning rate, less exploration."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,7 +21,7 @@ OF_PRIORITIES = ("priority_alpha", "n_step", "buffer_size")  # where replay is p
 
 def changed(config: DQNConfig, changes: dict[str, Any]) -> DQNConfig:
     """`config` with some settings replaced. Raises ValueError for a name that there is not."""
-    names = [field.name for field in fields(DQNConfig)]
+    names = vars(config)
     for name in changes:
         expected = " or ".join(get_close_matches(name, names, 2)) or f"one of {', '.join(names)}"
         expect(name in names, f"setting {name!r}", expected)
@@ -45,13 +45,12 @@ def reconfigure(agent: DQN, changes: dict[str, Any]) -> None:
     spaces = agent.observation_space, agent.action_space
     checks.agent(*spaces, config, agent.seed, ring.num_envs, agent.network)
     if config.buffer_size != old.buffer_size:
-        ring = resized(ring, config.buffer_size)
+        agent.replay = resized(ring, config.buffer_size)
     due = agent.updates_due
     agent._config, agent._equal_weights = config, np.ones(config.batch_size, np.float32)
     agent.updates_skipped += agent.updates_due - due  # no sudden burst, and no pause
     if config.epsilon_hold != old.epsilon_hold:
         agent.repeat = Repeat(ring.num_envs, config.epsilon_hold)
-    agent.replay = ring
     if prioritised and ring.count == 0:
         alpha = config.priority_alpha
         agent.priorities = Priorities(agent.replay, config.n_step, alpha) if alpha > 0.0 else None

@@ -9,7 +9,7 @@ Agents are pickled and copied in the same way, because their arrays are views of
 import copyreg
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -28,7 +28,6 @@ from minidqn.qnetwork import q_layers
 from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 
 FORMAT = 1
-NAMES = sorted(field.name for field in fields(DQNConfig))
 COUNTERS = ("steps", "updates", "updates_skipped", "episodes")  # of the agent
 COUNTS = (*COUNTERS, "adam_t", "replay_count")
 LONGEST_TEXT = 100_000  # parsed, it takes several times as much memory
@@ -229,7 +228,7 @@ def _layer(kind: str, *sizes: Any) -> list[Any]:
 
 def settings(config: DQNConfig) -> dict[str, Any]:
     """The settings as JSON has them. Raises CheckpointError for a schedule of your own."""
-    values: dict[str, Any] = {name: getattr(config, name) for name in NAMES}
+    values: dict[str, Any] = dict(sorted(vars(config).items()))
     for name, value in values.items():
         if type(value) in DECAYS.values():
             values[name] = {type(value).__name__: asdict(value)}
