@@ -6,7 +6,7 @@ import numpy as np
 
 from minidqn.agent import DQN
 from minidqn.lab.envs import Envs, VectorEnvs
-from minidqn.lab.history import History, Unfinished
+from minidqn.lab.history import History
 
 
 def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
@@ -25,33 +25,30 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
         _warn(f"the unfinished episodes of {replay.num_envs} environments start again: {exactly}")
         return anew
     over: list[bool] = replay.ended.tolist()
-    for i, env in enumerate(envs.envs):
-        before = unfinished[i]
+    for i, (env, episode) in enumerate(zip(envs.envs, unfinished, strict=True)):
         if not over[i]:
-            obs, _ = envs.reset_one(env, before.number)
-            again, rewards, ended = Unfinished(before.number), [], False
-            for action in before.actions:
+            obs, _ = envs.reset_one(env, episode.number)
+            episode.episode_return, rewards, ended = 0.0, [], False
+            for action in episode.actions:
                 if not ended:
                     obs, reward, terminated, truncated, _ = env.step(action)
-                    again.add(action, float(reward))
+                    episode.episode_return += float(reward)
                     rewards.append(float(reward))
                     ended = bool(terminated or truncated)
             head = replay.head[i]
-            steps = min(len(again.actions), replay.count, replay.slots - 1)  # that are stored
+            steps = min(len(rewards), replay.count, replay.slots - 1)  # that are stored
             stored = replay.reward[np.arange(replay.count - steps, replay.count) % replay.slots, i]
-            same = again.actions == before.actions and not ended
-            same &= np.array_equal(np.asarray(obs, head.dtype), head)
+            same = not ended and np.array_equal(np.asarray(obs, head.dtype), head)
             same &= np.array_equal(np.array(rewards[len(rewards) - steps :], np.float32), stored)
             if not same:
                 with np.printoptions(threshold=20, edgeitems=2):
                     _warn(
-                        f"this run is not resumed exactly: after reset {before.number} and "
-                        f"{len(before.actions)} actions {env} returned {obs}, where it was {head}. "
-                        "Is it another version, or not deterministic? The unfinished episodes "
+                        f"this run is not resumed exactly: after reset {episode.number} and "
+                        f"{len(episode.actions)} actions {env} returned {obs}, where it was {head}."
+                        " Is it another version, or not deterministic? The unfinished episodes "
                         "start again"
                     )
                 return anew
-            unfinished[i] = again
     return over
 
 
