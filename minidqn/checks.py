@@ -82,8 +82,7 @@ def convert(settings: Any, name: str, to: Callable[[Any], Any], expected: str) -
 
 def known_values(schedule: Any) -> list[float]:
     """The values that bound a schedule: a decay's two ends; none for your own function."""
-    bounds: list[float] = getattr(schedule, "bounds", [] if callable(schedule) else [schedule])
-    return bounds
+    return list(getattr(schedule, "bounds", [] if callable(schedule) else [schedule]))
 
 
 def decay(settings: Any) -> None:
