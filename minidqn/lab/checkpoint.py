@@ -83,12 +83,11 @@ def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> 
             agent, history = restore(text, shapes, file.get_tensor, network)
     except OSError:
         raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is no safetensors file, or damaged: {error}") from error
     except Exception as error:  # an unknown file can be wrong in any way
-        why = f"does not describe an agent: {error!r}"
-        if isinstance(error, SafetensorError):
-            why = f"is no safetensors file, or damaged: {error}"
-        elif isinstance(error, CheckpointError):
-            why = str(error)
-        raise CheckpointError(f"{path} {why}") from error
+        raise CheckpointError(f"{path} does not describe an agent: {error!r}") from error
     reconfigure(agent, changes)
     return agent, history
