@@ -46,7 +46,7 @@ class Worker:
     process: Any = None
 
     def call(self, function: Callable[..., Any], args: Any) -> Any:
-        if self.process is None:
+        if self.process is None or not self.process.is_alive():
             context = get_context("spawn")
             self.pipe, theirs = context.Pipe()
             self.process = context.Process(target=serve, args=(theirs,))
@@ -56,9 +56,8 @@ class Worker:
             self.pipe.send((function, args))
             result, error = self.pipe.recv()
         except (EOFError, OSError):
-            process, self.process = self.process, None
-            process.join()
-            code = process.exitcode
+            self.process.join()
+            code = self.process.exitcode
             raise BrokenExecutor(f"the process ended with exit code {code}") from None
         if error is not None:
             raise error
