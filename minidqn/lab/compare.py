@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minidqn.checks import expect
-from minidqn.lab.plotting import PALETTE, RED, finished
+from minidqn.lab.plotting import PALETTE, RED, blank, finished
 from minidqn.nn.layers import Array
 
 if TYPE_CHECKING:
@@ -64,8 +64,6 @@ def compare(
     the environment's first line. Runs that failed are counted, and else left out. Raises
     ValueError if none is left, or if two have the same name.
     """
-    from matplotlib.figure import Figure
-
     groups: dict[str, dict[str, list[Any]]] = {}  # of each environment, of each settings
     names, failed = set(), Counter[str]()
     for result in results:
@@ -79,7 +77,7 @@ def compare(
 
     heads = ["", "seeds", "failed", "mean", "IQM (95 % interval)", "worst seed", "solved", "better"]
     lines = [f"| {' | '.join([*heads, 'updates', 'seconds, median'])} |", "| --- " * 10 + "|"]
-    figure = Figure(figsize=(10, 0.6 + 3.2 * len(groups)), dpi=120, layout="constrained")
+    figure = blank(10, 0.6 + 3.2 * len(groups))
     figure.suptitle(title)
     rows = figure.subplots(len(groups), 2, width_ratios=(3, 1), squeeze=False)
     for (curves, ends), (env_id, of_env) in zip(rows, groups.items(), strict=True):

@@ -33,6 +33,13 @@ def rolling_mean(x: Any, window: int = 100) -> Array:
     return np.asarray((total[stop] - total[start]) / (stop - start))
 
 
+def blank(width: float, height: float) -> "Figure":
+    """An empty figure, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
 def finished(figure: "Figure", path: str | Path | None) -> "Figure":
     """Write the figure if there is a `path`; let it show itself where it is a cell's result."""
 
@@ -67,10 +74,8 @@ def plot_learning_curve(
     title: str = "",
 ) -> "Figure":
     """Draw the return of every episode, in training and then in the test."""
-    from matplotlib.figure import Figure
-
     returns, tests = history["episode_return"], np.asarray(test_returns)
-    figure = Figure(figsize=(9, 4.8), dpi=120, layout="constrained")
+    figure = blank(9, 4.8)
     axes = figure.add_subplot(title=title)
     draw_returns(axes, returns, solved_at)
     if len(tests):
@@ -113,7 +118,6 @@ def plot_value_function(
     """
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
 
     n, names = agent.n_actions, list(actions) or [*map(str, range(agent.n_actions))]
     expect(len(names) == n, f"actions is {actions}", f"{n} names")
@@ -125,7 +129,7 @@ def plot_value_function(
     states[:, :, y.entry] = np.linspace(y.low, y.high, points)[:, None]
     q = agent.q_values(states.reshape(points * points, -1)).reshape(points, points, n)
 
-    figure = Figure(figsize=(10, 4.4), dpi=120, layout="constrained")
+    figure = blank(10, 4.4)
     figure.suptitle(title)
     values, choices = figure.subplots(1, 2, sharey=True)
     options: Any = {"origin": "lower", "extent": (x.low, x.high, y.low, y.high), "aspect": "auto"}
@@ -147,7 +151,6 @@ def plot_filters(agent: DQN, obs: Any, path: str | Path | None = None) -> "Figur
     """
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
 
     conv: Any = agent.online.layers[0]
     name = type(conv).__name__
@@ -163,7 +166,7 @@ def plot_filters(agent: DQN, obs: Any, path: str | Path | None = None) -> "Figur
     kinds = np.where(newest.any(axis=2), 1 + newest.argmax(axis=2), 0)  # a colour per channel
     colors = ListedColormap(["black", *colormaps["tab20"](range(channels))])
 
-    figure = Figure(figsize=(12, 0.55 * n_out / 2 + 0.8), dpi=120, layout="constrained")
+    figure = blank(12, 0.55 * n_out / 2 + 0.8)
     subfigures: Any = figure.subfigures(1, 2, width_ratios=(1, 2.6))
     left, right = subfigures
     axes = left.subplots()
