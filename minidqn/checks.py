@@ -59,7 +59,7 @@ def config(c: Any) -> None:
             convert(c, name, lambda layers: tuple(tuple(map(index, la)) for la in layers), expected)
             check(name, all(len(la) == 3 and min(la) > 0 for la in c.conv), expected)
         elif name == "hidden":
-            convert(c, name, lambda widths: tuple(map(index, widths)), "integers")
+            convert(c, name, lambda widths: tuple(map(index, widths)), "integers, such as (64,)")
             check(name, all(width > 0 for width in c.hidden), "positive widths")
         elif field.type is float or not callable(value):
             convert(c, name, float, "a number" + " or a function" * (field.type is not float))

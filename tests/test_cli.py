@@ -1,6 +1,7 @@
 """What a run does with its command line: seeds, folders, wrappers, and what comes last."""
 
 import json
+import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -308,6 +309,10 @@ def test_what_cannot_run_is_found_out_before_training(
     assert "double is 'no': expected True or False" in refuse(out, "--set", "double=no")
     assert refuse(out, "--steps", 500) == "--steps 500: expected learning_starts, 1000, or more"
     assert "training returns are not" in refuse(out, "--until-solved", train_wrapper=Wrapped)
+    unknown = refuse(out, "--until-solved", solved_at=math.inf)
+    assert unknown == "--until-solved: expected a return from which it is solved"
+    conv = refuse(out, "--set", "conv=((16, 3, 1),)")
+    assert "an observation of shape (4,) for conv: expected (height, width)" in conv
     own = partial(DQNConfig, learning_rate=lambda step: 0.1)
     monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out)])
     with pytest.raises(SystemExit):
@@ -345,3 +350,43 @@ def test_a_checkpoint_is_saved_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_p
     this.train_and_show()
     assert [steps for steps, _, _ in saved] == [400, 800, 1200]
     assert {path for _, path, _ in saved} == {tmp_path / "agent.safetensors"}
+
+
+def test_a_test_that_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "evaluate", stop)
+    this = run(monkeypatch, tmp_path, "--no-animation")
+    with pytest.raises(SystemExit) as ended:
+        this.train_and_show()
+    assert ended.value.code == 130
+    assert "The agent is saved; --resume tests it." in capsys.readouterr().err
+
+    monkeypatch.undo()
+    resumed = run(monkeypatch, tmp_path, "--no-animation", "--resume")
+    resumed.train_and_show()
+    assert "1500 steps and 501 updates, resumed. Greedy return" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("seen")
+def test_nobody_said_what_counts_as_solved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, tmp_path, "--no-animation", solved_at=math.inf).train_and_show()
+    assert "49.5 ± 28.9, minimum 0\n" in capsys.readouterr().out
+
+
+def test_watch_never_shows_the_policy_of_another_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gym.register("CartPole-v7", "gymnasium.envs.classic_control.cartpole:CartPoleEnv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["script.py", "--watch"])
+    with pytest.raises(SystemExit) as ended:  # examples/trained/cartpole is CartPole-v1's
+        Run("CartPole-v7", STEPS, config)
+    gym.registry.pop("CartPole-v7")
+    assert ended.value.code == 2
+    assert "runs/cartpole/agent.safetensors" in capsys.readouterr().err

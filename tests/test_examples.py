@@ -126,7 +126,9 @@ def test_minatar_from_pixels(tmp_path: Path) -> None:
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= ALWAYS | {"before_after.gif"}
     wrong = subprocess.run([*script, "Chess"], check=False, capture_output=True, text=True)
-    assert wrong.stderr.startswith("usage: minatar_games.py GAME [options], with GAME one of Ast")
+    assert wrong.stderr.startswith(
+        "usage: minatar_games.py GAME [options], or GAME --help; GAME: Ast"
+    )
 
 
 def test_what_can_be_watched(tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ def write_down(note: Note, folder: Path) -> dict[str, Any]:
     return {"eval_mean": note.value}
 
 
+def wait_a_second(note: Note, folder: Path) -> dict[str, Any]:
+    time.sleep(1.0)
+    return {"eval_mean": note.value}
+
+
 def fail(note: Any, folder: Path) -> dict[str, Any]:
     raise ArithmeticError(f"no result of {note.name}")
 
@@ -235,6 +240,15 @@ def test_it_reads_no_more_specs_than_it_submits(tmp_path: Path, monkeypatch: Any
         ahead.append(len(read) - number)
     assert len(ahead) == executor.submitted == 40
     assert max(ahead) <= 6
+
+
+def test_known_results_are_shown_while_it_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quietly(notes(1), tmp_path, task=write_down)
+    with ThreadPoolExecutor(1) as pool:
+        list(sweep(notes(2), tmp_path, executor=pool, task=wait_a_second))
+    assert " 1/2 " in capsys.readouterr().err
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
 examples/cartpole.py is the script to read beside it.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 import gymnasium as gym
 
+from minidqn import checks
 from minidqn.agent import DQN
 from minidqn.checks import expect
 from minidqn.config import DQNConfig
@@ -33,7 +35,7 @@ from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_f
 from minidqn.lab.snapshot import CheckpointError, from_json
 from minidqn.lab.spec import Spec
 from minidqn.lab.training import evaluate, stop_on_interrupt, train
-from minidqn.lab.tuned import examples, for_run
+from minidqn.lab.tuned import SCRIPTS, examples, for_run
 from minidqn.lab.watchers import live_plot, log_every, record_every, save_every, until_solved
 from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
@@ -62,7 +64,8 @@ class Run:
         self.seconds: float | None = 0.0  # of training; None if it is not known
         try:
             picture: Any = {} if self.args.no_animation else {"render_mode": "rgb_array"}
-            self.spec.make(**picture).close()  # so that what is wrong with it is said now
+            with self.spec.make(**picture) as env:  # so that what is wrong with it is said now
+                self.spaces = env.observation_space, env.action_space
             self.solved_at = self.spec.threshold()
             if self.args.watch:
                 self.watch()
@@ -90,10 +93,13 @@ class Run:
         self.until = max(args.steps or 0, steps)  # a resumed run may go on beyond its end
         self.seed, self.config = seed, for_run(config, steps, changes)
         self.spec = replace(self.spec, config=self.config, steps=steps, seed=seed)
+        checks.agent(*self.spaces, self.config, seed, num_envs=1)
         least = self.config.learning_starts
         expect(self.until >= least, f"--steps {self.until}", f"learning_starts, {least}, or more")
         if args.until_solved and self.spec.train_wrapper:
             raise ValueError("--until-solved: training returns are not test returns here")
+        known = self.solved_at < math.inf
+        expect(known or not args.until_solved, "--until-solved", "a return from which it is solved")
 
         about = self.spec.about() | files.normal({"set": sorted(changes)})
         self.about = {name: about[name] for name in about if not name.startswith("test_")}
@@ -155,14 +161,21 @@ class Run:
     def evaluate(self, agent: DQN) -> Array:
         """Print, write and return the returns of 100 episodes that it was never trained on."""
         spec, epsilon, tests = self.spec, self.spec.test_epsilon, self.spec.test_episodes
-        returns = evaluate(agent, spec.make(), tests, self.seed, epsilon)
+        try:
+            returns = evaluate(agent, spec.make(), tests, self.seed, epsilon)
+        except KeyboardInterrupt:
+            self.parser.exit(130, "Stopped in the test. The agent is saved; --resume tests it.\n")
         mean, std, least = returns.mean(), returns.std(), returns.min()
         took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
+        solved = (
+            f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
+        )
         print(
             f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {tests} new "
-            f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}: "
-            f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
+            f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}"
+            + f": {solved}"
+            * (self.solved_at < math.inf)
         )
         outcome = spec.outcome(agent, self.history, returns, self.seconds)
         files.write_json(self.out / SUMMARY, spec.about() | outcome)
@@ -199,7 +212,7 @@ class Run:
     def watch(self) -> None:
         """Show the agent in --out, or else the one that comes with minidqn: a window, or a GIF."""
         self.seed, path = self.args.seed or 0, examples() / "trained" / f"{self.name}.safetensors"
-        if self.args.out or not path.exists():
+        if self.args.out or self.spec.env_id not in SCRIPTS or not path.exists():
             path = self.out / AGENT
         agent = load(path)
         if has_display():

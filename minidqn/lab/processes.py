@@ -67,7 +67,7 @@ class Worker:
 class Processes(Executor):
     """Up to `count` processes, one for each core by default, and a thread for each.
 
-    At the end of a `with` they are killed: who wants a result has waited for its future.
+    At the end of a `with` they are killed: to have a result, wait for its future before.
     """
 
     def __init__(self, count: int | None = None) -> None:

@@ -127,7 +127,7 @@ def sweep(
         own = Processes(workers) if executor is None else nullcontext(executor)
         with own as engine, files.locked(folder), bar:
             files.same_code(folder, sources)
-            for result in outcomes(engine, todo, attempts, folder):
+            for result in outcomes(engine, todo, attempts, folder, bar.refresh):
                 if "eval_mean" in result:
                     tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
                     bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
@@ -137,8 +137,13 @@ def sweep(
     return results()
 
 
-def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path) -> Iterator[Json]:
-    """The result of each run as it ends. `todo`: name, known result or {}, what `work` takes."""
+def outcomes(
+    engine: Executor, todo: Iterator[Any], attempts: int, folder: Path, waits: Callable[[], object]
+) -> Iterator[Json]:
+    """The result of each run as it ends; `waits` is called before it waits for one.
+
+    `todo`: of each its name, known result or {}, what `work` takes.
+    """
     running: dict[Future[Any], Any] = {}
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
 
@@ -153,6 +158,8 @@ def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path)
 
     def one() -> Iterator[Json]:
         """The next that ends, unless it has to be submitted again."""
+        if ended.empty():
+            waits()
         future = ended.get()
         name, given, attempt = running.pop(future)
         try:
