@@ -155,6 +155,15 @@ def test_no_random_action_starts_where_an_environment_is_being_reset() -> None:
         assert agent.repeat.state[1, 0] == 0
 
 
+def test_each_environment_explores_by_itself() -> None:
+    agent, n = DQN(SPACE, Discrete(4), DQNConfig(epsilon=0.5), num_envs=2), 6000
+    force_q(agent, [0.0, 0.0, 0.0, 5.0])
+    agent.begin(np.zeros((2, 3)))
+    away = np.array([agent.explore() for _ in range(n)]) != 3  # (n, 2), each 0.5 * 3 / 4
+    p = 0.375**2
+    assert abs(away.all(axis=1).sum() - n * p) < 4 * np.sqrt(n * p * (1 - p))
+
+
 def test_epsilon_may_fall_with_updates_or_with_episodes() -> None:
     by_update = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="update"))
     by_episode = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="episode"))

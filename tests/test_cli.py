@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, TEST, DQNConfig, LinearDecay, episode_seed, load
-from minidqn.lab import cli
+from minidqn.lab import cli, many
 from minidqn.lab.cli import Run
 from minidqn.lab.folder import claim
+from minidqn.nn.layers import Linear
+from minidqn.nn.network import Network
+
+from .test_pixels import Catch
 
 STEPS = 1500
 
@@ -187,6 +192,16 @@ def test_a_finished_run_goes_on_beyond_its_end(
 
 
 @pytest.mark.usefixtures("seen")
+def test_a_setting_can_be_changed_a_second_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(monkeypatch, tmp_path, "--no-animation", "--set", "gamma=0.9").train_and_show()
+    for gamma in (0.8, 0.7):
+        flags = ["--no-animation", "--resume", "--set", f"gamma={gamma}"]
+        run(monkeypatch, tmp_path, *flags).train_and_show()
+        assert load(tmp_path / "agent.safetensors").config.gamma == gamma
+
+
 @pytest.mark.usefixtures("seen")
 def test_a_single_step_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run(monkeypatch, tmp_path, "--no-animation", "--steps", 1100).train_and_show()
@@ -286,6 +301,32 @@ def test_each_of_several_processes_takes_another_folder(tmp_path: Path) -> None:
     assert len({*folders}) == 50
 
 
+@pytest.mark.usefixtures("seen")
+def test_a_run_with_a_network_of_your_own_is_resumed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for flags in ([], ["--resume"]):
+        argv = ["script.py", "--out", str(tmp_path), "--no-animation", *flags]
+        monkeypatch.setattr(sys, "argv", argv)
+        this = Run("CartPole-v1", STEPS, lambda steps: DQNConfig())
+        env = this.make()
+        own: Any = {"network": lambda space, n: Network([Linear(4, n)])}
+        agent = DQN(env.observation_space, env.action_space, this.config, **own)
+        assert this.train(agent, env).steps == STEPS
+
+
+@pytest.mark.usefixtures("seen")
+def test_what_the_first_filters_became_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    argv = ["script.py", "--out", str(tmp_path), "--no-animation", "--set", "learning_starts=100"]
+    monkeypatch.setattr(sys, "argv", argv)
+    settings: Any = {"conv": ((2, 3, 1),), "hidden": (4,)}
+    Run("Catch", 120, lambda steps: DQNConfig(**settings), make_env=Catch).train_and_show()
+    assert (tmp_path / "filters.png").stat().st_size > 1000
+    assert "Infinity" not in (tmp_path / "summary.json").read_text()  # nobody knows a threshold
+
+
 def test_an_unfinished_run_of_a_sweep_is_a_run_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,6 +363,33 @@ def test_what_cannot_run_is_found_out_before_training(
         Run("CartPloe-v1", STEPS, config)
     assert "CartPloe" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_what_a_sweep_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    def sweep(specs: Any, out: Path, *, executor: Any, workers: int) -> Any:
+        asked.update(specs=specs, out=out, executor=executor, workers=workers)
+        return [{"name": spec.name} for spec in reversed(specs)]  # as they happen to end
+
+    def compare(results: Any, path: Path) -> Any:
+        asked["compared"] = [result["name"] for result in results]
+        return "", None
+
+    monkeypatch.setattr(many, "sweep", sweep)
+    monkeypatch.setattr(many, "compare", compare)
+    rate = "{'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"
+    grid = [f"--set=learning_rate={rate},0.5", "--set=huber_delta=1,inf"]
+    flags = ["--seeds", "2", "--first", "7", "--workers", "3", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["sweep", "CartPole-v1", *flags, *grid])
+    many.main()
+    specs = asked["specs"]
+    made = [(s.config.learning_rate, s.config.huber_delta, s.seed) for s in specs]
+    decay = LinearDecay(0.01, 0.0, 100)
+    assert made == list(product((decay, 0.5), (1.0, np.inf), (7, 8)))
+    assert asked["compared"] == [spec.name for spec in specs]  # the first is the reference
+    assert len({*asked["compared"]}) == 8
+    assert (asked["out"], asked["executor"], asked["workers"]) == (tmp_path, None, 3)
 
 
 def test_settings_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -119,6 +119,28 @@ def test_a_larger_buffer_takes_what_is_stored_with_it(num_envs: int, tmp_path: P
     assert_same_arrays(twin, load(tmp_path / "agent"))
 
 
+def test_a_longer_repeat_is_one_from_the_next_step_on(tmp_path: Path) -> None:
+    agent, path = small_agent(n_actions=4, epsilon=1.0), tmp_path / "agent"
+    live(agent, 10)
+    save(agent, path)
+    for twin, repeats in ((load(path), False), (load(path, epsilon_hold=10**6), True)):
+        actions = {int(twin.explore()[0]) for _ in range(50)}
+        assert (len(actions) == 1) == repeats
+
+
+def test_an_episode_goes_on_exactly_in_a_larger_buffer(tmp_path: Path) -> None:
+    """As long as nothing is overwritten, the size changes nothing."""
+    agent, history, path = agent_for(chain()), History(), tmp_path / "agent"
+    train(agent, chain(), 23, history=history, progress=False)
+    assert not agent.replay.over
+    save(agent, path, history)
+    twin, twin_history = load_run(path, buffer_size=300)
+    train(agent, chain(), 60, history=history, progress=False)
+    train(twin, chain(), 60, history=twin_history, progress=False)
+    np.testing.assert_array_equal(agent.online.params, twin.online.params)
+    np.testing.assert_array_equal(history.rows, twin_history.rows)
+
+
 @pytest.mark.parametrize("replay", [True, False])
 def test_a_larger_buffer_keeps_the_stacks(replay: bool, tmp_path: Path) -> None:
     agent = agent_for(chain(), frame_stack=3, buffer_size=90)
@@ -151,6 +173,14 @@ def test_memory_that_is_taken_already_is_not_asked_for_again(
     save(trained(), tmp_path / "agent")
     monkeypatch.setattr("minidqn.checks.free_megabytes", iter([100.0, 0.0]).__next__)
     assert load(tmp_path / "agent", gamma=0.5).config.gamma == 0.5
+
+
+def test_settings_that_change_twice_bring_no_burst_of_updates(tmp_path: Path) -> None:
+    agent, path = trained(), tmp_path / "agent"
+    for changes in ({"train_every": 4}, {"gradient_steps": 3}, {"train_every": 1}):
+        save(agent, path)
+        agent = load(path, **changes)  # type: ignore[arg-type]  # each is a setting
+        assert agent.updates_due == 0
 
 
 def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:

@@ -537,6 +537,9 @@ def test_integers_must_fit() -> None:
     with pytest.raises(ValueError, match=r"observation has 0.5 at index \(1,\): expected uint8"):
         replay.begin([0.0, 0.5])
     assert replay.obs[0, 0].tolist() == [0, 255]
+    for dtype, number in ((np.int32, 0.5), (np.int64, 1.5), (np.bool_, 2)):
+        with pytest.raises(ValueError, match=f"observation has {number}.* at index .0,.: expected"):
+            Replay(10, (1,), dtype, 2).begin([number])
 
 
 def test_what_is_wrong_in_an_image_is_said_in_a_line() -> None:

@@ -1,5 +1,7 @@
 """Many runs: that none is lost, and that each is what it would be alone."""
 
+import importlib
+import itertools
 import json
 import os
 import signal
@@ -12,18 +14,18 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from minidqn import DQNConfig, load
+from minidqn import DQNConfig, History, load
 from minidqn.lab import sweep as module
 from minidqn.lab.folder import locked
 from minidqn.lab.processes import Processes
-from minidqn.lab.spec import Spec, train_and_test
+from minidqn.lab.spec import Spec, learning_curve, train_and_test
 from minidqn.lab.sweep import run, sweep
 
 CONFIG = DQNConfig(hidden=(8,), batch_size=16, learning_starts=50, buffer_size=500)
@@ -125,6 +127,45 @@ def test_each_run_is_what_it_is_alone(tmp_path: Path) -> None:
     assert left == {"agent.safetensors", "history.csv", "run.json", "summary.json", "lock"}
     assert load(folder / "agent.safetensors").config == CONFIG
     assert json.loads((folder / "summary.json").read_text()) == together[0]
+
+
+class Wrapped(gym.Wrapper[Any, Any, Any, Any]):
+    """Around the environment of training only."""
+
+
+def test_a_run_is_tested_as_its_spec_says(tmp_path: Path, monkeypatch: Any) -> None:
+    tests: list[Any] = []
+
+    def evaluate(agent: Any, env: Any, episodes: int, seed: int, **options: Any) -> Any:
+        tests.append((isinstance(env, Wrapped), agent.steps, episodes, seed, options["epsilon"]))
+        return np.arange(float(episodes))
+
+    monkeypatch.setattr("minidqn.lab.spec.evaluate", evaluate)
+    spec = replace(specs(6)[5], train_wrapper=Wrapped, test_epsilon=0.25)
+    with spec.make(training=True) as env:
+        assert isinstance(env, Wrapped)
+    assert run(spec, tmp_path)["eval_mean"] == 0.5
+    assert tests == [(False, STEPS, 2, 5, 0.25)]
+
+
+def test_a_point_of_the_curve_is_the_mean_of_the_last_20_episodes_by_then() -> None:
+    history = History()
+    for number in range(40):  # they end at steps 8, 16, ... 320, and the run at 400
+        history.add_episode(8 * (number + 1), 0.5, float(number**2), 8)
+    curve = learning_curve(history, 400)
+    assert len(curve) == 100
+    for point, moment in zip(curve, range(4, 401, 4), strict=True):
+        returns = [number**2 for number in range(40) if 8 * (number + 1) <= moment]
+        assert point == (pytest.approx(np.mean(returns[-20:])) if returns else None), moment
+
+
+def test_a_checkpoint_is_saved_once_in_so_many_seconds(tmp_path: Path, monkeypatch: Any) -> None:
+    seconds, saved = itertools.count(), []  # at each look at the clock, one has passed
+    clock = SimpleNamespace(perf_counter=lambda: next(seconds))
+    monkeypatch.setattr("minidqn.lab.spec.time", clock)
+    monkeypatch.setattr("minidqn.lab.spec.save", lambda agent, *_, **__: saved.append(agent.steps))
+    train_and_test(specs(1)[0], tmp_path, checkpoint_seconds=100.0)
+    assert saved == [100, 200, 300, 300]  # the last is the policy
 
 
 def test_what_has_ended_is_not_run_again(tmp_path: Path) -> None:
@@ -293,6 +334,17 @@ def test_other_settings_or_other_code_are_refused_by_name(tmp_path: Path) -> Non
     assert (tmp_path / "CartPole-v1/0/summary.json").exists()
 
 
+def test_a_task_that_was_changed_since_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file, out = tmp_path / "own_task.py", tmp_path / "out"
+    file.write_text("def task(note, folder):\n    return {'eval_mean': 1.0}\n")
+    options: Any = {"executor": AtOnce(), "task": importlib.import_module("own_task").task}
+    assert quietly(notes(1), out, **options) == quietly(notes(1), out, **options)
+    file.write_text("def task(note, folder):\n    return {'eval_mean': 2.0}\n")
+    with pytest.raises(ValueError, match=r"another run, with .*/own_task.py .*: expected the same"):
+        quietly(notes(2), out, **options)
+
+
 def clip(reward: Any) -> Any:
     return np.clip(reward, -1.0, 1.0)
 
@@ -333,6 +385,12 @@ def test_an_executor_that_was_shut_down(tmp_path: Path) -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError, match=r"takes no more runs; .*kept: sweep again"):
         next(results)
+
+
+def test_an_executor_of_one_s_own_goes_on_after_the_sweep(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for folder in ("one", "two"):
+            quietly(notes(1), tmp_path / folder, executor=pool, task=write_down)
 
 
 def test_a_full_disk_is_a_failure_of_that_run(tmp_path: Path, monkeypatch: Any) -> None:

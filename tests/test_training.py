@@ -218,6 +218,15 @@ def test_interrupt_stops_between_two_steps() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("foreground")
+def test_after_a_run_ctrl_c_is_as_before() -> None:
+    env = chain()
+    with stop_on_interrupt() as interrupted:
+        train(agent_for(env), env, 10, on_step=interrupted, progress=False)
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_test_return_is_the_sum_of_the_rewards_of_its_episode() -> None:
     env = TableEnv([[1], [2], [-1]], [[1.0], [10.0], [100.0]])
     agent = agent_for(env)
@@ -356,7 +365,8 @@ def test_an_episode_that_does_not_end_is_cut_with_a_warning() -> None:
     with pytest.warns(RuntimeWarning, match="3 of 3 episodes had not ended after 50 steps, and w"):
         returns = evaluate(agent, Endless(), 3, max_steps=50)
     assert returns.tolist() == [50.0] * 3
-    assert len(evaluate(agent_for(chain()), chain(limit=5), 3, max_steps=5)) == 3  # just in time
+    five = TableEnv([[0, 0]], [[1, 1]], limit=5)
+    assert evaluate(agent_for(five), five, 3, max_steps=5).tolist() == [5.0] * 3  # just in time
     default = inspect.signature(evaluate).parameters["max_steps"].default
     assert 27_000 < default < 10**6  # above the longest game of Atari
 
@@ -367,14 +377,14 @@ def test_a_long_test_shows_where_it_is(capsys: pytest.CaptureFixture[str]) -> No
             time.sleep(0.001)
             return super().step(action)
 
-    env = Slow([[0, 0]], [[1, 1]], limit=600)
+    env, short = (Slow([[0, 0]], [[1, 1]], limit=limit) for limit in (600, 50))
     agent = agent_for(env)
     evaluate(agent, env, 4)
     shown = capsys.readouterr().err
     assert "/4 [" in shown
     assert "1000 steps" in shown
     evaluate(agent, env, 3, progress=False)
-    evaluate(agent, env, 1)  # takes less than a second
+    evaluate(agent, short, 1)  # takes less than a second
     assert capsys.readouterr().err == ""
 
 

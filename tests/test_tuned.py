@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from minidqn import DQN, DQNConfig, LinearDecay, tuned
+from minidqn.lab.folder import short_name
 from minidqn.lab.tuned import SCRIPTS, example, tuned_spec
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -43,6 +44,12 @@ def test_every_example_of_an_environment_is_known() -> None:
         "playground.py",
     }
     assert scripts == set(SCRIPTS.values())
+
+
+@pytest.mark.parametrize("env_id", SCRIPTS)
+def test_what_each_script_learned_lies_under_the_name_of_its_environment(env_id: str) -> None:
+    for name in (env_id, f"some_package:{env_id}"):
+        assert (EXAMPLES / "trained" / f"{short_name(name)}.safetensors").exists()
 
 
 def test_decays_take_the_same_share_of_other_runs() -> None:
