@@ -164,6 +164,16 @@ def test_each_environment_explores_by_itself() -> None:
     assert abs(away.all(axis=1).sum() - n * p) < 4 * np.sqrt(n * p * (1 - p))
 
 
+def test_the_first_update_has_the_first_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = small_agent(learning_rate=GeometricDecay(0.5, 0.1, 0.5, per="update"))
+    live(agent, 60)
+    rates: list[float] = []
+    monkeypatch.setattr(agent.adam, "step", lambda grads, lr: rates.append(lr))
+    for _ in range(4):
+        agent.learn()
+    assert rates == [0.5, 0.25, 0.125, 0.1]
+
+
 def test_epsilon_may_fall_with_updates_or_with_episodes() -> None:
     by_update = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="update"))
     by_episode = small_agent(epsilon=GeometricDecay(1.0, 0.1, 0.5, per="episode"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -32,6 +33,18 @@ def config(steps: int) -> DQNConfig:
 
 class Wrapped(gym.Wrapper[Any, Any, Any, Any]):
     """Around the environment of training only."""
+
+
+class Drawn(gym.Wrapper[Any, Any, Any, Any]):
+    """As if there was a window to draw in."""
+
+    def __init__(self, env: Any, render_mode: str | None = None) -> None:
+        super().__init__(env)
+        self.mode = render_mode
+
+    @property
+    def render_mode(self) -> str | None:  # type: ignore[override]  # as any wrapper's
+        return self.mode
 
 
 @pytest.fixture
@@ -165,7 +178,11 @@ def test_a_finished_run_goes_on_beyond_its_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def decaying(steps: int) -> DQNConfig:
-        return replace(config(steps), learning_rate=LinearDecay(1e-3, 0.0, steps))
+        decays: Any = {
+            "learning_rate": LinearDecay(1e-3, 0.0, steps),
+            "epsilon": LinearDecay(1, 0, 3200),
+        }
+        return replace(config(steps), **decays)
 
     def go(*flags: object) -> Run:
         argv = ["script.py", "--out", str(tmp_path), "--no-animation", *map(str, flags)]
@@ -179,7 +196,7 @@ def test_a_finished_run_goes_on_beyond_its_end(
     with pytest.warns(RuntimeWarning, match="learning_rate is 0 from step 1500 to 1600, so noth"):
         go("--resume", "--steps", 1600)
     output = capsys.readouterr().out
-    assert "Beyond step 1500 the schedules go on, to learning_rate 0, epsilon 0.1, " in output
+    assert "Beyond step 1500 the schedules go on, to learning_rate 0, epsilon 0.5, " in output
     after = load(tmp_path / "agent.safetensors")
     assert (after.steps, after.updates) == (1600, 601)
     np.testing.assert_array_equal(after.online.params, before)
@@ -294,7 +311,7 @@ def test_without_a_folder_the_next_number_is_taken(
         assert Run("CartPole-v1", STEPS, config).out == runs[0].out
 
 
-def test_each_of_several_processes_takes_another_folder(tmp_path: Path) -> None:
+def test_each_of_several_runs_at_the_same_moment_takes_another_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         make = partial(claim, overwrite=False, numbered=True)
         folders = list(pool.map(make, [tmp_path / "runs" / "cartpole"] * 50))
@@ -392,6 +409,74 @@ def test_what_a_sweep_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert (asked["out"], asked["executor"], asked["workers"]) == (tmp_path, None, 3)
 
 
+def test_a_sweep_on_dask_and_one_that_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    class Client:
+        def __init__(self, address: str) -> None:
+            asked.append(address)
+
+        def get_executor(self, **options: Any) -> str:
+            return f"an executor with {options}"
+
+    def sweep(specs: Any, out: Path, *, executor: Any, workers: Any) -> Any:
+        asked.append(executor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
+    monkeypatch.setattr(many, "sweep", sweep)
+    flags = ["--dask", "tcp://here:1", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["sweep", "CartPole-v1", *flags])
+    with pytest.raises(SystemExit) as ended:
+        many.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped. The same command goes on.\n"
+    # else Dask would make only one of two calls that look alike
+    assert asked == ["tcp://here:1", "an executor with {'pure': False}"]
+
+
+def test_what_is_watched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a window: the test episodes of the seed, with the epsilon of the test."""
+    played: list[Any] = []
+
+    def play(agent: DQN, env: Any, seed: int, epsilon: float) -> Any:
+        played.append((env.render_mode, seed, epsilon))
+        yield from [(0.0, False, None), (1.5, False, None), (2.0, True, None)]
+
+    real = gym.make
+    monkeypatch.setattr(cli, "play", play)
+    monkeypatch.setattr(cli, "has_display", lambda: True)
+    monkeypatch.setattr(gym, "make", lambda env_id, **options: Drawn(real(env_id), **options))
+    monkeypatch.setattr(sys, "argv", ["script.py", "--watch", "--seed", "3"])
+    with pytest.raises(SystemExit) as ended:
+        Run("CartPole-v1", STEPS, config, test_epsilon=0.25)
+    assert ended.value.code == 0
+    assert played == [("human", episode_seed(3, TEST, number), 0.25) for number in range(3)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"episode {number}: return 3.5" for number in (1, 2, 3)]
+
+
+@pytest.mark.usefixtures("seen")
+def test_the_threshold_of_other_returns_is_not_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[Any] = []
+
+    def live_plot(solved_at: float | None) -> Any:
+        drawn.append(solved_at)
+        return lambda agent, history: None
+
+    monkeypatch.setattr(cli, "live_plot", live_plot)
+    for options in ({}, {"train_wrapper": Wrapped}):
+        flags = ["--live", "--overwrite", "--no-animation"]
+        run(monkeypatch, tmp_path, *flags, **options).train_and_show()
+    assert drawn == [475.0, None]
+
+
 def test_settings_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     flags = ["hidden=(8, 4)", "huber_delta=inf", "double=False", "epsilon=0.5"]
     flags += ["learning_rate={'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"]
@@ -450,11 +535,11 @@ def test_nobody_said_what_counts_as_solved(
 def test_watch_never_shows_the_policy_of_another_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
     gym.register("CartPole-v7", "gymnasium.envs.classic_control.cartpole:CartPoleEnv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["script.py", "--watch"])
     with pytest.raises(SystemExit) as ended:  # examples/trained/cartpole is CartPole-v1's
         Run("CartPole-v7", STEPS, config)
-    gym.registry.pop("CartPole-v7")
     assert ended.value.code == 2
     assert "runs/cartpole/agent.safetensors" in capsys.readouterr().err

@@ -202,6 +202,10 @@ def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             load(path, **changes)
+    three = DQN(Box(-1.0, 1.0, (3,)), Discrete(2), DQNConfig(buffer_size=100), num_envs=3)
+    save(three, path)
+    with pytest.raises(ValueError, match="buffer_size 100 over 3 environments: expected room for"):
+        load(path, batch_size=100)
     save(trained(priority_alpha=0.5, buffer_size=300), path)
     for changes in ({"n_step": 7}, {"priority_alpha": 0.0}, {"buffer_size": 400}):
         with pytest.raises(ValueError, match=f"{next(iter(changes))} is .*: expected .*, which"):
@@ -220,6 +224,10 @@ def test_training_that_changes_nothing_warns() -> None:
     with pytest.warns(RuntimeWarning, match="learning_rate is 0 from step 200 to 230, so nothing"):
         train(agent, chain(), 30, progress=False)
     np.testing.assert_array_equal(agent.online.params, before)
+    warms_up = trained(learning_rate=lambda step: 1e-6 * abs(step - 200))  # 0 at first, only then
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(warms_up, chain(), 30, progress=False)
 
 
 # --- Policies

@@ -178,6 +178,12 @@ def test_images_that_it_cannot_take(space: Box, changes: Any, text: str) -> None
         DQN(space, Discrete(2), config(**changes))
 
 
+def test_a_stack_is_of_one_environment_s_steps() -> None:
+    space, settings = Box(0, 255, (8, 8), np.uint8), config(frame_stack=126)
+    with pytest.raises(ValueError, match="frame_stack 126: expected up to 125 steps stored"):
+        DQN(space, Discrete(2), settings, num_envs=4)  # 500 in all
+
+
 @pytest.mark.parametrize("conv", [((4, 3),), ((4, 3, 0),), (4, 3, 1), "no"])
 def test_layers_that_are_none(conv: Any) -> None:
     with pytest.raises(ValueError, match=r"conv is .*: expected \(channels, kernel, stride\)"):

@@ -27,10 +27,18 @@ def test_geometric_decay_counts_what_it_is_told_to() -> None:
         assert value_at(decay, step=1, update=2, episode=3) == expected
 
 
-@pytest.mark.parametrize(("factor", "per"), [(1.5, "step"), (0.5, "year"), (0.0, "step")])
-def test_a_geometric_decay_decays(factor: float, per: str) -> None:
-    with pytest.raises(ValueError, match="expected"):
+@pytest.mark.parametrize(
+    ("factor", "per", "message"),
+    [
+        (1.5, "step", "factor is 1.5: expected up to 1"),
+        (0.0, "step", "factor is 0.0: expected more than 0"),
+        (0.5, "year", r"per is 'year': expected one of \('step', 'update', 'episode'\)"),
+    ],
+)
+def test_a_geometric_decay_decays(factor: float, per: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         GeometricDecay(1.0, 0.1, factor, per)
+    assert GeometricDecay(0.5, 0.1, 1.0)(1000) == 0.5  # or stays
 
 
 class Ramp:

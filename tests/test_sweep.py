@@ -292,6 +292,36 @@ def test_known_results_are_shown_while_it_waits(
     assert " 1/2 " in capsys.readouterr().err
 
 
+def test_as_many_processes_as_asked_for(tmp_path: Path, monkeypatch: Any) -> None:
+    counts: list[Any] = []
+
+    class Counted(AtOnce):
+        def __init__(self, count: int | None) -> None:
+            super().__init__()
+            counts.append(count)
+
+    monkeypatch.setattr(module, "Processes", Counted)
+    quietly(notes(1), tmp_path, task=write_down, workers=3)
+    quietly(notes(1), tmp_path, task=write_down, workers=None)
+    assert counts == [3, None]
+
+
+def test_what_makes_a_run_another_one() -> None:
+    (spec,) = specs(1)
+    others: dict[str, Any] = {"steps": 301, "seed": 1, "make_env": clip, "train_wrapper": Wrapped}
+    others |= {"test_epsilon": 0.1, "test_episodes": 3, "config": replace(CONFIG, gamma=0.5)}
+    for name, value in others.items():
+        assert replace(spec, **{name: value}).about() != spec.about(), name
+    assert replace(spec, env_id="some_package:CartPole-v1").threshold() == 475.0
+    assert replace(spec, env_id="MountainCar-v0", solved_at=-90.0).threshold() == -90.0
+
+
+def test_the_policy_of_a_run_is_kept_without_its_buffer(tmp_path: Path) -> None:
+    run(specs(1)[0], tmp_path)
+    assert load(tmp_path / "agent.safetensors").steps == 0
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"specs is \[\]: expected one or more"):
         sweep([], tmp_path)

@@ -322,6 +322,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ValueError, match="steps is 7: expected enough for the first update, at learning_starts, 8"
     ):
         train(agent, env, 7, progress=False)
+    train(agent_for(env), chain(), 8, progress=False)  # is just enough
     with pytest.raises(ValueError, match=r"spaces are \(Box.*expected the agent's, \(Box"):
         train(agent, gym.make("CartPole-v1"), 100, progress=False)
     with pytest.raises(ValueError, match=r"spaces are .*Discrete\(3\)\): expected the agent's, "):

@@ -83,6 +83,9 @@ def test_the_options_of_a_script_reach_a_worker() -> None:
     with spec.make(training=True) as training, spec.make() as test:
         assert training.observation_space == test.observation_space
         assert type(training).__name__ == "OneBall"
+    pong = pickle.loads(pickle.dumps(tuned_spec("PongNoFrameskip-v4")))
+    with pong.make(render_mode="rgb_array") as env:
+        assert env.render_mode == "rgb_array"
 
 
 def test_unknown_environments_and_settings_are_refused() -> None:

@@ -1,9 +1,9 @@
 """What looks on while an agent trains."""
 
 import inspect
-import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from minidqn import DQN, History, Metrics, evaluate, load, train
+from minidqn import DQN, TEST, History, Metrics, episode_seed, evaluate, load, train
 from minidqn.lab.history import Episode
 from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import (
@@ -92,6 +92,18 @@ def test_a_test_episode_is_recorded_every_few_episodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(agent.online.params, plain.online.params)  # the same run
 
 
+def test_the_recorded_episode_is_a_test_of_the_run_s_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filmed: list[Any] = []
+    monkeypatch.setattr("minidqn.lab.watchers.animate", lambda *args: filmed.append(args))
+    agent, history, films = small_agent(seed=3), History(), object()
+    add_episode(history, 10.0)
+    record_every(1, films, tmp_path, 30)(agent, history)
+    path, seeds = tmp_path / "episode_00001.gif", [episode_seed(3, TEST, 0)]
+    assert filmed == [({"episode 1": agent}, films, path, seeds, 30)]
+
+
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_a_checkpoint_every_few_steps(
     num_envs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -133,20 +145,28 @@ def test_the_plot_that_moves_shows_the_returns_so_far() -> None:
     plt.close()
 
 
-def test_the_plot_that_moves_keeps_to_its_share_of_the_time() -> None:
+def test_the_plot_that_moves_keeps_to_its_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert inspect.signature(live_plot).parameters["share"].default <= 0.1
     mpl.use("Agg")
+    now, drawn = 0.0, -0.04  # the first drawing is before training
+
+    def draw(*_: Any) -> None:
+        nonlocal now, drawn
+        now, drawn = now + 0.04, drawn + 0.04
+
+    monkeypatch.setattr("minidqn.lab.watchers.draw_returns", draw)
+    clock = SimpleNamespace(perf_counter=lambda: now)
+    monkeypatch.setattr("minidqn.lab.watchers.time", clock)
     watch, agent, history = live_plot(5.0, share=0.1), small_agent(), History()
-    drawn = 0.0
-    start = time.perf_counter()
-    while time.perf_counter() - start < 1.5:
-        add_episode(history, 1.0)
-        before = time.perf_counter()
+    start = now
+    for _ in range(360):
+        now += 0.01
         assert not watch(agent, history)
-        drawn += time.perf_counter() - before
-        time.sleep(0.001)
-    # a drawing may come at the very end, and then has not been waited for
-    assert 0.0 < drawn < 0.35 * 1.5
+    plt.close()
+    # ten drawings, and after the last one no time for another has passed
+    assert drawn == pytest.approx(0.1 * (now - start), abs=0.005)
 
 
 def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:

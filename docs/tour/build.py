@@ -23,6 +23,7 @@ def notebook(chapter: Path) -> Any:
     book.cells = [c for c in book.cells if "solution" not in c.metadata.get("tags", ())]
     book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     NotebookClient(book, timeout=120, resources={"metadata": {"path": str(HERE)}}).execute()
+    book.metadata.pop("jupytext")  # sets in it have another order in every build
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number}"
         cell.metadata.pop("execution", None)  # times, which would differ in every build
