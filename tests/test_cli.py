@@ -543,3 +543,24 @@ def test_watch_never_shows_the_policy_of_another_environment(
         Run("CartPole-v7", STEPS, config)
     assert ended.value.code == 2
     assert "runs/cartpole/agent.safetensors" in capsys.readouterr().err
+
+
+def test_an_environment_that_cannot_be_drawn_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        Run("Catch", 120, config, make_env=lambda: Catch())
+    assert ended.value.code == 2
+    assert "render_mode" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_resumed_run_may_be_tested_in_another_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
+    run(monkeypatch, tmp_path, "--no-animation", "--resume", test_epsilon=0.5).train_and_show()
+    assert json.loads((tmp_path / "summary.json").read_text())["test_epsilon"] == 0.5

@@ -168,14 +168,11 @@ class Run:
         mean, std, least = returns.mean(), returns.std(), returns.min()
         took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
-        solved = (
-            f"{'solved' if mean >= self.solved_at else 'not solved'} (from {self.solved_at:.0f})"
-        )
+        verdict = "solved" if mean >= self.solved_at else "not solved"
+        verdict = f": {verdict} (from {self.solved_at:.0f})" if self.solved_at < math.inf else ""
         print(
             f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {tests} new "
-            f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}"
-            + f": {solved}"
-            * (self.solved_at < math.inf)
+            f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}{verdict}"
         )
         outcome = spec.outcome(agent, self.history, returns, self.seconds)
         files.write_json(self.out / SUMMARY, spec.about() | outcome)
