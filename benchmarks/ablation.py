@@ -130,7 +130,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="results")
     parser.add_argument("--name", default="ablation", help="of the files in results/")
     args = parser.parse_args()
-    if (args.envs, args.seeds) != (list(STEPS), 10) and args.name == "ablation":
+    args.envs = list(dict.fromkeys(args.envs))
+    if (set(args.envs), args.seeds) != (set(STEPS), 10) and args.name == "ablation":
         parser.error("--envs and --seeds: expected a --name for other results than the usual")
 
     specs = [spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]

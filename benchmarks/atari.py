@@ -56,6 +56,7 @@ if __name__ == "__main__":
         game, pong.STEPS, partial(config, game), make_env=make, test_epsilon=0.001, **GAMES[game]
     )
     run.train_and_show(film_steps=400)
-    if (run.seed, run.until, run.args.set) == (0, pong.STEPS, []):  # the usual run
-        result = {"name": f"{game}/{run.seed}"} | read_json(run.out / SUMMARY)
+    result = read_json(run.out / SUMMARY)
+    if (run.seed, result["steps"]) == (0, pong.STEPS) and not run.about["set"]:  # the usual run
+        result = {"name": f"{game}/{run.seed}"} | result
         write_results([result], RESULTS / f"{game.lower().removeprefix('ale/')}.csv")

@@ -7,10 +7,10 @@ counts is the ratio of the medians; beside it stands the range of the rounds' ow
     python3 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
     .venv/bin/python benchmarks/speed.py --peers .venv-peers/bin/python
 
-minidqn and the floor run on one thread. In the rows of microseconds each of the others is
+minidqn and the floor run on one thread. In the rows of updates and actions each of the others is
 measured twice: with as many threads as it takes by itself, and with one, on one core, which is
-faster on a busy machine. In whole runs they take as many as they like. The whole takes a quarter
-of an hour.
+faster on a busy machine. In all other rows they take as many as they like. The whole takes 25
+minutes.
 """
 
 import argparse

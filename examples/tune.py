@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs") / "tune", help="the folder")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    runs = args.out / f"{STEPS}_steps"
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(args.out / "study.log"))),
         study_name=f"CartPole-v1, {STEPS} steps",
@@ -81,14 +82,14 @@ def main() -> None:
         sampler=optuna.samplers.TPESampler(constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=3),
     )
-    study.optimize(lambda trial: judge(trial, args.out, args.workers), n_trials=args.trials)
+    study.optimize(lambda trial: judge(trial, runs, args.workers), n_trials=args.trials)
     best = study.best_trial
     print(f"The best of {len(study.trials)}, trial {best.number}, {best.value:.1f}: {best.params}")
     found = config(optuna.trial.FixedTrial(best.params))
-    runs = [Spec("CartPole-v1", found, STEPS, seed) for seed in range(args.test_seeds)]
-    place = args.out / f"test_{best.number}"
+    specs = [Spec("CartPole-v1", found, STEPS, seed) for seed in range(args.test_seeds)]
+    place = runs / f"test_{best.number}"
     try:
-        results = list(sweep(runs, place, workers=args.workers))
+        results = list(sweep(specs, place, workers=args.workers))
     except ValueError as error:  # another process is testing it
         sys.exit(str(error))
     print(compare(results, place / "comparison.png")[0])
@@ -98,4 +99,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same command goes on.")
+        sys.exit("Stopped. What was tried is kept; the same command tries so many more.")

@@ -331,6 +331,10 @@ def test_a_run_with_a_network_of_your_own_is_resumed(
         agent = DQN(env.observation_space, env.action_space, this.config, **own)
         assert this.train(agent, env).steps == STEPS
 
+    # pictures, too: without `conv` it is for DQN to say that they take it
+    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path / "2"), "--no-animation"])
+    Run("Catch", STEPS, lambda steps: DQNConfig(), make_env=Catch)
+
 
 @pytest.mark.usefixtures("seen")
 def test_what_the_first_filters_became_is_drawn(
@@ -516,7 +520,7 @@ def test_a_test_that_is_stopped(
     with pytest.raises(SystemExit) as ended:
         this.train_and_show()
     assert ended.value.code == 130
-    assert "The agent is saved; --resume tests it." in capsys.readouterr().err
+    assert f"Stopped in the test. --resume --out {tmp_path} goes on." in capsys.readouterr().err
 
     monkeypatch.undo()
     resumed = run(monkeypatch, tmp_path, "--no-animation", "--resume")

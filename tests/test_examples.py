@@ -333,10 +333,14 @@ def test_tuning(
         monkeypatch.setattr(sys, "argv", ["tune.py", *flags])
         tune.main()
         assert f"The best of {count}, trial " in capsys.readouterr().out
-    seeds = [int(path.name) for path in tmp_path.glob("[0-9]*/*/*") if path.is_dir()]
+    seeds = [
+        int(path.name) for path in (tmp_path / "250_steps").glob("[0-9]*/*/*") if path.is_dir()
+    ]
     assert sorted(seeds) == [1000, 1000, 1000, 1001, 1001, 1001]
-    tested = json.loads(next(tmp_path.glob("test_*/CartPole-v1/1/summary.json")).read_text())
+    tested = json.loads(
+        next(tmp_path.glob("250_steps/test_*/CartPole-v1/1/summary.json")).read_text()
+    )
     assert (tested["seed"], tested["steps"], tested["test_episodes"]) == (1, 250, 100)
-    searched = json.loads(next(tmp_path.glob("[0-9]*/*/1000/summary.json")).read_text())
+    searched = json.loads(next(tmp_path.glob("250_steps/[0-9]*/*/1000/summary.json")).read_text())
     assert searched["test_episodes"] == 20
     assert tested["learning_rate"]["LinearDecay"]["steps"] == 250

@@ -292,6 +292,27 @@ def test_known_results_are_shown_while_it_waits(
     assert " 1/2 " in capsys.readouterr().err
 
 
+def test_calls_that_are_left_at_the_end_fail() -> None:
+    with Processes(1) as engine:
+        futures = [engine.submit(time.sleep, 10.0) for _ in range(3)]
+    for future in futures:
+        with pytest.raises(BrokenExecutor):
+            future.result(timeout=5.0)
+    with pytest.raises(RuntimeError, match="the executor was shut down"):
+        engine.submit(time.sleep, 0.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.002, 0.004])
+def test_a_sweep_that_ends_while_its_processes_are_starting(tmp_path: Path, seconds: float) -> None:
+    def generate() -> Iterator[Note]:
+        yield from notes(1)
+        time.sleep(seconds)
+        raise ArithmeticError("no more specs")
+
+    with pytest.raises(ArithmeticError, match="no more specs"):
+        quietly(generate(), tmp_path, task=wait_a_second)
+
+
 def test_as_many_processes_as_asked_for(tmp_path: Path, monkeypatch: Any) -> None:
     counts: list[Any] = []
 

@@ -93,7 +93,8 @@ class Run:
         self.until = max(args.steps or 0, steps)  # a resumed run may go on beyond its end
         self.seed, self.config = seed, for_run(config, steps, changes)
         self.spec = replace(self.spec, config=self.config, steps=steps, seed=seed)
-        checks.agent(*self.spaces, self.config, seed, num_envs=1)
+        if self.config.conv:  # without, the script may have a network of its own
+            checks.agent(*self.spaces, self.config, seed, num_envs=1)
         least = self.config.learning_starts
         expect(self.until >= least, f"--steps {self.until}", f"learning_starts, {least}, or more")
         if args.until_solved and self.spec.train_wrapper:
@@ -164,7 +165,7 @@ class Run:
         try:
             returns = evaluate(agent, spec.make(), tests, self.seed, epsilon)
         except KeyboardInterrupt:
-            self.parser.exit(130, "Stopped in the test. The agent is saved; --resume tests it.\n")
+            self.parser.exit(130, f"Stopped in the test. --resume --out {self.out} goes on.\n")
         mean, std, least = returns.mean(), returns.std(), returns.min()
         took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
@@ -209,7 +210,7 @@ class Run:
     def watch(self) -> None:
         """Show the agent in --out, or else the one that comes with minidqn: a window, or a GIF."""
         self.seed, path = self.args.seed or 0, examples() / "trained" / f"{self.name}.safetensors"
-        if self.args.out or self.spec.env_id not in SCRIPTS or not path.exists():
+        if self.args.out or self.spec.env_id.split(":")[-1] not in SCRIPTS or not path.exists():
             path = self.out / AGENT
         agent = load(path)
         if has_display():

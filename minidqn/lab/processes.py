@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from threading import RLock, Thread
+from threading import Lock, RLock, Thread
 from typing import Any
 
 from tqdm import tqdm
@@ -43,15 +43,20 @@ def serve(calls: Connection) -> None:
 class Worker:
     """A process, started when it is first needed, and again when it has died."""
 
-    process: Any = None
+    def __init__(self) -> None:
+        self.process: Any = None
+        self.starts, self.ended = Lock(), False
 
     def call(self, function: Callable[..., Any], args: Any) -> Any:
-        if self.process is None or not self.process.is_alive():
-            context = get_context("spawn")
-            self.pipe, theirs = context.Pipe()
-            self.process = context.Process(target=serve, args=(theirs,))
-            self.process.start()
-            theirs.close()
+        with self.starts:
+            if self.ended:
+                raise BrokenExecutor("the executor was shut down")
+            if self.process is None or not self.process.is_alive():
+                context = get_context("spawn")
+                self.pipe, theirs = context.Pipe()
+                self.process = context.Process(target=serve, args=(theirs,))
+                self.process.start()
+                theirs.close()
         try:
             self.pipe.send((function, args))
             result, error = self.pipe.recv()
@@ -62,6 +67,13 @@ class Worker:
         if error is not None:
             raise error
         return result
+
+    def end(self) -> None:
+        with self.starts:  # a process that is just being started cannot be killed
+            self.ended = True
+            if self.process:
+                self.process.kill()
+                self.process.join()
 
 
 class Processes(Executor):
@@ -79,12 +91,14 @@ class Processes(Executor):
         atexit.register(self.shutdown)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        if self.ended:
+            raise RuntimeError("the executor was shut down")
         future: Future[Any] = Future()
         self.calls.put((future, function, args))
         return future
 
     def _work(self, worker: Worker) -> None:
-        while (call := self.calls.get()) and not self.ended:
+        while call := self.calls.get():
             future, function, args = call
             if future.set_running_or_notify_cancel():
                 try:
@@ -93,11 +107,9 @@ class Processes(Executor):
                     future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End all processes at once."""
-        atexit.unregister(self.shutdown)
+        """End all processes at once; calls that were not made fail with BrokenExecutor."""
         self.ended = True
         for worker in self.workers:
+            worker.end()
             self.calls.put(None)
-            if process := worker.process:
-                process.kill()
-                process.join()
+        atexit.unregister(self.shutdown)  # the last line: what interrupts it is made up for at exit

@@ -140,7 +140,7 @@ def sweep(
 def outcomes(
     engine: Executor, todo: Iterator[Any], attempts: int, folder: Path, waits: Callable[[], object]
 ) -> Iterator[Json]:
-    """The result of each run as it ends; `waits` is called before it waits for one.
+    """The result of each run as it ends; `waits` is called once all are submitted.
 
     `todo`: of each its name, known result or {}, what `work` takes.
     """
@@ -158,8 +158,6 @@ def outcomes(
 
     def one() -> Iterator[Json]:
         """The next that ends, unless it has to be submitted again."""
-        if ended.empty():
-            waits()
         future = ended.get()
         name, given, attempt = running.pop(future)
         try:
@@ -178,6 +176,7 @@ def outcomes(
                 submit(name, given, 1)
             while len(running) >= SUBMITTED:
                 yield from one()
+        waits()
         while running:
             yield from one()
     finally:
