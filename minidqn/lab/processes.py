@@ -45,10 +45,10 @@ class Worker:
 
     def __init__(self) -> None:
         self.process: Any = None
-        self.starts, self.ended = Lock(), False
+        self.starting, self.ended = Lock(), False
 
     def call(self, function: Callable[..., Any], args: Any) -> Any:
-        with self.starts:
+        with self.starting:
             if self.ended:
                 raise BrokenExecutor("the executor was shut down")
             if self.process is None or not self.process.is_alive():
@@ -69,7 +69,7 @@ class Worker:
         return result
 
     def end(self) -> None:
-        with self.starts:  # a process that is just being started cannot be killed
+        with self.starting:  # a process that is just being started cannot be killed
             self.ended = True
             if self.process:
                 self.process.kill()

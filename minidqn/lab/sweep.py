@@ -120,14 +120,16 @@ def sweep(
     def results() -> Generator[Json]:
         place, tested, sum_of_means = folder if shared else None, 0, 0.0
         bar = bar_for(progress, total=total, unit=" runs")
-        todo = (
-            (spec.name, finished(spec, folder / spec.name), (job, place, policies))
-            for spec, job in jobs(specs, task)
-        )
+
+        def todo() -> Iterator[Any]:
+            for spec, job in jobs(specs, task):
+                yield spec.name, finished(spec, folder / spec.name), (job, place, policies)
+            bar.refresh()  # so that the known results are shown while the others run
+
         own = Processes(workers) if executor is None else nullcontext(executor)
         with own as engine, files.locked(folder), bar:
             files.same_code(folder, sources)
-            for result in outcomes(engine, todo, attempts, folder, bar.refresh):
+            for result in outcomes(engine, todo(), attempts, folder):
                 if "eval_mean" in result:
                     tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
                     bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
@@ -137,13 +139,8 @@ def sweep(
     return results()
 
 
-def outcomes(
-    engine: Executor, todo: Iterator[Any], attempts: int, folder: Path, waits: Callable[[], object]
-) -> Iterator[Json]:
-    """The result of each run as it ends; `waits` is called once all are submitted.
-
-    `todo`: of each its name, known result or {}, what `work` takes.
-    """
+def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path) -> Iterator[Json]:
+    """The result of each run as it ends. `todo`: name, known result or {}, what `work` takes."""
     running: dict[Future[Any], Any] = {}
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
 
@@ -176,7 +173,6 @@ def outcomes(
                 submit(name, given, 1)
             while len(running) >= SUBMITTED:
                 yield from one()
-        waits()
         while running:
             yield from one()
     finally:
