@@ -163,7 +163,7 @@ def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path)
             if attempt < attempts:
                 submit(name, given, attempt + 1)
             else:
-                yield {"name": name, "failed": f"{attempt} times: {error!r}"}
+                yield {"name": name, "failed": f"{attempt} times: {error!r} {vars(error)}"}
 
     try:
         for name, result, given in todo:
