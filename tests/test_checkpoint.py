@@ -353,7 +353,19 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=message):
             load_run(path)
     save_file(arrays, path, {"minidqn": json.dumps(about)})
-    load_run(path)
+    agent, _ = load_run(path)
+
+    def save_with(updates_skipped: int) -> None:
+        changed = about | {"updates_skipped": updates_skipped}
+        save_file(arrays, path, {"minidqn": json.dumps(changed)})
+
+    most = (agent.steps + 1) * agent.config.gradient_steps  # updates due
+    least = agent.updates_skipped + agent.updates_due - most
+    save_with(least)
+    assert load(path).updates_due == most
+    save_with(least - 1)
+    with pytest.raises(CheckpointError, match=f"too many updates to be made: .* {most}"):
+        load(path)
 
 
 def test_a_small_file_takes_no_more_memory_than_it_has(agent: DQN, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ import pytest
 from minidqn import DQN, TEST, DQNConfig, LinearDecay, episode_seed, load
 from minidqn.lab import cli, many
 from minidqn.lab.cli import Run
+from minidqn.lab.envs import play
 from minidqn.lab.folder import claim
+from minidqn.lab.plotting import plot_filters
 from minidqn.nn.layers import Linear
 from minidqn.nn.network import Network
 
@@ -250,6 +252,10 @@ def test_what_a_resume_cannot_do_is_said_in_one_line(
     assert "--steps 1400: expected 1500, the steps of the run in" in refuse(
         tmp_path, "--resume", "--steps", 1400
     )
+    starts = "--set", "learning_starts=1600"
+    message = refuse(tmp_path, "--resume", *starts)
+    assert message == "--steps 1500: expected learning_starts, 1600, or more"
+    assert run(monkeypatch, tmp_path, "--resume", "--steps", 1600, *starts).until == 1600
     this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(4,)")
     with pytest.raises(SystemExit) as ended:
         this.train_and_show()
@@ -342,9 +348,21 @@ def test_what_the_first_filters_became_is_drawn(
 ) -> None:
     argv = ["script.py", "--out", str(tmp_path), "--no-animation", "--set", "learning_starts=100"]
     monkeypatch.setattr(sys, "argv", argv)
+    drawn: list[Any] = []
+
+    def draw(agent: DQN, obs: Any, path: Path) -> None:
+        drawn.append(obs)
+        plot_filters(agent, obs, path)
+
+    monkeypatch.setattr(cli, "plot_filters", draw)
     settings: Any = {"conv": ((2, 3, 1),), "hidden": (4,)}
-    Run("Catch", 120, lambda steps: DQNConfig(**settings), make_env=Catch).train_and_show()
+    this = Run("Catch", 120, lambda steps: DQNConfig(**settings), make_env=Catch)
+    this.train_and_show()
     assert (tmp_path / "filters.png").stat().st_size > 1000
+    # the end of the first test episode, which is shorter than 60 steps
+    *_, (_, over, last) = play(load(this.checkpoint), Catch(), episode_seed(0, TEST, 0))
+    assert over
+    np.testing.assert_array_equal(drawn, [last])
     assert "Infinity" not in (tmp_path / "summary.json").read_text()  # nobody knows a threshold
 
 

@@ -348,6 +348,20 @@ def test_leaves_that_the_draw_cannot_rely_on(steps: int) -> None:
         assert not priorities.restore()
 
 
+@pytest.mark.parametrize("steps", [5, 25])
+def test_slots_kept_for_stacks_have_no_priority(steps: int) -> None:
+    """A ring for stacks of three has the head and two more of them."""
+    priorities = Priorities(Replay(10, (1,), np.float32, 2, frames=3), n_step=1, alpha=1.0)
+    begin(priorities, [0.0])
+    for t in range(1, steps + 1):
+        add(priorities, 0, float(t), [float(t)], False, False)
+    for after in range(3):
+        assert priorities.restore()
+        priorities.leaves[(steps + after) % 13, 0] = 1.0
+        assert not priorities.restore(), after
+        priorities.leaves[(steps + after) % 13, 0] = 0.0
+
+
 def test_a_tree_is_restored_from_its_leaves() -> None:
     priorities, rng = filled(30, capacity=20), np.random.default_rng(0)
     drawable = priorities.leaves[:, 0] > 0.0

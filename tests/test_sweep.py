@@ -25,7 +25,7 @@ from pebble import ProcessExpired
 
 from minidqn import DQNConfig, History, load
 from minidqn.lab import sweep as module
-from minidqn.lab.folder import locked
+from minidqn.lab.folder import locked, read_json, write_json
 from minidqn.lab.processes import Processes
 from minidqn.lab.spec import Spec, learning_curve, train_and_test
 from minidqn.lab.sweep import run, sweep
@@ -481,6 +481,28 @@ def test_only_one_holds_a_folder(tmp_path: Path) -> None:
         for future in [executor.submit(count_up, tmp_path) for _ in range(4)]:
             future.result()
     assert (tmp_path / "count").read_text() == "100"
+
+
+def test_a_folder_that_cannot_be_locked_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(OSError, match="cannot be locked: unable to open"):
+        run(notes(1)[0], tmp_path, write_down)
+
+
+def test_json_is_written_all_at_once_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None:
+    file = tmp_path / "run.json"
+    write_json(file, {"seed": 1})
+
+    def half(path: Path, text: str) -> None:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", half)
+        with pytest.raises(OSError, match="No space left"):
+            write_json(file, {"seed": 2})
+    assert read_json(file) == {"seed": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def count_up(folder: Path) -> None:
