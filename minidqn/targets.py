@@ -8,13 +8,13 @@ network, a copy that follows late, and fits the left-hand side to it:
     L = mean over the batch of huber(y - Q(s, a))
 
 R sums at most n rewards, and s' is where they end. discount is gamma^k after k rewards,
-or 0 when the episode *terminated* there, for then no future is left to value (replay.py
+or 0 when the episode *terminated* there, for then no future is left to value (batch.py
 works out all three). y is a constant: no gradient flows through it, although the network
 behind it is a copy of the one that learns.
 
 *Double DQN.* The maximum of noisy estimates is too high on average: noise decides which
 is largest. So the online network selects the action (`q_select` in the code) and the
-target network evaluates it (`theta_next`): two networks seldom share their noise.
+target network evaluates it (`theta_next`). It helps as far as their noise differs.
 
     y = R + discount * Q_target(s', argmax_a Q_online(s', a))
 
@@ -30,8 +30,8 @@ is small against their spread, this draws the quantiles towards the mean.)
     L = mean over batch, k and j of  2 |t_k - [u < 0]| huber(u)
 
 [u < 0] is 1 if u < 0, else 0. With N = 1 the weight is 1, and this is the loss of DQN
-above: one rule for both, DQN is the case of one quantile. (Dabney sums over k, has no
-factor 2 and divides by delta; those are constants.)
+above: one rule for both, DQN is the case of one quantile. (Dabney sums over k and has no
+factor 2, others divide by delta; those are constants.)
 
 Letters: B batch, A actions, N quantiles.
 Sources: Mnih et al. 2015, "Human-level control through deep reinforcement

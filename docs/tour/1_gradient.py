@@ -80,8 +80,8 @@ plt.show()
 # 1e-8, is luck: there the rounding errors happen to cancel.)
 #
 # A trick has no such valley. Go a step *i h* in the imaginary direction: L(w + ih) = L(w) + ih L'(w) + ...
-# The imaginary part, divided by h, is the derivative. Nothing is subtracted, so nothing cancels, and h may
-# be 1e-100. minidqn's tests use both: see `tests/test_network.py`.
+# The imaginary part, divided by h, is the derivative, again with an error of about h². But nothing is
+# subtracted, so nothing cancels, and h may be 1e-100. minidqn's tests use both: see `tests/test_network.py`.
 #
 # ## The same on the real thing
 #

@@ -15,19 +15,26 @@ from minidqn.nn.network import Network, Pass
 # %% [markdown]
 # ## A layer, forward and backward
 #
-# A linear layer is many neurons at once: z = x W + b, for a batch of B inputs. Whoever asks for
-# gradients hands it dy, the derivative of the loss with respect to each number in y, and gets dx. On
-# the way the layer notes dW and db. Here is minidqn's:
+# A linear layer is many neurons at once: z = x W + b, for a batch of B examples with I inputs and O outputs.
+# Whoever asks for gradients hands it dy, the derivative of the loss with respect to each number in y, and gets
+# dx. On the way the layer notes dW and db. Here is minidqn's:
 
 # %%
 source(Linear)
 
 # %% [markdown]
 # The ReLU turns dy into dz. Then come two products, and each has a shape that leaves no choice.
-# W is (I, O), so dW is (I, O) too; of x,
-# (B, I), and dz, (B, O), only xᵀ dz has that shape. The sum over the batch is inside the product: all
-# B rows used the same W, and the chain rule adds up all ways from W to the loss.
+# W is (I, O), so dW is (I, O) too; of x, (B, I), and dz, (B, O), only xᵀ dz has that shape. The sum over the
+# batch is inside the product: all B rows used the same W, and the chain rule adds up all ways from W to the
+# loss. Likewise dx is (B, I), and only dz Wᵀ has that shape.
 #
+# This dx is the dy of the layer below, whose output x is. So a network walks back through its layers, from the
+# last to the first:
+
+# %%
+source(Pass.backward)
+
+# %% [markdown]
 # What forward computed is needed again on the way back: x for dW, y to know where the ReLU was on. It
 # waits in the *cache*.
 #
@@ -160,7 +167,7 @@ my_choice = ""  # your answer
 
 # %% tags=["checker"]
 def check_2(answer):
-    return right(answer == "B", "dx is (B, I); and the loss's sum over the batch is in dy already")
+    return right(answer == "B", "dx is (B, I); and if the loss is a mean, its 1/B is in dy already")
 
 
 check_2(my_choice)

@@ -53,7 +53,7 @@ valley.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# At 0.01, descent crawls along the floor of the valley; at 0.039 it jumps from wall to wall; from 0.04 on it
+# At 0.01, descent crawls along the floor of the valley; at 0.039 it jumps from wall to wall; beyond 0.04 it
 # would be thrown out. Adam divides each gradient by its own usual size, so both directions are equally long to
 # it: v is a running mean of the squared gradient, and √v that size. m is a running mean of the gradient. What
 # zigzags cancels out in it; but it also carries Adam past the minimum here, before it comes back.
@@ -99,8 +99,8 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# In the beginning, what a network has to learn in DQN comes from its own first guesses, so long first steps learn
-# noise. That is why the correction must not be forgotten.
+# In the beginning m and v know only a few batches, so long steps follow the noise of these. That is why the
+# correction must not be forgotten.
 #
 # ## Exercises
 #

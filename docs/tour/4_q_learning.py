@@ -44,8 +44,8 @@ def step(state, action):
 # y = reward + gamma · max Q(next state), or only the reward where the episode terminated.
 #
 # *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch. (It
-# can do more, see chapter 7. Here `q_select` and `theta_next` are the same Q, every action is allowed, N = 1, and
-# `discounts` is gamma, or 0 at the end.)
+# can do more, see chapter 7. Here `q_select` and `theta_next` are the same Q, every action is allowed, N, the
+# number of values for each action, is 1, and `discounts` is gamma, or 0 at the end.)
 
 # %%
 source(td_targets)
@@ -157,7 +157,7 @@ print(f"Value of the start: exact {exact[START]:.4f}, learned {q[START].max():.4
 #
 # ## Exercises
 #
-# **1.** Write y for one step. `terminated` says that the episode is over.
+# **1.** Write y for one step. `terminated` says that nothing comes after it.
 
 
 # %%

@@ -182,7 +182,10 @@ def my_slot(count, capacity):
 def check_1(answer):
     memory, kept = [None] * 5, []
     for count in range(23):
-        memory[answer(count, 5)] = count
+        slot = answer(count, 5)
+        if slot not in range(5):
+            return right(False, f"step {count} goes to slot {slot}; there are 0 to 4")
+        memory[slot] = count
         kept = [step for step in memory if step is not None]
         if sorted(kept) != list(range(max(count - 4, 0), count + 1)):
             return right(False, f"after step {count} the memory holds {sorted(kept)}")
@@ -214,7 +217,8 @@ def check_2(answer):
     answer(target, online, 0.25)
     if np.allclose(view, [0.25, 3.5]):
         answer(target, online, 1.0)
-        return right(np.array_equal(view, online) and np.array_equal(online, before), "tau = 1")
+        same = np.array_equal(view, online) and np.array_equal(online, before)
+        return right(same, "with tau = 1 the target must equal online, which must not change")
     return right(False, f"from [0, 4] to [1, 2] with tau 0.25 it became {view}")
 
 

@@ -2,7 +2,7 @@
 # # 7. The parts
 #
 # What has been added to DQN since 2015, and what does each part do? Four of them, each in a world so small
-# that the right answer is known. From each we ask what it should do, what it does, and what it costs.
+# that the right answer is known. From each we ask what it should do, and what it does.
 
 # %%
 import gymnasium as gym
@@ -151,9 +151,10 @@ plt.show()
 #
 # Three fields. In the last, action 0 gives 0.2, and action 1 about +1 in seven cases of ten, else about -1. Its Q
 # is 0.4, a return that hardly ever comes. *QR-DQN* learns N numbers for each action, theta₁ to theta_N: a share
-# (k - ½) / N of the returns should be below theta_k. Their mean is Q. To get there, an error above theta_k weighs
-# (k - ½) / N and one below it 1 - (k - ½) / N, so that the two sides balance where a share (k - ½) / N lies
-# below. The targets are the N quantiles of what follows, each against each. `delta` says from which size on an
+# (k - ½) / N of the returns should be below theta_k. Their mean is Q. To get there, the error of a target
+# above theta_k weighs (k - ½) / N and that of one below it 1 - (k - ½) / N, so that the two sides balance where a
+# share (k - ½) / N lies below. The targets are the N quantiles of what follows, and each theta_k is compared with
+# each of them. `delta` says from which size on an
 # error counts as a straight line and no longer squared (*Huber's loss*, which plain DQN has too):
 
 # %%
@@ -194,7 +195,8 @@ plt.show()
 # ## Priorities: drawing what surprises
 #
 # Each field has one action that goes on, 0 and 1 in turn; the other one falls out. Only the way out gives a
-# reward. We store 5,000 random steps and then only learn: how many updates until all values are right within 0.1?
+# reward. We store 5,000 random steps and then only learn: how many updates until the values of all
+# actions that go on are right within 0.1?
 # *Prioritised replay* draws a transition in proportion to a power of its last error, so that the few with a
 # reward are drawn sooner. (`alpha` is that power, `delta` here the last error. What is drawn too often weighs
 # less in the loss.)
@@ -235,8 +237,8 @@ axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Where rewards are common, priorities cost a little; where one step in a thousand has one, they save a quarter
-# of the updates or more. They do not always help: in
+# Where rewards are common, priorities do not help; where one step in a thousand has one, they save nearly half of
+# the updates. Nor do they always help elsewhere: in
 # [minidqn's own comparison](../../benchmarks/results/ablation.md), adding them to plain DQN made no clear
 # difference on CartPole, Acrobot and LunarLander. What a part does in your world, only seeds can tell.
 #

@@ -17,8 +17,8 @@ from minidqn.nn.conv import Conv2d, add_lines
 # ## A small layer, everywhere
 #
 # What a few pixels show does not depend on where in the picture they are. So a *convolution* applies one small
-# linear layer, a *filter*, to every patch of k x k pixels, s pixels apart (the *stride*, here 1). Here is a
-# filter that we made by hand: it adds up the left column of the patch and subtracts the right one.
+# linear layer to every patch of k x k pixels, s pixels apart (the *stride*, here 1). The weights of one of its
+# outputs are a *filter*. Here is one that we made by hand: it adds up the left column of the patch and subtracts the right one.
 
 # %% mystnb={"image": {"alt": "A white rectangle, and what the filter answers: dark along its left edge, bright along its right edge, grey elsewhere."}}
 picture = np.zeros((1, 1, 10, 10, 1), np.float32)  # one picture, one frame, 10 x 10, one channel
@@ -40,7 +40,7 @@ plt.show()
 # %% [markdown]
 # It answers where the picture changes from left to right: it sees edges. A network finds its filters by itself,
 # with the gradient. All patches share the filter, so its gradient is a sum over all of them; with the patches as
-# the rows of a matrix it is that of a linear layer. This is all that the layer adds to `Linear`:
+# the rows of a matrix it is that of a linear layer. This is all that forward and backward add to `Linear`:
 
 # %%
 source(Conv2d.forward)
@@ -188,8 +188,8 @@ def solution_1(row, column, size, k):
 
 
 # %% [markdown]
-# **2.** A convolution of one picture, (H, W), with one filter, (k, k), at stride s: no bias, no ReLU. Plain
-# loops will do.
+# **2.** A convolution of one picture, (H, W), with one filter, (k, k), at stride s: no bias, no ReLU, and the
+# filter is not turned round, as it is in mathematics. Plain loops will do.
 
 
 # %%

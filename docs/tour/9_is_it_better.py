@@ -109,7 +109,7 @@ Markdown(compare(ten + twenty)[0])
 
 # %% [markdown]
 # *Left*: how to lie with one curve. Nothing in it is false, but both seeds were chosen, to make 10 look better.
-# *Middle*: in training, both look the same. A tenth of the actions are random there, and the last 20 episodes,
+# *Middle*: in training, both look the same. At least a tenth of the actions are random there, and the last 20 episodes,
 # whose mean is drawn, go back over most of the run. *Right*: the test, greedy, in episodes that were never
 # trained on. It measures what was learned in the end, and 20 looks better.
 #
@@ -209,7 +209,7 @@ print(f"40 settings, 5 seeds each, all in truth this one, the best: {tried.max(a
 # So it goes with the best of ten checkpoints, if one reports the test that chose it; and with a search for
 # settings, if one reports the seeds it searched with. This one found nothing, and seems to have solved CartPole,
 # which takes 475. So minidqn's benchmarks test the *last* policy in new episodes; its settings were tuned on
-# seeds from 1000 on, and are reported on seeds from 0 on.
+# seeds from 1000 on, and are reported on seeds from 0 on. (There is one exception, which the README names.)
 #
 # ## Exercises
 #

@@ -66,7 +66,7 @@ class Adam:
 def clip_by_global_norm(grads: Array, max_norm: float) -> float:
     """Shorten `grads`, all as one vector, to at most `max_norm`; return the length before.
 
-    Clipping each array separately would change its direction; this keeps it
+    Clipping each array separately would change the direction of the whole; this keeps it
     (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks").
     """
     norm = math.sqrt(grads.dot(grads))

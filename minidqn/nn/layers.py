@@ -5,8 +5,8 @@ L be the loss, one number. Write dy for the gradient of L with respect to y: an
 array of y's shape that says how L changes when an entry of y does. A layer that
 computes y = f(x; W) has to give two gradients, from dy:
 
-    dW = (dL/dy)(dy/dW)    how L changes with its own parameters
-    dx = (dL/dy)(dy/dx)    the dy of the layer below
+    dW = dy ∂y/∂W    how L changes with its own parameters
+    dx = dy ∂y/∂x    the dy of the layer below
 
 Each backward goes through its forward from the last line to the first. A comment gives
 the rule for one entry; the code below it applies the rule to the whole batch. That every
@@ -138,7 +138,7 @@ class Linear(Layer):
         """Overwrites dy with dz."""
         x, W, y = cache["x"], cache["W"], cache["y"]  # (B, I), (I, O), (B, O)
 
-        # y = max(z, 0): dy/dz is 1 where z > 0 and 0 where z < 0. At z = 0 any value from
+        # y = max(z, 0): ∂y/∂z is 1 where z > 0 and 0 where z < 0. At z = 0 any value from
         # 0 to 1 would do; like everyone, we take 0.
         # z_o = ... + b_o in every row of the batch, so db_o = sum over B of dz_o
         bias_and_relu_backward(dy, y, self.db, self.relu)

@@ -90,7 +90,7 @@ class Pass:
         return h
 
     def backward(self, dy: Array) -> None:
-        """Set the network's `grads` from dy = dL/dy, (B, O), for the last forward.
+        """Set the network's `grads` from dy, (B, O), for the last forward.
 
         New gradients overwrite the old: nothing accumulates. dy may be overwritten too.
         """

@@ -91,7 +91,7 @@ class LayerNorm(Layer):
         np.einsum("bi,bi->i", u, dy, out=self.dgain)  # (I,)
 
         # u_i = (x_i - mean) scale, where mean and scale depend on every x_j:
-        # du_i/dx_j = scale ([i = j] - 1/I - u_i u_j / I), and so
+        # ∂u_i/∂x_j = scale ([i = j] - 1/I - u_i u_j / I), and so
         # dx_j = scale (du_j - mean of du - u_j mean of (du u))
         dx = reuse(cache, "dx", dy, self.width)  # (B, I)
         normalize_rows_backward(dy, self.gain, u, cache["scale"], dx)
@@ -171,7 +171,7 @@ class NoisyLinear(Linear):
 
     with e normal and f(e) = sign(e) sqrt(|e|). Drawn anew for each action, the noise
     explores, but not equally in all states, unlike epsilon: the scales S and s are learned
-    like the means, so in states whose values are known it shrinks. I + O random numbers
+    like the means, so it can shrink where the values are known. I + O random numbers
     serve for I O weights ("factorised"). The means start as in Linear.
 
     The noise lies in the cache, where `draw_noise` puts it: drawn before a forward, it
