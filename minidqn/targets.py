@@ -118,7 +118,7 @@ def mean_max(q: Array) -> float:
     total = 0.0
     for i in range(len(q)):
         best = q[i, 0]
-        for a in range(1, q.shape[1]):  # Numba's q[i].max() takes 28 times as long
+        for a in range(1, q.shape[1]):  # Numba's q[i].max() takes many times as long
             best = max(best, q[i, a])
         total += best
     return total / len(q)

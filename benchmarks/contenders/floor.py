@@ -1,7 +1,7 @@
 """The floor: the matrix products of an update and nothing else, and the environment by itself.
 
-No bias, no ReLU, no sampling, no optimiser. A program that uses NumPy's products and an
-environment in Python cannot be faster than this, however clever it is.
+No bias, no ReLU, no sampling, no optimiser. A program that makes these products and steps this
+environment cannot be faster, however clever it is.
 """
 
 import time

@@ -26,7 +26,7 @@ def adam_step(
     params: Array, g: Array, m: Array, v: Array, t: int, lr: float, b1: float, b2: float, eps: float
 ) -> None:
     """Step number t, from 1 on, which changes params, m and v in place: (P,) each, as g is."""
-    # Scalars take the arrays' dtype: one float64 among them would halve the loop's speed.
+    # Scalars take the arrays' dtype: with one float64 among them, the loop would be slower.
     number = params.dtype.type
     keep_m, add_m = number(b1), number(1.0 - b1)
     keep_v, add_v = number(b2), number(1.0 - b2)
@@ -38,7 +38,7 @@ def adam_step(
     for i in range(params.size):
         # A parameter without gradient, behind a dead ReLU, lets m and v decay for ever.
         # When they are far too small to matter beside eps, they are set to 0: otherwise
-        # they would become denormal numbers, with which the loop takes ten times as long.
+        # they would become denormal numbers, with which the loop takes many times as long.
         mi = keep_m * m[i] + add_m * g[i]
         vi = keep_v * v[i] + add_v * g[i] * g[i]
         m[i] = zero if abs(mi) <= tiny else mi

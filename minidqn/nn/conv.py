@@ -93,7 +93,7 @@ class Conv2d(Linear):
         # where line di of frame f of patch (i, j) begins in the image, which is (F, H, W, C)
         i, j, f, di = np.ogrid[:h, :w, :frames, :k]
         starts = ((f * height + s * i + di) * width + s * j) * channels  # (h, w, F, k)
-        # unsigned: a signed index is tested for being negative, and the kernels take thrice as long
+        # unsigned: a signed index is tested for being negative, and the kernels take far longer
         self.starts = starts.ravel().astype(np.uint32)  # (M,)
 
     def initialize(self, rng: np.random.Generator) -> None:
