@@ -23,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from minidqn import DQNConfig, LinearDecay
+from minidqn.checks import expect
 from minidqn.lab.compare import compare
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
@@ -58,6 +59,7 @@ def judge(trial: Any, out: Path, workers: int) -> float:
         for result in results:
             if "FloatingPointError" in result.get("failed", ""):  # it diverged
                 result["eval_mean"] = 0.0
+            expect("eval_mean" in result, result.get("failed", ""), "a result", RuntimeError)
             means.append(result["eval_mean"])
             trial.report(sum(means) / len(means), len(means))
             if trial.should_prune():

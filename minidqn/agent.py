@@ -67,7 +67,7 @@ class DQN:
         self.seed, self.n_actions, self.network = index(seed), n_actions, network
 
         of_space = space.shape, space.dtype, n_actions
-        self.replay = Replay(c.buffer_size, *of_space, num_envs, c.frame_stack)
+        self.replay = Replay(c.buffer_size, *of_space, index(num_envs), c.frame_stack)
         build = network or (lambda space, n_actions: Network(q_layers(c, space, n_actions)))
         self.online, self.target = build(space, n_actions), build(space, n_actions)
         self.rng = np.random.default_rng(self.seed)
@@ -78,7 +78,7 @@ class DQN:
         self.priorities: Priorities | None = None
         if c.priority_alpha > 0.0:
             self.priorities = Priorities(self.replay, c.n_step, c.priority_alpha)
-        self.repeat = Repeat(num_envs, c.epsilon_hold)
+        self.repeat = Repeat(self.replay.num_envs, c.epsilon_hold)
         self.steps = 0  # environment steps observed
         self.updates = 0  # calls of learn
         self.updates_skipped = 0  # of those that the config asked for

@@ -368,6 +368,15 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         load(path)
 
 
+def test_any_seed_and_any_integer_can_be_saved(tmp_path: Path) -> None:
+    settings = DQNConfig(hidden=(4,), buffer_size=200, batch_size=8, learning_starts=50)
+    three: Any = np.int64(3)
+    agent = DQN(chain().observation_space, Discrete(2), settings, 2**100, three)
+    save(agent, tmp_path / "agent.safetensors")
+    again = load(tmp_path / "agent.safetensors")
+    assert (again.seed, again.replay.num_envs) == (2**100, 3)
+
+
 def test_a_small_file_takes_no_more_memory_than_it_has(agent: DQN, tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
     save(agent, path)

@@ -49,9 +49,11 @@ def test_a_comparison(tmp_path: Path) -> None:
     results += [
         result("c", 1.0, env_id="Other-v0", train_wrapper="OneBall"),
         {"name": "a/9", "failed": "no"},
+        {"name": "d/0", "failed": "no"},
     ]
     table, figure = compare(results, tmp_path / "comparison.png", "Title")
     head, _, *lines = table.splitlines()
+    assert lines.pop() == "| d | 0 | 1 | | | | | | | |"
     assert len(lines) == 3
     a, b, c = (dict(zip(head.split(" | "), line.split(" | "), strict=True)) for line in lines)
     assert (a["seeds"], a["failed"], a["mean"]) == ("4", "1", "6.00")

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.wrappers import FrameStackObservation
 
 from minidqn import DQN, DQNConfig, LinearDecay, checks, evaluate, load, load_run, save, train
+from minidqn.lab.envs import play
 from minidqn.nn.layers import Array
 
 from .test_resume import assert_same_arrays
@@ -132,6 +133,23 @@ def test_it_resumes_on_the_same_bits(num_envs: int, parts: Any, tmp_path: Path) 
     train(again, environment(), whole.steps - again.steps, history=second, progress=False)
     assert_same_arrays(whole, again)
     np.testing.assert_array_equal(history.rows, second.rows)
+
+
+class OneArray(Catch):
+    """Returns the same array each time, with another picture in it."""
+
+    def picture(self) -> Array:
+        self.image = getattr(self, "image", np.zeros((6, 5), np.uint8))
+        self.image[:] = super().picture()
+        return self.image
+
+
+def test_an_environment_may_reuse_its_array() -> None:
+    agent = DQN(Catch.observation_space, Catch.action_space, config(frame_stack=3))
+    for (*_, stack), (*_, expected) in zip(
+        play(agent, OneArray(), 0), play(agent, Catch(), 0), strict=True
+    ):
+        np.testing.assert_array_equal(stack, expected)
 
 
 def test_a_policy_file_of_pixels_acts(tmp_path: Path) -> None:

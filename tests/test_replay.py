@@ -371,6 +371,7 @@ GOOD: dict[str, Any] = {
         ({"obs": [0j, 0j]}, "dtype complex128: expected float32"),
         ({"reward": np.nan}, "reward nan: expected a finite"),
         ({"reward": -np.inf}, "reward -inf: expected a finite"),
+        ({"reward": np.float16(np.inf)}, "reward inf: expected a finite"),  # LARGEST is inf, too
         ({"reward": 1e39}, "reward 1e.39: expected a finite"),
         ({"action": 2}, "action 2: expected 0 to 1"),
         ({"action": -1}, "action -1: expected 0 to 1"),
@@ -380,7 +381,7 @@ GOOD: dict[str, Any] = {
         ({"reward": None}, "reward None: expected an integer and a finite number"),
         ({"reward": 1j}, "reward 1j: expected an integer and a finite number"),
         ({"reward": np.ones(2)}, r"reward \[1. 1.\]: expected an integer and a finite number"),
-        ({"reward": 10**400}, "reward 10{400}: expected a finite number"),
+        ({"reward": 10**400}, "reward 10{400}: expected an integer and a finite number"),
         ({"terminated": [False, True]}, r"terminated \[False, True\], truncated False: expected"),
         ({"terminated": np.array([True])}, r"terminated \[ True\], truncated False: expected"),
         ({"truncated": np.nan}, "truncated nan: expected True or False"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -360,6 +360,14 @@ def test_bad_input(tmp_path: Path) -> None:
         sweep(specs(1), tmp_path, workers=0)
     with pytest.raises(ValueError, match="policies=True: expected shared=False"):
         sweep(specs(1), tmp_path, policies=True)
+    with pytest.raises(ValueError, match=r"test_epsilon is 5.0: expected 0 to 1"):
+        specs(1, test_epsilon=5.0)
+    with pytest.raises(ValueError, match=r"test_episodes is 0: expected 1 or more"):
+        replace(specs(1)[0], test_episodes=0)
+    here: Any = object()
+    with pytest.raises(ValueError, match=r"has <object object at 0x.*expected functions, classes"):
+        sweep(specs(1, make_env=partial(gym.make, here)), tmp_path)
+    assert Spec("a:b/C-v1", CONFIG, STEPS, 7).name == "a.b/C-v1/7"
     for name in ("/tmp/elsewhere", "../elsewhere", ""):
         with pytest.raises(ValueError, match=f"a spec is named '{name}': expected the name of a"):
             sweep([Note(name)], tmp_path)
@@ -438,6 +446,32 @@ def test_an_executor_that_was_shut_down(tmp_path: Path) -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError, match=r"takes no more runs; .*kept: sweep again"):
         next(results)
+
+
+class Broken(AtOnce):
+    """Its workers have died: it fails what it has, and takes no more."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        if self.submitted:
+            raise RuntimeError("broken")
+        self.submitted += 1
+        future: Future[Any] = Future()
+        future.set_exception(BrokenExecutor("all workers died"))
+        return future
+
+
+def test_a_broken_executor_ends_the_sweep_even_if_a_run_has_one_attempt(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="takes no more runs; the results so far are kept"):
+        quietly(notes(1), tmp_path, executor=Broken(), attempts=1)
+
+
+def test_a_sweep_may_end_in_another_thread(tmp_path: Path) -> None:
+    results = sweep(notes(2), tmp_path, executor=AtOnce(), task=write_down, progress=False)
+    next(results)
+    with ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(list, results).result()) == 1
+    with locked(tmp_path):
+        pass
 
 
 def test_an_executor_of_one_s_own_goes_on_after_the_sweep(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from minidqn import (
     train,
 )
 from minidqn.batch import TRUNCATED
-from minidqn.lab.envs import TEST, TRAIN, episode_seed
+from minidqn.lab.envs import TEST, TRAIN, OwnEnvs, episode_seed
+from minidqn.lab.training import in_training
 
 from .conftest import TableEnv
 
@@ -404,6 +405,14 @@ def test_the_environment_of_training_is_not_tested_in() -> None:
     history = train(agent, env, 30, on_episode=test_somewhere, progress=False)
     assert len(tested) == len(history) > 3
     assert len(evaluate(agent, env, 2)) == 2  # after training it is free
+    first, second = (in_training(OwnEnvs([e], agent)) for e in (env, other))
+    first.__enter__(), second.__enter__()  # two runs in threads
+    first.__exit__(None, None, None)
+    with pytest.raises(ValueError, match="is being trained in"):
+        evaluate(agent, other, 2)
+    second.__exit__(None, None, None)
+    for free in (env, other):
+        assert len(evaluate(agent, free, 2)) == 2
     many = SyncVectorEnv([chain, lambda: env], autoreset_mode=AutoresetMode.DISABLED)
 
     def test_lane(agent: DQN, history: History) -> None:

@@ -99,8 +99,9 @@ def test_the_recorded_episode_is_a_test_of_the_run_s_seed(
     monkeypatch.setattr("minidqn.lab.watchers.animate", lambda *args: filmed.append(args))
     agent, history, films = small_agent(seed=3), History(), object()
     add_episode(history, 10.0)
-    record_every(1, films, tmp_path, 30)(agent, history)
-    path, seeds = tmp_path / "episode_00001.gif", [episode_seed(3, TEST, 0)]
+    record_every(1, films, tmp_path / "new", 30)(agent, history)
+    path, seeds = tmp_path / "new" / "episode_00001.gif", [episode_seed(3, TEST, 0)]
+    assert path.parent.exists()
     assert filmed == [({"episode 1": agent}, films, path, seeds, 30)]
 
 

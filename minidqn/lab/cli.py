@@ -134,8 +134,9 @@ class Run:
         summary.unlink(missing_ok=True)  # it is of the agent before
         files.write_json(self.out / "run.json", self.about)
         if self.until > self.spec.steps:
+            at = self.until, agent.updates, agent.episodes
             ends = [
-                f"{name} {value_at(getattr(agent.config, name), self.until, agent.updates):g}"
+                f"{name} {value_at(getattr(agent.config, name), *at):g}"
                 for name in ("learning_rate", "epsilon", "priority_beta")
             ]
             print(f"Beyond step {self.spec.steps} the schedules go on, to {', '.join(ends)}.")
@@ -170,7 +171,7 @@ class Run:
         took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
         how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
         verdict = "solved" if mean >= self.solved_at else "not solved"
-        verdict = f": {verdict} (from {self.solved_at:.0f})" if self.solved_at < math.inf else ""
+        verdict = f": {verdict} (from {self.solved_at:g})" if self.solved_at < math.inf else ""
         print(
             f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {tests} new "
             f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}{verdict}"

@@ -96,6 +96,8 @@ def compare(
                 axes.axhline(group[0]["solved_at"], color=RED, lw=1, ls="--")
         if len(of_env) > 1:
             curves.legend(frameon=False)
+    known = [name for of_env in groups.values() for name in of_env]
+    lines += [f"| {n} | 0 | {failed[n]} |" + " |" * 7 for n in failed if n not in known]
     return "\n".join(lines) + "\n", finished(figure, path)
 
 
@@ -146,7 +148,7 @@ def draw_ends(axes: Any, group: list[Any], color: str, at: float) -> None:
 def write_results(results: Iterable[dict[str, Any]], path: str | Path) -> None:
     """Write a line of numbers for each result: a CSV file that pandas and polars read."""
     rows = [{key: r[key] for key in r if key not in LISTS} for r in results]
-    with Path(path).open("w", newline="") as file:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         table.writeheader()
         table.writerows(rows)

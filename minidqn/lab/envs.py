@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FrameStackObservation
+from gymnasium.wrappers import FrameStackObservation, TransformObservation
 
 from minidqn.agent import DQN
 from minidqn.checks import expect
@@ -41,7 +41,8 @@ def play(
     The first is (0, False, observation), after the reset.
     """
     if agent.config.frame_stack > 1:
-        env = FrameStackObservation(env, agent.config.frame_stack)
+        copied = TransformObservation(env, np.copy, None)  # env may reuse its array
+        env = FrameStackObservation(copied, agent.config.frame_stack)
     obs, info = env.reset(seed=seed)
     reward, over = 0.0, False
     yield reward, over, obs

@@ -78,7 +78,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         try:  # for a second, if it is to wait
-            lock = sqlite3.connect(folder / "lock", timeout=float(wait), isolation_level=None)
+            options: Any = {"isolation_level": None, "check_same_thread": False}
+            lock = sqlite3.connect(folder / "lock", timeout=float(wait), **options)
             lock.execute("BEGIN EXCLUSIVE")
             break
         except sqlite3.OperationalError as error:

@@ -38,7 +38,8 @@ def grid(args: Any) -> list[Spec]:
     expect(len(dict(args.set)) == len(args.set), f"--set {args.set}", "each name once")
     specs = []
     for combination in product(*([(name, value) for value in of] for name, of in args.set)):
-        name = ",".join(f"{name}={value}" for name, value in combination) or args.env_id
+        name = ",".join(f"{name}={value}" for name, value in combination)
+        name = name or args.env_id.replace(":", ".")
         for seed in range(args.first, args.first + args.seeds):
             spec = tuned_spec(args.env_id, args.steps, seed, **dict(combination))
             specs.append(replace(spec, name=f"{name}/{seed}"))
@@ -78,5 +79,5 @@ def main() -> None:
     except KeyboardInterrupt:
         parser.exit(130, "Stopped. The same command goes on.\n")
     write_results(results, out / "results.csv")
-    (out / "comparison.md").write_text(table)
+    (out / "comparison.md").write_text(table, encoding="utf-8")
     print(f"{table}\nThe runs, results.csv and comparison.png are in {out}")

@@ -1,10 +1,12 @@
 """An executor of processes on this machine that goes on when one of them dies.
 
 ProcessPoolExecutor gives up all calls when one of its processes is killed. In Pebble's pool only
-the call of that process fails, with ProcessExpired, and another process takes its place.
+the call of that process fails, with ProcessExpired, and another process takes its place. (Pebble
+does not see a process that ends by itself with exit code 0: its call is never done.)
 """
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from multiprocessing import get_context, parent_process
@@ -43,4 +45,5 @@ class Processes(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.pool.stop()  # type: ignore[no-untyped-call]  # Pebble gives it no types
-        self.pool.join()
+        if not sys.is_finalizing():  # then its threads are gone, and its processes have ended
+            self.pool.join()

@@ -82,7 +82,8 @@ def restore(
     for name in ("seed", "n_actions", "num_envs", *(COUNTS if whole else ())):
         count = about[name]
         least = -(2**62) if name == "updates_skipped" else 0
-        _expect(type(count) is int and least <= count < 2**62, f"{name} {count!r}", "a count")
+        valid = type(count) is int and least <= count and (name == "seed" or count < 2**62)
+        _expect(valid, f"{name} {count!r}", "a count")
     seed, num_envs, n_actions = about["seed"], about["num_envs"], about["n_actions"]
     config = DQNConfig(**{name: from_json(value) for name, value in about["config"].items()})
     low, high = get("space_low"), get("space_high")

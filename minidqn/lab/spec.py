@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
+from minidqn.checks import expect, probability
 from minidqn.config import DQNConfig
 from minidqn.lab.checkpoint import load_run, save
 from minidqn.lab.folder import AGENT, CHECKPOINT, HISTORY, Json, normal
@@ -48,7 +49,10 @@ class Spec:
     test_episodes: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.name or f"{self.env_id}/{self.seed}")
+        name = f"{self.env_id.replace(':', '.')}/{self.seed}"  # no folder of Windows has a colon
+        object.__setattr__(self, "name", self.name or name)
+        probability("test_epsilon", self.test_epsilon)
+        expect(self.test_episodes >= 1, f"test_episodes is {self.test_episodes}", "1 or more")
 
     def make(self, *, training: bool = False, **options: Any) -> gym.Env[Any, Any]:
         """The environment: of the test, or the one to train in."""
@@ -86,7 +90,11 @@ def named(value: Any) -> Any:
         keywords = {name: named(given) for name, given in value.keywords.items()}
         return f"{named(value.func)} {tuple(map(named, value.args))} {keywords}"
     name = getattr(value, "__qualname__", None)
-    return f"{value.__module__}.{name}" if name else value
+    if name:
+        return f"{value.__module__}.{name}"
+    expected = "functions, classes and plain data, which are the same in every process"
+    expect(" at 0x" not in repr(value), f"make_env or train_wrapper has {value!r}", expected)
+    return value
 
 
 def train_and_test(spec: Spec, folder: Path, checkpoint_seconds: float = 60.0) -> Json:

@@ -18,7 +18,7 @@ submitted again.
 import pickle
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import nullcontext
 from inspect import getfile
 from pathlib import Path
@@ -160,7 +160,7 @@ def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path)
         try:
             yield receive(folder, name, *future.result())
         except Exception as error:  # the worker died
-            if attempt < attempts:
+            if attempt < attempts or isinstance(error, BrokenExecutor):  # then submit raises
                 submit(name, given, attempt + 1)
             else:
                 yield {"name": name, "failed": f"{attempt} times: {error!r} {vars(error)}"}
@@ -197,7 +197,7 @@ def jobs(specs: Iterable[Any], task: Task) -> Iterator[tuple[Any, bytes]]:
     names = set()
     for spec in specs:
         name = Path(spec.name)
-        inside = name.parts and not name.is_absolute() and ".." not in name.parts
+        inside = name.parts and not name.anchor and ".." not in name.parts
         expect(inside, f"a spec is named {spec.name!r}", "the name of a folder in the sweep's")
         expect(spec.name not in names, f"two specs are named {spec.name!r}", "a name for each")
         names.add(spec.name)

@@ -126,12 +126,13 @@ TRAINING: list[Any] = []  # the environments in which agents are being trained
 
 @contextmanager
 def in_training(envs: Envs) -> Iterator[None]:
-    before = list(TRAINING)
-    TRAINING.extend(env.unwrapped for env in getattr(envs, "envs", ()))
+    ours = [env.unwrapped for env in getattr(envs, "envs", ())]
+    TRAINING.extend(ours)
     try:
         yield
     finally:
-        TRAINING[:] = before
+        for env in ours:
+            TRAINING.remove(env)
 
 
 def evaluate(

@@ -107,6 +107,7 @@ def record_every(episodes: int, env: Any, folder: str | Path, max_steps: int = 5
 
     It is played in `env`, which needs render_mode="rgb_array".
     """
+    Path(folder).mkdir(parents=True, exist_ok=True)
 
     def watch(agent: DQN, history: History) -> None:
         if len(history) % episodes == 0:
