@@ -13,6 +13,7 @@ from minidqn.lab.tuned import tuned
 from minidqn.schedules import ExponentialDecay, GeometricDecay, LinearDecay
 
 __version__ = "0.1.0"
+# one name a line would be too long
 # fmt: off
 __all__ = [
     "DQN", "TEST", "TRAIN", "Axis", "CheckpointError", "DQNConfig", "ExponentialDecay",

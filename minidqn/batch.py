@@ -81,7 +81,7 @@ def gather(
     obs: Array, action: Array, reward: Array, kind: Array, mask: Array,
     obs_out: Array, actions: Array, returns: Array, discounts: Array,
     next_obs: Array, next_mask: Array,
-) -> None:  # fmt: skip
+) -> None:  # fmt: skip  # by what they belong to, not one a line
     """Fill a batch with the transitions that begin at `starts`, (B,).
 
     The ring's arrays are (slots * num_envs, ...), and `head` is their first entry that holds

@@ -95,7 +95,7 @@ def outcome(
     try:
         if not 0 <= index(action) < n_actions:
             wrong = f"action {action}: expected 0 to {n_actions - 1}"
-        elif not math.fabs(reward) <= LARGEST:  # nor is it NaN
+        elif not math.fabs(reward) <= LARGEST:  # NaN neither
             wrong = f"reward {reward}: expected a finite number, as a float32"
         elif type(terminated) not in BOOLS or type(truncated) not in BOOLS:
             wrong = f"terminated {terminated}, truncated {truncated}: expected True or False"
@@ -103,7 +103,7 @@ def outcome(
             wrong = "no episode is going on: expected a reset, then begin(obs)"
         else:
             return TERMINATED if terminated else TRUNCATED if truncated else STEP
-    except (OverflowError, TypeError, ValueError):  # not a number, or several
+    except (OverflowError, TypeError, ValueError):  # no number, several, or too long a one
         wrong = f"action {action}, reward {reward}: expected an integer and a finite number"
     raise ValueError(wrong)
 

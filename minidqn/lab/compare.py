@@ -61,8 +61,8 @@ def compare(
 
     Runs whose names differ only in the last part, the seed, are one line in both; lines are in
     the order of the results. "better" is the probability that a run does better than one of
-    the environment's first line. Runs that failed are counted, and else left out. Raises
-    ValueError if none is left, or if two have the same name.
+    the environment's first line. Runs that failed are counted, and else left out; settings of
+    which all failed come last. Raises ValueError if none is left, or if two have the same name.
     """
     groups: dict[str, dict[str, list[Any]]] = {}  # of each environment, of each settings
     names, failed = set(), Counter[str]()
@@ -96,8 +96,8 @@ def compare(
                 axes.axhline(group[0]["solved_at"], color=RED, lw=1, ls="--")
         if len(of_env) > 1:
             curves.legend(frameon=False)
-    known = [name for of_env in groups.values() for name in of_env]
-    lines += [f"| {n} | 0 | {failed[n]} |" + " |" * 7 for n in failed if n not in known]
+    none = [name for name in failed if not any(name in of_env for of_env in groups.values())]
+    lines += [f"| {name} | 0 | {failed[name]} |" + " |" * 7 for name in none]
     return "\n".join(lines) + "\n", finished(figure, path)
 
 

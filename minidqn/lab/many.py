@@ -39,10 +39,9 @@ def grid(args: Any) -> list[Spec]:
     specs = []
     for combination in product(*([(name, value) for value in of] for name, of in args.set)):
         name = ",".join(f"{name}={value}" for name, value in combination)
-        name = name or args.env_id.replace(":", ".")
         for seed in range(args.first, args.first + args.seeds):
             spec = tuned_spec(args.env_id, args.steps, seed, **dict(combination))
-            specs.append(replace(spec, name=f"{name}/{seed}"))
+            specs.append(replace(spec, name=f"{name}/{seed}") if name else spec)
     return specs
 
 
