@@ -184,6 +184,19 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)  # kB
     assert int(grown) < 20_000
 
 
+def test_loading_takes_no_second_copy_of_the_buffer(tmp_path: Path) -> None:
+    config = DQNConfig(buffer_size=100, hidden=(1,))
+    agent = DQN(Box(0, 255, (900_000,), np.uint8), Discrete(2), config)
+    agent.replay.obs[:] = agent.rng.integers(256, size=(101, 1, 1))  # 91 MB, a value for each row
+    save(agent, tmp_path / "agent.safetensors")
+    tracemalloc.start()
+    again = load(tmp_path / "agent.safetensors")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.8 * agent.replay.obs.nbytes  # with the networks, 30 MB
+    assert (again.replay.obs == agent.replay.obs).all()
+
+
 JUNK = [None, -1, 0, 1, 2**70, 10**400, 0.5, math.nan, "x", "", [], {}, [[1, 2]], True, {"x": 1}]
 
 

@@ -80,7 +80,12 @@ def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> 
             if text is None:
                 raise CheckpointError(f"was not written by minidqn: it contains {names[:20]}")
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            agent, history = restore(text, shapes, file.get_tensor, network)
+
+            def get(name: str, rows: Any = ...) -> Any:
+                empty = 0 in shapes[name]  # of which safetensors takes no slice
+                return file.get_tensor(name) if empty else file.get_slice(name)[rows]
+
+            agent, history = restore(text, shapes, get, network)
     except OSError:
         raise
     except CheckpointError as error:

@@ -31,6 +31,7 @@ FORMAT = 1
 COUNTERS = ("steps", "updates", "updates_skipped", "episodes")  # of the agent
 COUNTS = (*COUNTERS, "adam_t", "replay_count")
 LONGEST_TEXT = 100_000  # parsed, it takes several times as much memory
+PIECE = 2**24  # bytes read at once, so that a ring is not held twice
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay, GeometricDecay)}
 Build = Callable[[Box, int], Network]
 
@@ -62,9 +63,9 @@ def take(agent: DQN, history: History, replay: bool = True) -> tuple[str, dict[s
 
 
 def restore(
-    text: str, shapes: dict[str, Any], get: Callable[[str], Array], network: Build | None
+    text: str, shapes: dict[str, Any], get: Callable[..., Array], network: Build | None
 ) -> tuple[DQN, History]:
-    """What `take` wrote: its text, its arrays' shapes, and what reads an array by its name.
+    """What `take` wrote: its text, its arrays' shapes, and what reads an array, or rows of it.
 
     From a policy alone a new run begins, at step 0, with an empty replay buffer.
     """
@@ -118,7 +119,11 @@ def restore(
     names = sorted(["space_low", "space_high", *views, *of_history])
     _expect(sorted(shapes) == names, f"arrays {sorted(shapes)}", f"{names}")
     for name, view in views.items():
-        view[:] = _checked(name, get(name), view.dtype, view.shape)
+        _expect(shapes[name] == view.shape, f"{name} of shape {shapes[name]}", f"{view.shape}")
+        start = 0
+        for part in np.array_split(view, min(len(view), 1 + view.nbytes // PIECE)):
+            rows = get(name, slice(start, start := start + len(part)))
+            part[:] = _checked(name, rows, part.dtype, part.shape)
     if not whole:
         agent.target.params[:] = agent.online.params
         return agent, History()
@@ -128,7 +133,7 @@ def restore(
 
 def _rebuild(text: str, arrays: dict[str, Array], network: Build | None) -> DQN:
     shapes = {name: array.shape for name, array in arrays.items()}
-    return restore(text, shapes, arrays.__getitem__, network)[0]
+    return restore(text, shapes, lambda name, rows=...: arrays[name][rows], network)[0]
 
 
 def _reduce(agent: DQN) -> Any:
