@@ -5,6 +5,7 @@ or after every episode; the run stops if it returns True. Each function here mak
 `on_episode` unless it says otherwise. `train` takes one or a list of them.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from minidqn.agent import DQN
 from minidqn.batch import BRIDGE
-from minidqn.lab.checkpoint import save
+from minidqn.lab.checkpoint import load, save
 from minidqn.lab.envs import TEST, episode_seed
 from minidqn.lab.films import animate
 from minidqn.lab.history import History
@@ -48,17 +49,22 @@ def save_best(
     """Test the policy in `env` every `steps` steps, and save the best: a watcher for `on_step`.
 
     The best of many tests is partly luck. So its episodes are those of another `seed` than
-    the final test's, which goes on telling how good a policy is.
+    the final test's, which goes on telling how good a policy is. A run that goes on tests what
+    it has saved at `path` again, and replaces it only by a better one.
     """
-    best = -float("inf")
+    best: float | None = None
+
+    def mean_return(agent: DQN) -> float:
+        return float(evaluate(agent, env, episodes, seed, progress=False).mean())
 
     def watch(agent: DQN, history: History) -> None:
         nonlocal best
-        if due(agent, steps):
-            mean = evaluate(agent, env, episodes, seed, progress=False).mean()
-            if mean > best:
-                best = mean
-                save(agent, path, replay=False)
+        if best is None:
+            goes_on = agent.steps > agent.replay.num_envs and Path(path).exists()
+            best = mean_return(load(path, agent.network)) if goes_on else -math.inf
+        if due(agent, steps) and (mean := mean_return(agent)) > best:
+            best = mean
+            save(agent, path, replay=False)
 
     return watch
 
