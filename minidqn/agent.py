@@ -84,10 +84,9 @@ class DQN:
         self.updates_skipped = 0  # of those that the config asked for
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
-        # one pass for each use of a network: it keeps its own arrays and its own noise
-        self._acting, self._exploring = Pass(self.online), Pass(self.online)
-        self._learning, self._selecting = Pass(self.online), Pass(self.online)
-        self._valuing = Pass(self.target)
+        # each pass keeps its arrays and its noise; the forwards of an update share one set of them
+        self._acting, self._exploring, self._learning = (Pass(self.online) for _ in range(3))
+        self._valuing = Pass(self.target, self._learning.caches)
         self._equal_weights = np.ones(c.batch_size, np.float32)
         self._any_action = self.replay.any_action[:1]  # (1, A)
         self._no_q = np.zeros((1, n_actions), self.online.params.dtype)
@@ -221,18 +220,19 @@ class DQN:
         else:
             starts, weights = self.replay.draw(c.batch_size, self.rng), self._equal_weights
         batch = self.replay.batch(starts, c.n_step, c.gamma)
-        for use in (self._valuing, self._selecting, self._learning):
-            use.draw_noise(self.rng)
 
         # what Q(s, a) should have been; a constant, as far as the gradient goes
-        theta_next = self._theta(self._valuing, batch.next_obs)  # (B, A, N)
+        self._valuing.draw_noise(self.rng)
+        theta_next = self._theta(self._valuing, batch.next_obs).copy()  # (B, A, N)
+        self._learning.draw_noise(self.rng)
         if c.double:  # the online network selects the next action
-            q_select = self._q(self._selecting, batch.next_obs)  # (B, A)
+            q_select = self._q(self._learning, batch.next_obs)  # (B, A)
         else:
             q_select = mean_of_quantiles(theta_next)  # (B, A)
         y = td_targets(batch.returns, batch.discounts, q_select, batch.next_mask, theta_next)
 
         # what it is, and how the loss changes with every parameter
+        self._learning.draw_noise(self.rng)
         theta = self._theta(self._learning, batch.obs)  # (B, A, N)
         loss, dtheta, errors = quantile_huber_loss(theta, batch.actions, y, weights, c.huber_delta)
         self._learning.backward(dtheta.reshape(len(starts), -1))

@@ -43,6 +43,9 @@ plt.show()
 # the rows of a matrix it is that of a linear layer. This is all that forward and backward add to `Linear`:
 
 # %%
+source(Conv2d.patches)
+
+# %%
 source(Conv2d.forward)
 
 # %%

@@ -31,7 +31,6 @@ FORMAT = 1
 COUNTERS = ("steps", "updates", "updates_skipped", "episodes")  # of the agent
 COUNTS = (*COUNTERS, "adam_t", "replay_count")
 LONGEST_TEXT = 100_000  # parsed, it takes several times as much memory
-PIECE = 2**24  # bytes read at once, so that a ring is not held twice
 DECAYS = {decay.__name__: decay for decay in (LinearDecay, ExponentialDecay, GeometricDecay)}
 Build = Callable[[Box, int], Network]
 
@@ -120,10 +119,10 @@ def restore(
     _expect(sorted(shapes) == names, f"arrays {sorted(shapes)}", f"{names}")
     for name, view in views.items():
         _expect(shapes[name] == view.shape, f"{name} of shape {shapes[name]}", f"{view.shape}")
-        start = 0
-        for part in np.array_split(view, min(len(view), 1 + view.nbytes // PIECE)):
-            rows = get(name, slice(start, start := start + len(part)))
-            part[:] = _checked(name, rows, part.dtype, part.shape)
+        most = max(1, 2**24 * len(view) // view.nbytes)  # rows at once: no ring is held twice
+        for i in range(0, len(view), most):
+            part = view[i : i + most]
+            part[:] = _checked(name, get(name, slice(i, i + len(part))), part.dtype, part.shape)
     if not whole:
         agent.target.params[:] = agent.online.params
         return agent, History()
@@ -136,11 +135,7 @@ def _rebuild(text: str, arrays: dict[str, Array], network: Build | None) -> DQN:
     return restore(text, shapes, lambda name, rows=...: arrays[name][rows], network)[0]
 
 
-def _reduce(agent: DQN) -> Any:
-    return _rebuild, (*take(agent, History()), agent.network)
-
-
-copyreg.pickle(DQN, _reduce)
+copyreg.pickle(DQN, lambda agent: (_rebuild, (*take(agent, History()), agent.network)))
 
 
 def _arrays(agent: DQN) -> dict[str, Array]:
@@ -210,8 +205,7 @@ def _history(agent: DQN, arrays: dict[str, Array]) -> History:
     starts = np.flatnonzero(actions == -1)
     each = len(actions) == 0 or (actions[0] == -1 and len(starts) == agent.replay.num_envs)
     _expect(each, f"{len(starts)} unfinished episodes", "one for each environment")
-    in_range = ((actions >= -1) & (actions < agent.n_actions)).all()
-    _expect(in_range, "an action", "one in range")
+    _expect(((actions >= -1) & (actions < agent.n_actions)).all(), "an action", "one in range")
     begun = ((numbers >= 0) & (numbers < agent.resets)).all()
     _expect(begun, "an unfinished episode", f"one of the {agent.resets} that have begun")
     pieces = np.split(unfinished, starts[1:]) if len(starts) else []

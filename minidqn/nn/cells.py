@@ -1,4 +1,4 @@
-"""A faster convolution for k = 2 s, as in the first layer of the Atari network of 2013.
+"""A faster convolution for k = 2 s, as in the first layers of the Atari networks of 2013 and 2015.
 
 conv.py copies each pixel into every patch that it lies in: with k = 2 s, into up to four. Here the
 image is cut into *cells*, patches of s x s pixels, s apart, which do not overlap. A patch is
@@ -7,9 +7,8 @@ the cell in row p, column q of the patch:
 
     z[i, j] = b + the sum over p and q, each 0 or 1, of cell[i + p, j + q] W_pq
 
-All products u = cell W_pq, of every cell with all four quarters, are a convolution themselves,
-with patches of s x s pixels and 4 O outputs, so Conv2d makes them. Then each z adds up its four
-entries of u. b has to be added once, so it goes to one quarter only: W_00.
+All products u = cell W_pq, of every cell with all four quarters, are one product: of the patches
+of a Conv2d with s x s pixels, stride s and 4 O outputs. Then each z adds up its four entries of u.
 
 Backward: du is dz for the one z that an entry of u goes into. At the border there are entries
 that go into none, and their du is 0. As each pixel is in one cell only, the product du W^T
@@ -25,75 +24,76 @@ Letters: as in conv.py.
 import math
 from typing import Any
 
-import numpy as np
-
-from minidqn.nn.conv import Conv2d
+from minidqn.nn.conv import Conv2d, add_lines
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array, Cache, reuse
 
 
 @kernel
-def add_quarters(relu: bool, u: Array, y: Array) -> None:
-    """z[i, j] = the sum of u[i + p, j + q, p, q] over p and q; y = z, or max(z, 0) with relu.
+def add_quarters(relu: bool, b: Array, u: Array, y: Array) -> None:
+    """z[i, j] = b + the sum of u[i + p, j + q, p, q] over p and q; y = z, or max(z, 0) with relu.
 
-    (B, h + 1, w + 1, 2, 2, O) to (B, h, w, O).
+    (O,) and (B, h + 1, w + 1, 2, 2, O) to (B, h, w, O).
     """
-    for b in range(y.shape[0]):
+    for n in range(y.shape[0]):
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
                 for o in range(y.shape[3]):
-                    top = u[b, i, j, 0, 0, o] + u[b, i, j + 1, 0, 1, o]
-                    bottom = u[b, i + 1, j, 1, 0, o] + u[b, i + 1, j + 1, 1, 1, o]
+                    top = u[n, i, j, 0, 0, o] + b[o] + u[n, i, j + 1, 0, 1, o]
+                    bottom = u[n, i + 1, j, 1, 0, o] + u[n, i + 1, j + 1, 1, 1, o]
                     z = top + bottom
-                    y[b, i, j, o] = 0.0 if relu and z.real <= 0.0 else z
+                    y[n, i, j, o] = 0.0 if relu and z.real <= 0.0 else z
 
 
 @kernel
-def spread_quarters(relu: bool, du: Array, dy: Array, y: Array) -> None:
-    """The way back: du = 0, then du[i + p, j + q, p, q] = dz[i, j].
+def spread_quarters(relu: bool, db: Array, du: Array, dy: Array, y: Array) -> None:
+    """The way back: du = 0, then du[i + p, j + q, p, q] = dz[i, j], and db = the sum of dz.
 
-    dz is dy, but with relu 0 where y = 0; (B, h, w, O) to (B, h + 1, w + 1, 2, 2, O).
+    dy becomes dz, 0 where relu left y = 0. (B, h, w, O) to (B, h + 1, w + 1, 2, 2, O) and (O,).
     """
-    for b in range(y.shape[0]):
-        du[b] = 0.0
+    db[:] = 0.0
+    for n in range(y.shape[0]):
+        du[n] = 0.0
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
+                for o in range(y.shape[3]):
+                    dz = 0.0 if relu and y[n, i, j, o] <= 0.0 else dy[n, i, j, o]
+                    db[o] += dz
+                    dy[n, i, j, o] = dz
                 for p in range(2):
                     for q in range(2):
                         for o in range(y.shape[3]):
-                            dz = 0.0 if relu and y[b, i, j, o] <= 0.0 else dy[b, i, j, o]
-                            du[b, i + p, j + q, p, q, o] = dz
+                            du[n, i + p, j + q, p, q, o] = dy[n, i, j, o]
 
 
 class CellConv2d(Conv2d):
-    """What Conv2d computes, up to rounding, from the same parameters, for k = 2 s.
+    """What Conv2d computes, up to rounding, from the same parameters, for k = 2 s."""
 
-    The cache has what the layer for u leaves there, u itself as cache["y"]; and y as cache["sum"].
-    """
-
-    def bind(self, params: Array, grads: Array) -> None:
-        super().bind(params, grads)
-        # forward copies the parameters there; b of three quarters stays 0
-        self.products = Conv2d(self.shape, 4 * self.n_out, self.s, self.s)
-        self.products.bind(*np.zeros((2, self.products.size), params.dtype))
+    def __init__(self, shape: Any, n_out: int, k: int, s: int, *, relu: bool = False) -> None:
+        super().__init__(shape, n_out, k, s, relu=relu)
+        self.cells = Conv2d(shape, 4 * n_out, s, s)  # for its patches: it has no parameters
 
     def forward(self, x: Array, cache: Cache) -> Array:
-        W = self.by_quarter(self.W)
-        self.products.W.reshape(W.shape)[:] = W
-        self.products.b[: self.n_out] = self.b
-        u = self.products.forward(x, cache)  # (B, (h+1)*(w+1)*4*O)
-        y = reuse(cache, "sum", u, math.prod(self.out_shape))  # (B, h*w*O)
-        add_quarters(self.relu, *self.images(u, y))
+        P = self.cells.patches(x, self.W.dtype, cache)  # (B*(h+1)*(w+1), I/4)
+        W = self.by_quarter(self.W).reshape(self.cells.n_in, -1)  # (I/4, 4*O)
+        u = reuse(cache, "u", P, 4 * self.n_out)  # (B*(h+1)*(w+1), 4*O)
+        y = reuse(cache, "y", x, math.prod(self.out_shape), P.dtype)  # (B, h*w*O)
+        cache["W"] = W
+        P.dot(W, out=u)
+        add_quarters(self.relu, self.b, *self.images(u, y))
         return y
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
-        u, y = cache["y"], cache["sum"]
-        du = reuse(cache, "du", dy, u.size // len(dy))  # (B, (h+1)*(w+1)*4*O)
-        spread_quarters(self.relu, *self.images(du, dy, y))
-        dx = self.products.backward(du, cache, need_dx)
-        dW = self.by_quarter(self.dW)
-        dW[:] = self.products.dW.reshape(dW.shape)
-        self.db[:] = self.products.db[: self.n_out]  # du of this quarter has each dz once
+        """Overwrites dy with dz."""
+        P, W, y = cache["P"].reshape(-1, self.cells.n_in), cache["W"], cache["y"]
+        du = cache["u"]  # nobody needs u any more
+        spread_quarters(self.relu, self.db, *self.images(du, dy, y))
+        dW = self.by_quarter(self.dW)  # a view, which is filled here
+        dW[:] = P.T.dot(du).reshape(dW.shape)
+        if not need_dx:
+            return None
+        dx = reuse(cache, "dx", cache["P"], math.prod(self.shape))  # (B, F*H*W*C)
+        add_lines(self.cells.lines(du.dot(W.T)), self.cells.starts, dx)
         return dx
 
     def by_quarter(self, W: Array) -> Array:

@@ -34,6 +34,7 @@ Source: LeCun et al. 1989, "Backpropagation applied to handwritten zip code reco
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -100,13 +101,17 @@ class Conv2d(Linear):
         super().initialize(rng)
         self.W -= self.W.mean(axis=0)
 
-    def forward(self, x: Array, cache: Cache) -> Array:
+    def patches(self, x: Array, dtype: Any, cache: Cache) -> Array:
+        """P, (B*h*w, I)."""
         _, h, w, _ = self.out_shape
-        P = reuse(cache, "P", x, h * w * self.n_in, self.W.dtype)  # (B, h*w*I)
+        P = reuse(cache, "P", x, h * w * self.n_in, dtype)  # (B, h*w*I)
         scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
-        images = x.reshape(len(x), math.prod(self.shape))
-        copy_lines(images, self.starts, scale, self.lines(P))
-        return self.apply(self.W, self.b, P.reshape(-1, self.n_in), cache).reshape(len(x), -1)
+        copy_lines(x.reshape(len(x), math.prod(self.shape)), self.starts, scale, self.lines(P))
+        return P.reshape(-1, self.n_in)
+
+    def forward(self, x: Array, cache: Cache) -> Array:
+        P = self.patches(x, self.W.dtype, cache)
+        return self.apply(self.W, self.b, P, cache).reshape(len(x), -1)
 
     def backward(self, dy: Array, cache: Cache, need_dx: bool = True) -> Array | None:
         """Overwrites dy with dz."""

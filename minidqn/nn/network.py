@@ -67,15 +67,15 @@ class Network:
 
 
 class Pass:
-    """Forward and backward through a network, with caches that no other pass overwrites.
+    """Forward and backward through a network; backward is for the last forward.
 
-    An update of Double DQN goes forward twice through one network, and then backward once.
-    So each use of a network has a Pass of its own.
+    Each pass has caches of its own, so that no other use of the network disturbs it, unless it
+    is given those of another pass, through layers of the same kinds and sizes, which is over.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, caches: list[Cache] | None = None) -> None:
         self.dtype, self.as_is = network.params.dtype, network.layers[0].any_dtype
-        self.caches: list[Cache] = [{} for _ in network.layers]
+        self.caches = caches or [{} for _ in network.layers]
         # the way down ends at the first layer with parameters: nobody needs its dx
         first = next((i for i, layer in enumerate(network.layers) if layer.size), 0)
         self.up = list(zip(network.layers, self.caches, strict=True))
