@@ -168,9 +168,9 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
     for name in ("minidqn", "SB3"):
         requests.append((("observe", name), "observe", ()))
         requests.append((("sample(128)", name), "sample", (128,)))
-        for what, shape, dtype in (("CartPole", [4], "float32"), ("Breakout RAM", [128], "uint8")):
+        for what, *space in (("CartPole", [4], "float32", 2), ("Breakout RAM", [128], "uint8", 4)):
             row = f"bytes per step stored, {what}", name
-            requests.append((row, "bytes", (shape, dtype)))
+            requests.append((row, "bytes", tuple(space)))
     for name in ("minidqn", "floor"):
         for batch in BATCHES:
             requests.append(((f"growth, batch {batch}", name), "update", ([64, 64], batch)))

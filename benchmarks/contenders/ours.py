@@ -142,8 +142,8 @@ def minatar_steps(game: str, steps: int) -> Call:
     return lambda: train(agent, env, steps, progress=False)
 
 
-def bytes_per_transition(shape: list[int], dtype: str) -> float:
-    return Replay(BUFFER, tuple(shape), dtype, 2).nbytes / BUFFER
+def bytes_per_transition(shape: list[int], dtype: str, n_actions: int) -> float:
+    return Replay(BUFFER, tuple(shape), dtype, n_actions).nbytes / BUFFER
 
 
 def train_seconds(settings: dict[str, Any], seed: int, num_envs: int = 1) -> float:

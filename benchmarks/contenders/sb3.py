@@ -54,9 +54,9 @@ def sample(batch: int) -> Call:
     return lambda: model.replay_buffer.sample(batch)
 
 
-def bytes_per_transition(shape: list[int], dtype: str) -> float:
+def bytes_per_transition(shape: list[int], dtype: str, n_actions: int) -> float:
     space = Box(0, 1, tuple(shape), np.dtype(dtype).type)
-    buffer = ReplayBuffer(BUFFER, space, Discrete(2))
+    buffer = ReplayBuffer(BUFFER, space, Discrete(n_actions))
     arrays = [part for part in vars(buffer).values() if isinstance(part, np.ndarray)]
     return sum(array.nbytes for array in arrays) / BUFFER
 
