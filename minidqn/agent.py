@@ -70,11 +70,11 @@ class DQN:
         self.replay = Replay(c.buffer_size, *of_space, index(num_envs), c.frame_stack)
         build = network or (lambda space, n_actions: Network(q_layers(c, space, n_actions)))
         self.online, self.target = build(space, n_actions), build(space, n_actions)
+        checks.networks(self.online, self.target, self.replay, n_actions * c.quantiles)
         self.rng = np.random.default_rng(self.seed)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
-        checks.networks(self.online, self.target, self.replay, n_actions * c.quantiles)
         self.priorities: Priorities | None = None
         if c.priority_alpha > 0.0:
             self.priorities = Priorities(self.replay, c.n_step, c.priority_alpha)
@@ -84,7 +84,7 @@ class DQN:
         self.updates_skipped = 0  # of those that the config asked for
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
-        # each pass keeps its arrays and its noise; the forwards of an update share one set of them
+        # the forwards of an update follow each other, so they can share their caches
         self._acting, self._exploring, self._learning = (Pass(self.online) for _ in range(3))
         self._valuing = Pass(self.target, self._learning.caches)
         self._equal_weights = np.ones(c.batch_size, np.float32)

@@ -208,6 +208,8 @@ def networks(online: Any, target: Any, ring: Any, outputs: int) -> None:
     """Check that two networks share nothing, and give `outputs` for an observation."""
     shape = online.forward(np.zeros((1, *ring.stack_shape), ring.obs.dtype)).shape[1:]
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
+    kinds = [[(type(layer), layer.size) for layer in net.layers] for net in (online, target)]
+    expect(kinds[0] == kinds[1], "`network` gave two networks of other layers", "the same twice")
     layers = [*online.layers, *target.layers]
     found = "`network` used a layer twice, or gave the same network twice"
     expect(len({*map(id, layers)}) == len(layers), found, "new layers each time")

@@ -38,8 +38,8 @@ def q_layers(c: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
     if c.conv:
         image: Any = (*shape, 1)[:4]  # (F, H, W, C); a grey image gets C = 1
         for n_out, k, s in c.conv:
-            # products with few columns are slow, and CellConv2d's have four times as many;
-            # besides it copies less, which counts most in the first layer, where images are large
+            # products with few columns are slow, and CellConv2d's have four times as many; it also
+            # copies less, which counts most in the first layer, when there are no `layers` yet
             kind = CellConv2d if k == 2 * s and n_out <= (16 if layers else 32) else Conv2d
             convolution = kind(image, n_out, k, s, relu=not c.layer_norm)
             image = shape = convolution.out_shape

@@ -511,6 +511,13 @@ def test_misuse_is_refused() -> None:
         DQN(SPACE, Discrete(2), DQNConfig(buffer_size=64), num_envs=3)
     with pytest.raises(ValueError, match=r"the network gives \(3,\): expected \(2,\)"):
         DQN(SPACE, Discrete(2), network=lambda space, n: small_network(space, n + 1))
+    other = iter([4, 5])
+
+    def unequal(width: int) -> Network:
+        return Network(q_layers(DQNConfig(hidden=(width,)), SPACE, 2))
+
+    with pytest.raises(ValueError, match="two networks of other layers: expected the same twice"):
+        DQN(SPACE, Discrete(2), network=lambda space, n: unequal(next(other)))
     only = small_network(SPACE, 2)
     with pytest.raises(ValueError, match="the same network twice: expected new layers each time"):
         DQN(SPACE, Discrete(2), network=lambda space, n: only)

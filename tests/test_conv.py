@@ -141,8 +141,9 @@ def has_kink(net: Network, x: Array, i: int) -> bool:
     return any((a != b).any() for a, b in zip(*sides, strict=True))
 
 
-def test_bytes_and_booleans_are_0_to_1() -> None:
-    layer: Any = bound(Conv2d((2, 6, 6, 1), 3, 4, 2), dtype=np.float32)
+@pytest.mark.parametrize("kind", [Conv2d, CellConv2d])
+def test_bytes_and_booleans_are_0_to_1(kind: type[Conv2d]) -> None:
+    layer: Any = bound(kind((2, 6, 6, 1), 3, 4, 2), dtype=np.float32)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (5, 2, 6, 6, 1)).astype(np.uint8)
     floats = image.astype(np.float32) / np.float32(255.0)
@@ -162,12 +163,13 @@ def test_a_network_hands_bytes_to_its_first_convolution() -> None:
     np.testing.assert_allclose(y, use.forward(np.ones((2, 4, 4), np.float32)), rtol=1e-6)
 
 
-def test_the_first_layer_computes_no_dx() -> None:
-    layer: Any = bound(Conv2d((1, 6, 6, 1), 2, 4, 2))
+@pytest.mark.parametrize("kind", [Conv2d, CellConv2d])
+def test_the_first_layer_computes_no_dx(kind: type[Conv2d]) -> None:
+    layer: Any = bound(kind((1, 6, 6, 1), 2, 4, 2))
     cache: dict[str, Array] = {}
     y = layer.forward(np.ones((1, 6, 6)), cache)
     assert layer.backward(y.copy(), cache, need_dx=False) is None
-    assert "dimage" not in cache
+    assert not {"dx", "dimage"} & set(cache)
     assert np.isfinite(layer.dW).all()
 
 
@@ -185,9 +187,30 @@ def test_weights_start_with_the_fan_in_of_a_patch() -> None:
     np.testing.assert_allclose(layer.W.sum(axis=0), 0.0, atol=1e-5)
 
 
-def test_images_of_another_size_are_refused() -> None:
+@pytest.mark.parametrize("kind", [Conv2d, CellConv2d])
+def test_a_cache_serves_batches_of_any_size_and_one_backward_after_another(
+    kind: type[Conv2d],
+) -> None:
+    layer, rng = bound(kind((1, 6, 6, 2), 3, 4, 2, relu=True)), np.random.default_rng(0)
+    cache: dict[str, Array] = {}
+    for batch in (4, 2, 4):
+        x, dy = rng.normal(size=(batch, 1, 6, 6, 2)), rng.normal(size=(batch, 12))
+        results = []
+        for used in (cache, {}):
+            y = layer.forward(x, used)
+            for _ in range(2):
+                dx = layer.backward(dy.copy(), used)
+                assert dx is not None
+                results.append([y.copy(), dx.copy(), layer.dW.copy(), layer.db.copy()])
+        for other in results[1:]:
+            for a, b in zip(results[0], other, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", [Conv2d, CellConv2d])
+def test_images_of_another_size_are_refused(kind: type[Conv2d]) -> None:
     """The kernels would read beyond their end."""
-    layer: Any = bound(Conv2d((1, 6, 6, 1), 2, 3, 1))
+    layer: Any = bound(kind((1, 6, 6, 1), 2, 4, 2))
     for wrong in ((2, 5, 6), (2, 6, 7), (2, 1, 6, 6, 2)):
         with pytest.raises(ValueError, match="cannot reshape"):
             layer.forward(np.zeros(wrong), {})

@@ -248,6 +248,15 @@ def test_a_q_network_of_images_has_its_parts_in_order(norm: bool) -> None:
     assert relus == ([False, True] * 3 if norm else [True] * 3) + [False]
 
 
+def test_few_filters_with_a_stride_of_half_their_size_are_made_by_cells() -> None:
+    def kinds(first: int, second: int) -> list[type]:
+        c = DQNConfig(conv=((first, 4, 2), (second, 4, 2)), hidden=())
+        return [type(layer) for layer in q_layers(c, Box(0, 255, (16, 16, 1), np.uint8), 2)[:2]]
+
+    assert kinds(32, 16) == [CellConv2d, CellConv2d]
+    assert kinds(33, 17) == [Conv2d, Conv2d]
+
+
 def test_noise_of_every_layer_and_pass_is_its_own() -> None:
     net = q_network((4,), (4, 4), 4, noisy=True)
     net.initialize(np.random.default_rng(0))

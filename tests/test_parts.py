@@ -175,6 +175,26 @@ def test_each_forward_of_an_update_has_noise_of_its_own(monkeypatch: pytest.Monk
     assert all("f_in" not in cache for cache in agent._acting.caches)
 
 
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("parts", [{}, {"noisy": True, "dueling": True, "quantiles": 3}])
+def test_forwards_that_share_caches_do_not_disturb_each_other(
+    parts: dict[str, Any], double: bool
+) -> None:
+    config = DQNConfig(conv=((4, 4, 2), (3, 3, 1)), hidden=(5,), double=double, **BATCH, **parts)
+    agents = [DQN(Box(0, 255, (10, 10, 1), np.uint8), Discrete(3), config) for _ in range(2)]
+    agents[1]._valuing = Pass(agents[1].target)  # with caches of its own
+    for agent in agents:
+        rng = np.random.default_rng(0)
+        agent.begin(rng.integers(0, 256, (10, 10, 1), dtype=np.uint8))
+        for step in range(60):
+            image = rng.integers(0, 256, (10, 10, 1), dtype=np.uint8)
+            agent.observe(step % 3, float(step % 5), image, False, False)
+        for _ in range(5):
+            agent.learn()
+    shared, apart = (agent.online.params for agent in agents)
+    np.testing.assert_array_equal(shared, apart)
+
+
 @pytest.mark.parametrize("quantiles", [1, 3])
 def test_weights_are_factors_of_each_rows_gradient(
     quantiles: int, monkeypatch: pytest.MonkeyPatch

@@ -157,8 +157,8 @@ source(Network.move_towards)
 # 3. makes an update, here after each step, from a random batch of what is stored;
 # 4. after every so many updates, moves the target network.
 #
-# Here is one update of minidqn. `_valuing` is the target network; `_learning` and `_selecting` are the network that
-# learns, which is called *online*. With N = 1 the loss is half the squared error (a straight line beyond
+# Here is one update of minidqn. `_valuing` is the target network; `_learning` is the network that learns, which is
+# called *online*. With N = 1 the loss is half the squared error (a straight line beyond
 # `huber_delta`). Read past priorities and `q_select`, which are in chapter 7, past noise, and past the clipping of
 # gradients that are too long:
 

@@ -40,7 +40,8 @@ plt.show()
 # %% [markdown]
 # It answers where the picture changes from left to right: it sees edges. A network finds its filters by itself,
 # with the gradient. All patches share the filter, so its gradient is a sum over all of them; with the patches as
-# the rows of a matrix it is that of a linear layer. This is all that forward and backward add to `Linear`:
+# the rows of a matrix it is that of a linear layer. This is all that forward and backward add to `Linear`;
+# `copy_lines` copies every line of every patch from the picture into its place in the matrix:
 
 # %%
 source(Conv2d.patches)

@@ -82,8 +82,7 @@ def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> 
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
             def get(name: str, rows: Any = ...) -> Any:
-                empty = 0 in shapes[name]  # of which safetensors takes no slice
-                return file.get_tensor(name) if empty else file.get_slice(name)[rows]
+                return file.get_tensor(name) if rows is ... else file.get_slice(name)[rows]
 
             agent, history = restore(text, shapes, get, network)
     except OSError:

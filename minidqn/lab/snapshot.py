@@ -119,7 +119,7 @@ def restore(
     _expect(sorted(shapes) == names, f"arrays {sorted(shapes)}", f"{names}")
     for name, view in views.items():
         _expect(shapes[name] == view.shape, f"{name} of shape {shapes[name]}", f"{view.shape}")
-        most = max(1, 2**24 * len(view) // view.nbytes)  # rows at once: no ring is held twice
+        most = max(1, 2**24 * len(view) // max(view.nbytes, 1))  # rows at a time: 16 MB
         for i in range(0, len(view), most):
             part = view[i : i + most]
             part[:] = _checked(name, get(name, slice(i, i + len(part))), part.dtype, part.shape)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from minidqn.agent import DQN
 from minidqn.batch import BRIDGE
-from minidqn.lab.checkpoint import load, save
+from minidqn.lab.checkpoint import save
 from minidqn.lab.envs import TEST, episode_seed
 from minidqn.lab.films import animate
 from minidqn.lab.history import History
@@ -44,27 +44,27 @@ def save_every(steps: int, path: str | Path) -> Watcher:
 
 
 def save_best(
-    steps: int, path: str | Path, env: Any, episodes: int = 10, seed: int = 1_000_000
+    steps: int,
+    path: str | Path,
+    env: Any,
+    episodes: int = 10,
+    seed: int = 1_000_000,
+    best: float = -math.inf,
 ) -> Watcher:
     """Test the policy in `env` every `steps` steps, and save the best: a watcher for `on_step`.
 
     The best of many tests is partly luck. So its episodes are those of another `seed` than
-    the final test's, which goes on telling how good a policy is. A run that goes on tests what
-    it has saved at `path` again, and replaces it only by a better one.
+    the final test's, which goes on telling how good a policy is. Only a mean return above
+    `best` is saved: for a run that goes on, give what the policy at `path` has in this test.
     """
-    best: float | None = None
-
-    def mean_return(agent: DQN) -> float:
-        return float(evaluate(agent, env, episodes, seed, progress=False).mean())
 
     def watch(agent: DQN, history: History) -> None:
         nonlocal best
-        if best is None:
-            goes_on = agent.steps > agent.replay.num_envs and Path(path).exists()
-            best = mean_return(load(path, agent.network)) if goes_on else -math.inf
-        if due(agent, steps) and (mean := mean_return(agent)) > best:
-            best = mean
-            save(agent, path, replay=False)
+        if due(agent, steps):
+            mean = evaluate(agent, env, episodes, seed, progress=False).mean()
+            if mean > best:
+                best = mean
+                save(agent, path, replay=False)
 
     return watch
 

@@ -16,7 +16,7 @@ Forward leaves what backward will need in a `cache`, which the caller passes to 
 So a second forward with another cache does not change the first one's gradients. The
 arrays in a cache are used again by the next forward of the same batch size. Three
 rules: what forward and backward return belongs to the cache, so copy it to keep it; do not
-change x before backward has run; and backward may write into dy.
+change x or the parameters before backward has run; and backward may write into dy.
 
 Letters: B batch, I inputs of a layer, O outputs.
 Source: Rumelhart, Hinton & Williams 1986, "Learning representations by

@@ -67,10 +67,10 @@ class Network:
 
 
 class Pass:
-    """Forward and backward through a network; backward is for the last forward.
+    """Forward and backward through a network, with caches that no other pass overwrites.
 
-    Each pass has caches of its own, so that no other use of the network disturbs it, unless it
-    is given those of another pass, through layers of the same kinds and sizes, which is over.
+    Or with those of another pass, to save memory, if the layers are of the same kinds and sizes.
+    Then each forward overwrites what the last one left, so backward comes right after its own.
     """
 
     def __init__(self, network: Network, caches: list[Cache] | None = None) -> None:
