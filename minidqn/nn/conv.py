@@ -102,7 +102,7 @@ class Conv2d(Linear):
         self.W -= self.W.mean(axis=0)
 
     def patches(self, x: Array, dtype: Any, cache: Cache) -> Array:
-        """P, (B*h*w, I)."""
+        """The patches of the images x as rows, in this dtype: P, (B*h*w, I)."""
         _, h, w, _ = self.out_shape
         P = reuse(cache, "P", x, h * w * self.n_in, dtype)  # (B, h*w*I)
         scale = 1.0 / 255.0 if x.dtype == np.uint8 else 1.0
