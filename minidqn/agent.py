@@ -84,7 +84,7 @@ class DQN:
         self.updates_skipped = 0  # of those that the config asked for
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update that did not diverge
-        # the forwards of an update follow each other, so they can share their caches
+        # an update's forwards follow each other, so they share caches: copy what is to be kept
         self._acting, self._exploring, self._learning = (Pass(self.online) for _ in range(3))
         self._valuing = Pass(self.target, self._learning.caches)
         self._equal_weights = np.ones(c.batch_size, np.float32)

@@ -209,7 +209,7 @@ def networks(online: Any, target: Any, ring: Any, outputs: int) -> None:
     shape = online.forward(np.zeros((1, *ring.stack_shape), ring.obs.dtype)).shape[1:]
     expect(shape == (outputs,), f"the network gives {shape}", f"({outputs},)")
     kinds = [[(type(layer), layer.size) for layer in net.layers] for net in (online, target)]
-    expect(kinds[0] == kinds[1], "`network` gave two networks of other layers", "the same twice")
+    expect(kinds[0] == kinds[1], "`network` gave two different networks", "the same layers")
     layers = [*online.layers, *target.layers]
     found = "`network` used a layer twice, or gave the same network twice"
     expect(len({*map(id, layers)}) == len(layers), found, "new layers each time")

@@ -516,7 +516,7 @@ def test_misuse_is_refused() -> None:
     def unequal(width: int) -> Network:
         return Network(q_layers(DQNConfig(hidden=(width,)), SPACE, 2))
 
-    with pytest.raises(ValueError, match="two networks of other layers: expected the same twice"):
+    with pytest.raises(ValueError, match="gave two different networks: expected the same layers"):
         DQN(SPACE, Discrete(2), network=lambda space, n: unequal(next(other)))
     only = small_network(SPACE, 2)
     with pytest.raises(ValueError, match="the same network twice: expected new layers each time"):

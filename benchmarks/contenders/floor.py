@@ -40,7 +40,10 @@ def update(hidden: list[int], batch: int) -> Call:
 
 
 def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
-    """The same with convolutions: products with all patches, as if they cost nothing to make."""
+    """The same with convolutions: products with all patches, as if they cost nothing to make.
+
+    Both networks have the same arrays here, as in minidqn: larger ones leave the cache.
+    """
     rng = np.random.default_rng(0)
     side, _, channels = shape
     sizes = []  # of each product: rows, inputs, outputs
