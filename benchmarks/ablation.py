@@ -30,7 +30,15 @@ from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 
 STEPS = {"CartPole-v1": 20_000, "Acrobot-v1": 20_000, "LunarLander-v3": 60_000}
-PARTS = ("Double", "dueling", "n-step", "prioritised", "noisy", "quantiles", "LayerNorm")
+PARTS = (
+    "Double",
+    "dueling",
+    "n-step",
+    "prioritised",
+    "noisy",
+    "quantiles",
+    "LayerNorm",
+)
 PLAIN: dict[str, Any] = {
     "double": False,
     "dueling": False,
@@ -80,7 +88,9 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
         f"Greedy return of the last policy over 100 episodes: IQM over {seeds} seeds, and its "
         "95 % bootstrap interval.",
         "",
-        "| | " + " | ".join(f"{env_id}, {STEPS[env_id]:,} steps" for env_id in results) + " |",
+        "| | "
+        + " | ".join(f"{env_id}, {STEPS[env_id]:,} steps" for env_id in results)
+        + " |",
         "| --- " * (1 + len(results)) + "|",
     ]
     for variant in VARIANTS:
@@ -89,8 +99,13 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
             low, high = interval(by_variant[variant])
             cells.append(f"{iqm(by_variant[variant]):.1f} ({low:.1f} to {high:.1f})")
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium"))
-    lines += ["", f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores."]
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium")
+    )
+    lines += [
+        "",
+        f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -102,16 +117,33 @@ def draw(results: dict[str, dict[str, list[float]]], path: Path) -> None:
         ends = np.concatenate([interval(means) for means in by_variant.values()])
         edge = ends.min() - 0.05 * np.ptp(ends)
         for y, variant in enumerate(names):
-            color = {0: GREY, len(PARTS) + 1: GREEN}.get(y, BLUE if y <= len(PARTS) else RED)
+            color = {0: GREY, len(PARTS) + 1: GREEN}.get(
+                y, BLUE if y <= len(PARTS) else RED
+            )
             means = by_variant[variant]
             low, high = interval(means)
             axes.plot(
-                np.maximum(means, edge), [y] * len(means), ".", color=color, alpha=0.25, ms=6, mew=0
+                np.maximum(means, edge),
+                [y] * len(means),
+                ".",
+                color=color,
+                alpha=0.25,
+                ms=6,
+                mew=0,
             )
-            axes.plot([low, high], [y, y], color=color, lw=5, alpha=0.45, solid_capstyle="butt")
+            axes.plot(
+                [low, high],
+                [y, y],
+                color=color,
+                lw=5,
+                alpha=0.45,
+                solid_capstyle="butt",
+            )
             axes.plot(iqm(means), y, "|", color=color, ms=13, mew=2.5)
         for reference, color in ((0, GREY), (len(PARTS) + 1, GREEN)):
-            axes.axvline(float(iqm(by_variant[names[reference]])), color=color, lw=0.8, ls=":")
+            axes.axvline(
+                float(iqm(by_variant[names[reference]])), color=color, lw=0.8, ls=":"
+            )
         axes.set(title=f"{env_id}, {STEPS[env_id]:,} steps", xlabel="greedy return")
         axes.set_yticks(range(len(names)), names)
         axes.spines[["top", "right"]].set_visible(False)
@@ -125,23 +157,35 @@ def draw(results: dict[str, dict[str, list[float]]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Switch the parts of DQN on and off.")
     parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument("--seeds", type=at_least(1), default=10, help="seeds 0 to N - 1")
-    parser.add_argument("--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time")
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="results")
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=10, help="seeds 0 to N - 1"
+    )
+    parser.add_argument(
+        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "runs" / "ablation", help="results"
+    )
     parser.add_argument("--name", default="ablation", help="of the files in results/")
     args = parser.parse_args()
     args.envs = list(dict.fromkeys(args.envs))
     if (set(args.envs), args.seeds) != (set(STEPS), 10) and args.name == "ablation":
-        parser.error("--envs and --seeds: expected a --name for other results than the usual")
+        parser.error(
+            "--envs and --seeds: expected a --name for other results than the usual"
+        )
 
-    specs = [spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs]
+    specs = [
+        spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs
+    ]
     found = list(sweep(specs, args.work, workers=args.jobs))
     all_ended(found)
     found.sort(key=lambda result: (result["name"].rpartition("/")[0], result["seed"]))
     results: dict[str, dict[str, list[float]]] = {
         env_id: {
             variant: [
-                r["eval_mean"] for r in found if f"{env_id}/{variant}/{r['seed']}" == r["name"]
+                r["eval_mean"]
+                for r in found
+                if f"{env_id}/{variant}/{r['seed']}" == r["name"]
             ]
             for variant in VARIANTS
         }

@@ -43,20 +43,31 @@ def make_env(env_id: str, **options: Any) -> gym.Env[Any, Any]:
 
 def config(env_id: str, steps: int) -> DQNConfig:
     settings = pong.config(steps)
-    return replace(settings, n_step=1) if env_id == BREAKOUT else settings  # as breakout_ram.py
+    return (
+        replace(settings, n_step=1) if env_id == BREAKOUT else settings
+    )  # as breakout_ram.py
 
 
 if __name__ == "__main__":
     game = "".join(sys.argv[1:2])
     if game not in GAMES:
-        sys.exit(f"usage: atari.py GAME [options], or GAME --help; GAME: {', '.join(GAMES)}")
+        sys.exit(
+            f"usage: atari.py GAME [options], or GAME --help; GAME: {', '.join(GAMES)}"
+        )
     sys.argv.pop(1)
     make = partial(make_env, game)
     run = Run(
-        game, pong.STEPS, partial(config, game), make_env=make, test_epsilon=0.001, **GAMES[game]
+        game,
+        pong.STEPS,
+        partial(config, game),
+        make_env=make,
+        test_epsilon=0.001,
+        **GAMES[game],
     )
     run.train_and_show(film_steps=400)
     result = read_json(run.out / SUMMARY)
-    if (run.seed, result["steps"]) == (0, pong.STEPS) and not run.about["set"]:  # the usual run
+    if (run.seed, result["steps"]) == (0, pong.STEPS) and not run.about[
+        "set"
+    ]:  # the usual run
         result = {"name": f"{game}/{run.seed}"} | result
         write_results([result], RESULTS / f"{game.lower().removeprefix('ale/')}.csv")

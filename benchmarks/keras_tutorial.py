@@ -20,7 +20,9 @@ from speed import RESULTS, Contender, versions
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time a tutorial's step in Keras and minidqn.")
+    parser = argparse.ArgumentParser(
+        description="Time a tutorial's step in Keras and minidqn."
+    )
     parser.add_argument("--keras", required=True, help="a Python that has TensorFlow")
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
@@ -31,7 +33,9 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(args.rounds):
         for name, contender in contenders.items():
-            times[name].append(contender.ask("tutorial_step", [24, 24], 24, seconds=1.0))
+            times[name].append(
+                contender.ask("tutorial_step", [24, 24], 24, seconds=1.0)
+            )
     keras, ours = times["Keras"], times["minidqn"]
     ratios = [a / b for a, b in zip(keras, ours, strict=True)]
     text = (

@@ -50,11 +50,15 @@ def run_sb3(python: str, seed: int) -> float:
     return float(subprocess.check_output(command, env=env, stderr=subprocess.DEVNULL))
 
 
-def test_again(epsilon: float, work: Path, spec: Spec, folder: Path) -> dict[str, float]:
+def test_again(
+    epsilon: float, work: Path, spec: Spec, folder: Path
+) -> dict[str, float]:
     """A task: test the last policy of a run once more, on the same episodes."""
     agent = load(work / spec.name / AGENT)
     with spec.make() as env:
-        returns = evaluate(agent, env, spec.test_episodes, spec.seed, epsilon, progress=False)
+        returns = evaluate(
+            agent, env, spec.test_episodes, spec.seed, epsilon, progress=False
+        )
     return {"eval_mean": float(returns.mean())}
 
 
@@ -62,25 +66,41 @@ def all_ended(results: list[dict[str, Any]]) -> None:
     """Exit, with the name and the traceback, if a run failed: the same command tries it again."""
     for result in results:
         if "failed" in result:
-            sys.exit(f"{result['name']} failed, and the others are kept. {result['failed']}")
+            sys.exit(
+                f"{result['name']} failed, and the others are kept. {result['failed']}"
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Learn from many seeds.")
     parser.add_argument("--envs", nargs="+", choices=SCRIPTS, default=USUAL)
-    parser.add_argument("--seeds", type=at_least(1), default=20, help="seeds 0 to N - 1")
-    parser.add_argument("--steps", type=at_least(1), help="by default those of the example")
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=20, help="seeds 0 to N - 1"
+    )
+    parser.add_argument(
+        "--steps", type=at_least(1), help="by default those of the example"
+    )
     again = "test again, with each of these shares of random actions"
     parser.add_argument("--epsilon", type=float, nargs="+", default=[], help=again)
-    parser.add_argument("--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time")
+    parser.add_argument(
+        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
+    )
     parser.add_argument("--work", type=Path, help="their files, by default runs/NAME")
     parser.add_argument("--name", default="learning", help="of the files in results/")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
-    parser.add_argument("--peer-seeds", type=int, default=16, help="SB3 takes a minute for each")
+    parser.add_argument(
+        "--peer-seeds", type=int, default=16, help="SB3 takes a minute for each"
+    )
     args = parser.parse_args()
     seeds, envs, steps = range(args.seeds), list(dict.fromkeys(args.envs)), args.steps
-    if (set(envs), args.seeds, steps) != (set(USUAL), 20, None) and args.name == "learning":
-        parser.error("--envs, --seeds, --steps: expected a --name for other results than the usual")
+    if (set(envs), args.seeds, steps) != (
+        set(USUAL),
+        20,
+        None,
+    ) and args.name == "learning":
+        parser.error(
+            "--envs, --seeds, --steps: expected a --name for other results than the usual"
+        )
     if not all(0.0 <= epsilon <= 1.0 for epsilon in args.epsilon):
         parser.error(f"--epsilon {args.epsilon}: expected 0 to 1")
     work = args.work or ROOT / "runs" / args.name
@@ -89,7 +109,8 @@ def main() -> None:
     all_ended(results)
     results.sort(key=lambda result: (envs.index(result["env_id"]), result["seed"]))
     title = (
-        "Mean of 20 episodes of training; every seed, their interquartile mean, its 95 % interval"
+        "Mean of 20 episodes of training; every seed, their interquartile mean, its "
+        "95 % interval"
     )
     table, _ = compare(results, RESULTS / f"{args.name}.png", title)
     write_results(results, RESULTS / f"{args.name}.csv")
@@ -98,24 +119,38 @@ def main() -> None:
         table,
     ]
     if any(result["test_epsilon"] for result in results):
-        lines += ["Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"]
+        lines += [
+            "Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"
+        ]
     for epsilon in args.epsilon:
         task = partial(test_again, epsilon, work)
         place = work / f"epsilon_{epsilon}"
         tests = list(sweep(specs, place, workers=args.jobs, task=task))
         all_ended(tests)
         of_env = {e: [t["eval_mean"] for t in tests if t["env_id"] == e] for e in envs}
-        each = [f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()]
-        lines += [f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(each)}.\n"]
-    at_500 = [result["eval_mean"] == 500 for result in results if result["env_id"] == "CartPole-v1"]
+        each = [
+            f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()
+        ]
+        lines += [
+            f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(each)}.\n"
+        ]
+    at_500 = [
+        result["eval_mean"] == 500
+        for result in results
+        if result["env_id"] == "CartPole-v1"
+    ]
     if at_500:
         lines += [f"CartPole-v1: {sum(at_500)} of {len(at_500)} seeds at 500."]
 
     numbers = RESULTS / "sb3_cartpole.json"
     if args.peers:
         with ThreadPoolExecutor(args.jobs) as pool:
-            runs = pool.map(lambda seed: run_sb3(args.peers, seed), range(args.peer_seeds))
-            numbers.write_text(json.dumps(list(tqdm(runs, total=args.peer_seeds))) + "\n")
+            runs = pool.map(
+                lambda seed: run_sb3(args.peers, seed), range(args.peer_seeds)
+            )
+            numbers.write_text(
+                json.dumps(list(tqdm(runs, total=args.peer_seeds))) + "\n"
+            )
     if at_500 and numbers.exists():  # without --peers: SB3 has not changed since
         sb3 = np.array(json.loads(numbers.read_text()))
         lines += [
@@ -125,7 +160,10 @@ def main() -> None:
         ]
     versions = [f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium")]
     cores = f"{os.cpu_count()} cores"
-    lines += ["", ", ".join([f"Python {platform.python_version()}", *versions, cores]) + "."]
+    lines += [
+        "",
+        ", ".join([f"Python {platform.python_version()}", *versions, cores]) + ".",
+    ]
     (RESULTS / f"{args.name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

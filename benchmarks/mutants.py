@@ -24,31 +24,42 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from lines import PACKAGE
 from tqdm import tqdm
 
-ROOT = PACKAGE.parent
-# not test_architecture: README's line counts are of files with their comments
+ROOT = Path(__file__).resolve().parent.parent
+# not test_architecture: a mutant is written without comments, in lines of any length
 EVERYTHING = ["tests", "--ignore=tests/test_architecture.py"]
 TESTS = {  # the tests of a module that ought to notice, quick ones first
-    "nn/layers": "layers nn_parts network agent",
-    "nn/parts": "nn_parts layers network parts",
-    "nn/conv": "conv pixels",
-    "nn/cells": "conv",
-    "nn/network": "network agent parts",
-    "nn/adam": "adam agent",
+    "nn/layers": "layers network nn_parts agent one_page",
+    "nn/network": "network agent parts one_page",
+    "nn/single": "single network agent",
+    "nn/adam": "adam agent one_page",
     "nn/jit": "jit",
-    "targets": "targets agent parts masks",
-    "policy": "policy agent parts masks resume",
-    "replay": "replay agent prioritized training checkpoint",
-    "batch": "replay pixels agent prioritized",
-    "prioritized": "prioritized parts checkpoint resume",
-    "experience": "replay agent masks envs",
+    "targets": "targets agent parts masks one_page",
+    "exploration": "exploration agent parts masks",
+    "replay": "replay agent prioritized training checkpoint one_page",
+    "batch": "replay agent prioritized pixels one_page",
+    "sampler": "replay agent prioritized one_page",
+    "masks": "masks replay agent checkpoint",
     "checks": "agent parts schedules replay",
+    "experience": "replay agent masks envs",
     "schedules": "schedules agent parts",
     "config": "agent tuned parts",
-    "qnetwork": "network agent",
-    "agent": "agent parts masks training learning history resume",
+    "assembly": "agent parts masks prioritized",
+    "agent": "agent parts masks training learning history resume one_page",
+    "parts/cells": "conv",
+    "parts/conv": "conv pixels",
+    "parts/decays": "schedules agent training finetune",
+    "parts/dueling": "nn_parts network parts",
+    "parts/frames": "frames pixels envs finetune",
+    "parts/layer_norm": "nn_parts network parts",
+    "parts/noisy": "nn_parts network parts",
+    "parts/normalize": "layers network agent examples",
+    "parts/prioritized": "prioritized parts checkpoint resume",
+    "parts/qnetwork": "network agent pixels finetune",
+    "parts/quantiles": "targets parts agent",
+    "parts/repeat": "repeat parts training resume",
+    "lab/expect": "training finetune",
     "lab/history": "history training resume checkpoint",
     "lab/envs": "envs training masks resume",
     "lab/resume": "resume",
@@ -92,7 +103,9 @@ OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
-LEFT_ALONE = ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr  # what errors say, too
+LEFT_ALONE = (
+    ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr
+)  # what errors say, too
 
 
 def changes(node: Any) -> Iterator[tuple[str, Any]]:
@@ -126,7 +139,9 @@ def is_text(node: Any) -> bool:
 
 def places(tree: ast.Module) -> list[tuple[int, str]]:
     """Every mutant of a file: the number of a node in the order of ast.walk, and what is done."""
-    skipped: set[int] = set()  # annotations, messages of errors, imports, names of modules
+    skipped: set[int] = (
+        set()
+    )  # annotations, messages of errors, imports, names of modules
     for node in ast.walk(tree):
         parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         parts += [node] if isinstance(node, LEFT_ALONE) else []
@@ -163,12 +178,33 @@ def node_as_pass(tree: ast.Module, node: Any) -> None:
 
 
 def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment |= {"OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    environment |= {
+        "OPENBLAS_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+        "TQDM_DISABLE": "1",
+    }
     try:
         ended = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, timeout=seconds, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return True  # it hangs, and that is seen
@@ -193,7 +229,13 @@ def try_one(
     finally:
         file.write_text(original, encoding="utf-8")
         folders.put(folder)
-    return {"module": module, "line": line, "what": shown, "found": found, "by_all": by_all}
+    return {
+        "module": module,
+        "line": line,
+        "what": shown,
+        "found": found,
+        "by_all": by_all,
+    }
 
 
 def main() -> None:
@@ -208,19 +250,25 @@ def main() -> None:
     for job in range(args.jobs):
         folder = args.out / f"copy{job}"
         shutil.rmtree(folder, ignore_errors=True)
-        not_these = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "runs")
+        not_these = shutil.ignore_patterns(
+            ".*", "__pycache__", "*.egg-info", "build", "runs"
+        )
         shutil.copytree(ROOT, folder, ignore=not_these)
         folders.put(folder)
     everything = [
         (module, *place)
         for module in args.modules
-        for place in places(ast.parse((folder / "minidqn" / f"{module}.py").read_text("utf-8")))
+        for place in places(
+            ast.parse((folder / "minidqn" / f"{module}.py").read_text("utf-8"))
+        )
     ]
     if noticed(folder, EVERYTHING, 1800):
         sys.exit(
             f"The tests fail in {folder}, where nothing is changed: they would notice anything."
         )
-    chosen = random.Random(args.seed).sample(everything, min(args.mutants, len(everything)))
+    chosen = random.Random(args.seed).sample(
+        everything, min(args.mutants, len(everything))
+    )
     limits = {}  # seconds: a mutant whose tests take far longer than without it hangs
     for module in sorted({module for module, *_ in chosen}):
         start = time.perf_counter()
@@ -232,7 +280,9 @@ def main() -> None:
         results = list(tqdm(tries, total=len(chosen), unit=" mutants"))
     (args.out / "mutants.json").write_text(json.dumps(results, indent=1) + "\n")
     found = sum(result["found"] or result["by_all"] for result in results)
-    print(f"{found} of {len(results)} noticed ({len(everything)} are possible). Not noticed:")
+    print(
+        f"{found} of {len(results)} noticed ({len(everything)} are possible). Not noticed:"
+    )
     for result in results:
         if not (result["found"] or result["by_all"]):
             print(f"minidqn/{result['module']}.py:{result['line']}: {result['what']}")

@@ -25,9 +25,17 @@ NETS = {
     "MinAtar, 4 channels, batch 64": ([10, 10, 4], *MINATAR, 64),
     "MinAtar, 10 channels, batch 64": ([10, 10, 10], *MINATAR, 64),
     "Mnih 2013, batch 32": ([84, 84, 4], [[16, 8, 4], [32, 4, 2]], [256], 32),
-    "Mnih 2015, batch 32": ([84, 84, 4], [[32, 8, 4], [64, 4, 2], [64, 3, 1]], [512], 32),
+    "Mnih 2015, batch 32": (
+        [84, 84, 4],
+        [[32, 8, 4], [64, 4, 2], [64, 3, 1]],
+        [512],
+        32,
+    ),
 }
-GAME, STEPS = "Breakout", 500  # of a training run, with the settings of examples/minatar_games.py
+GAME, STEPS = (
+    "Breakout",
+    500,
+)  # of a training run, with the settings of examples/minatar_games.py
 
 
 def measure(contenders: dict[str, Contender], rounds: int) -> Rounds:
@@ -50,7 +58,9 @@ def measure(contenders: dict[str, Contender], rounds: int) -> Rounds:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time updates from pictures.")
-    parser.add_argument("--peers", required=True, help="a Python with benchmarks/requirements.txt")
+    parser.add_argument(
+        "--peers", required=True, help="a Python with benchmarks/requirements.txt"
+    )
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
     contenders = {

@@ -57,7 +57,11 @@ OPTIONS: list[dict[str, Any]] = [
     {"double": False, "n_step": 1, "tau": 1.0, "target_every": 50},
     {"double": True, "n_step": 3},
     {"n_step": 20, "train_every": 4, "learning_rate": LinearDecay(1e-3, 0.0, STEPS)},
-    {"normalize_obs": True, "buffer_size": 300, "epsilon": ExponentialDecay(1.0, 0.1, 500)},
+    {
+        "normalize_obs": True,
+        "buffer_size": 300,
+        "epsilon": ExponentialDecay(1.0, 0.1, 500),
+    },
     {"num_envs": 3, "gradient_steps": 2, "train_every": 5},
     PIXELS,
     {"num_envs": 3, **ALL_PARTS, **PIXELS},
@@ -141,12 +145,17 @@ def same_bits(trial: int) -> tuple[bool, int]:
             run_worker(trial, broken, kill_after=chance.uniform(0.0, seconds / 2))
             hits += not (broken / "result.json").exists()
         run_worker(trial, broken)
-        results = [json.loads((folder / "result.json").read_text()) for folder in (whole, broken)]
+        results = [
+            json.loads((folder / "result.json").read_text())
+            for folder in (whole, broken)
+        ]
     return results[0] == results[1], hits
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Kill runs, resume them, compare the bits.")
+    parser = argparse.ArgumentParser(
+        description="Kill runs, resume them, compare the bits."
+    )
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--trial", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -155,11 +164,17 @@ def main() -> None:
         work(args.trial, args.work)
         return
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(tqdm(pool.map(same_bits, range(args.trials)), total=args.trials))
+        outcomes = list(
+            tqdm(pool.map(same_bits, range(args.trials)), total=args.trials)
+        )
     same, hits = sum(same for same, _ in outcomes), sum(hits for _, hits in outcomes)
-    print(f"{same} of {args.trials} killed runs ended on the same bits; {hits} kills hit training")
+    print(
+        f"{same} of {args.trials} killed runs ended on the same bits; {hits} kills hit training"
+    )
     if same < args.trials:
-        sys.exit(f"not the same: trials {[i for i, (same, _) in enumerate(outcomes) if not same]}")
+        sys.exit(
+            f"not the same: trials {[i for i, (same, _) in enumerate(outcomes) if not same]}"
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ def resident_bytes() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A long run whose invariants hold at every step.")
+    parser = argparse.ArgumentParser(
+        description="A long run whose invariants hold at every step."
+    )
     parser.add_argument("--steps", type=int, default=1_000_000)
     args = parser.parse_args()
     env = gym.make("CartPole-v1")
@@ -49,7 +51,9 @@ def main() -> None:
         checked += 1
         replay = agent.replay
         assert agent.steps == checked
-        assert replay.count == agent.steps + agent.resets - 1  # and a bridge for each reset
+        assert (
+            replay.count == agent.steps + agent.resets - 1
+        )  # and a bridge for each reset
         assert len(replay) == min(replay.count, config.buffer_size)
         assert agent.resets == len(history) + (not replay.over)
         assert not replay.ended[0] or replay.over

@@ -34,7 +34,10 @@ from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-US, MOMENT = 1e-6, 0.15  # a microsecond; how long a contender measures at a time, in seconds
+US, MOMENT = (
+    1e-6,
+    0.15,
+)  # a microsecond; how long a contender measures at a time, in seconds
 
 NETS = [([64, 64], 64), ([120, 84], 128), ([256, 256], 64)]  # hidden layers, batch
 BATCHES = WIDTHS = [
@@ -115,7 +118,9 @@ Rounds = dict[Row, list[float]]  # seconds (or bytes), one for each round
 class Contender:
     """A worker process, to be asked for one row at a time."""
 
-    def __init__(self, python: str, script: str, one_thread: bool, one_core: bool = False) -> None:
+    def __init__(
+        self, python: str, script: str, one_thread: bool, one_core: bool = False
+    ) -> None:
         cores = [sorted(os.sched_getaffinity(0))[-1]]
         names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
         threads = dict.fromkeys(names, "1") if one_thread else {}
@@ -132,7 +137,9 @@ class Contender:
     def ask(self, row: str, *args: Any, seconds: float = MOMENT) -> float:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"row": row, "args": args, "seconds": seconds}) + "\n")
+        self.process.stdin.write(
+            json.dumps({"row": row, "args": args, "seconds": seconds}) + "\n"
+        )
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
@@ -150,7 +157,11 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
     for hidden, batch in NETS:
         for name in ("minidqn", "floor", *PEERS):
             requests.append(
-                ((f"update, {net_name(hidden, batch)}", name), "update", (hidden, batch))
+                (
+                    (f"update, {net_name(hidden, batch)}", name),
+                    "update",
+                    (hidden, batch),
+                )
             )
         for name in ("JAX", "JAX on one core"):
             row = f"update, {net_name(hidden, batch)}", f"{name}, 100 in one call"
@@ -164,25 +175,38 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
             ("minidqn", "explore"),
             ("minidqn, its forward and its draw alone", "forward_and_draw"),
         ):
-            requests.append(((f"explore, {hidden[0]}-{hidden[1]}", who), request, (hidden,)))
+            requests.append(
+                ((f"explore, {hidden[0]}-{hidden[1]}", who), request, (hidden,))
+            )
     for name in ("minidqn", "SB3"):
         requests.append((("observe", name), "observe", ()))
         requests.append((("sample(128)", name), "sample", (128,)))
-        for what, *space in (("CartPole", [4], "float32", 2), ("Breakout RAM", [128], "uint8", 4)):
+        for what, *space in (
+            ("CartPole", [4], "float32", 2),
+            ("Breakout RAM", [128], "uint8", 4),
+        ):
             row = f"bytes per step stored, {what}", name
             requests.append((row, "bytes", tuple(space)))
     for name in ("minidqn", "floor"):
         for batch in BATCHES:
-            requests.append(((f"growth, batch {batch}", name), "update", ([64, 64], batch)))
+            requests.append(
+                ((f"growth, batch {batch}", name), "update", ([64, 64], batch))
+            )
         for width in WIDTHS:
-            requests.append(((f"growth, width {width}", name), "update", ([width, width], 64)))
+            requests.append(
+                ((f"growth, width {width}", name), "update", ([width, width], 64))
+            )
 
     times: Rounds = {row: [] for row, *_ in requests}
     for round_ in tqdm(range(rounds), desc="moments"):
-        shift = round_ * 7 % len(requests)  # so that nobody always runs after the same one
+        shift = (
+            round_ * 7 % len(requests)
+        )  # so that nobody always runs after the same one
         for (what, who), request, args in requests[shift:] + requests[:shift]:
             answer = contenders[who.split(",")[0]].ask(request, *args)
-            times[what, who].append(answer / 100 if "100 in one call" in who else answer)
+            times[what, who].append(
+                answer / 100 if "100 in one call" in who else answer
+            )
     return times
 
 
@@ -199,7 +223,9 @@ def measure_runs(contenders: dict[str, Contender], rounds: int) -> Rounds:
         ):
             env, steps = settings["env"], settings["steps"]
             alone = contenders["floor"].ask("environment", env, steps, seed)
-            product_time = contenders["floor"].ask("update", settings["hidden"], settings["batch"])
+            product_time = contenders["floor"].ask(
+                "update", settings["hidden"], settings["batch"]
+            )
             updates: Any = settings["updates"]
             times.setdefault((what, "floor"), []).append(alone + updates * product_time)
             for name in ("minidqn", "SB3"):
@@ -223,7 +249,9 @@ def measure_processes(peers: str, rounds: int) -> Rounds:
 
     def seconds(command: list[str], **environment: str) -> float:
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
+        subprocess.run(
+            command, check=True, capture_output=True, env=os.environ | environment
+        )
         return time.perf_counter() - start
 
     times: Rounds = {}
@@ -236,13 +264,17 @@ def measure_processes(peers: str, rounds: int) -> Rounds:
             fresh = str(Path(folder) / f"cache{round_}")
             seed = ["--seed", str(round_)]
             for (what, who), value in {
-                ("whole process", "SB3, tuned 50,000 steps, training alone"): seconds(sb3 + seed),
+                ("whole process", "SB3, tuned 50,000 steps, training alone"): seconds(
+                    sb3 + seed
+                ),
                 ("whole process", "minidqn"): seconds(example + seed),
                 ("whole process", "minidqn, first run ever"): seconds(
                     example + seed, NUMBA_CACHE_DIR=fresh
                 ),
                 ("import", "python -c pass"): seconds([sys.executable, "-c", "pass"]),
-                ("import", "minidqn"): seconds([sys.executable, "-c", "import minidqn"]),
+                ("import", "minidqn"): seconds(
+                    [sys.executable, "-c", "import minidqn"]
+                ),
                 ("import", "PyTorch"): seconds([peers, "-c", "import torch"]),
                 ("import", "SB3"): seconds([peers, "-c", "import stable_baselines3"]),
             }.items():
@@ -269,13 +301,17 @@ def table(times: Rounds) -> list[str]:
             ratios = [a / b for a, b in zip(ours, values, strict=True)]
             share = f"{np.median(ours) / np.median(values):.3f}"
             share += f" ({min(ratios):.3f} to {max(ratios):.3f})"
-        lines.append(f"| {what} | {who} | {middle} {unit} ({low} to {high}) | {share} |")
+        lines.append(
+            f"| {what} | {who} | {middle} {unit} ({low} to {high}) | {share} |"
+        )
     return lines
 
 
 def draw_growth(times: Rounds, path: Path) -> None:
     """The time of an update against batch and width, with the floor below it."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9, 3.8), sharey=True, layout="constrained"
+    )
     for axis, what, values, rest in (
         (axes[0], "batch", BATCHES, "two hidden layers of 64"),
         (axes[1], "width", WIDTHS, "two hidden layers of that width, batch 64"),
@@ -284,7 +320,10 @@ def draw_growth(times: Rounds, path: Path) -> None:
             ("minidqn", "minidqn, one update", "o-"),
             ("floor", "its matrix products alone, NumPy", "s--"),
         ):
-            medians = [np.median(times[f"growth, {what} {value}", who]) / US for value in values]
+            medians = [
+                np.median(times[f"growth, {what} {value}", who]) / US
+                for value in values
+            ]
             axis.loglog(values, medians, style, label=label, markersize=4)
         axis.set_xticks(values, map(str, values))
         axis.minorticks_off()
@@ -304,9 +343,15 @@ def versions(python: str, *packages: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time minidqn beside its peers and the floor.")
-    parser.add_argument("--peers", required=True, help="a Python with benchmarks/requirements.txt")
-    parser.add_argument("--rounds", type=int, default=15, help="of the rows of microseconds")
+    parser = argparse.ArgumentParser(
+        description="Time minidqn beside its peers and the floor."
+    )
+    parser.add_argument(
+        "--peers", required=True, help="a Python with benchmarks/requirements.txt"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="of the rows of microseconds"
+    )
     parser.add_argument("--runs", type=int, default=3, help="rounds of whole runs")
     args = parser.parse_args()
 
@@ -317,7 +362,9 @@ def main() -> None:
     }
     for name, script in PEERS.items():
         alone = name.endswith("on one core")
-        contenders[name] = Contender(args.peers, script, one_thread=alone, one_core=alone)
+        contenders[name] = Contender(
+            args.peers, script, one_thread=alone, one_core=alone
+        )
     times = measure_moments(contenders, args.rounds)
     times |= measure_runs(contenders, args.runs)
     times |= measure_processes(args.peers, args.runs)

@@ -49,7 +49,9 @@ def nothing(spec: Nothing, folder: Path) -> dict[str, Any]:
 
 
 class AtOnce(Executor):
-    def submit(self, function: Callable[..., Any], /, name: str, *_: Any) -> Future[Any]:  # type: ignore[override]  # only `work` is submitted
+    def submit(  # type: ignore[override]  # only `work` is submitted
+        self, function: Callable[..., Any], /, name: str, *_: Any
+    ) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(({"seed": name, "eval_mean": 0.0}, b""))
         return future
@@ -74,27 +76,42 @@ def beside_a_row(folder: Path) -> float:
 
 def scale(folder: Path, count: int = 100_000) -> str:
     """First result, all of them, and the second time, when all but 1,000 are there."""
-    options: Any = {"executor": AtOnce(), "shared": False, "progress": False, "task": nothing}
+    options: Any = {
+        "executor": AtOnce(),
+        "shared": False,
+        "progress": False,
+        "task": nothing,
+    }
     start = time.perf_counter()
-    results = sweep((Nothing(f"{i % 100}/{i}") for i in range(count)), folder, **options)
+    results = sweep(
+        (Nothing(f"{i % 100}/{i}") for i in range(count)), folder, **options
+    )
     next(results)
     first, whole = time.perf_counter() - start, seconds(results)
     for i in range(1000):
         (folder / f"{i % 100}/{i}/summary.json").unlink()
-    again = seconds(sweep((Nothing(f"{i % 100}/{i}") for i in range(count)), folder, **options))
+    again = seconds(
+        sweep((Nothing(f"{i % 100}/{i}") for i in range(count)), folder, **options)
+    )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return f"{first:.2f} s to the first, {whole:.0f} s, again {again:.1f} s; {memory:.0f} MB"
 
 
 def killed(folder: Path) -> tuple[str, str]:
     """The tables of a sweep that is killed at random moments, and of one that is not."""
-    code = f"import sweeps; from pathlib import Path; sweeps.finish(Path({str(folder)!r}))"
+    code = (
+        f"import sweeps; from pathlib import Path; sweeps.finish(Path({str(folder)!r}))"
+    )
     here, rng = Path(__file__).parent, random.Random(0)
     for kill in range(KILLS):
         command = [sys.executable, "-c", f"if __name__ == '__main__': {code}"]
         sweeping = subprocess.Popen(command, cwd=here, stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(1.5, 4.0))
-        children = Path(f"/proc/{sweeping.pid}/task/{sweeping.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{sweeping.pid}/task/{sweeping.pid}/children")
+            .read_text()
+            .split()
+        )
         if kill % 2 and len(children) > 1:
             os.kill(int(children[-1]), signal.SIGKILL)
             time.sleep(rng.uniform(0.0, 2.0))
@@ -107,7 +124,9 @@ def finish(folder: Path) -> str:
     """The table of a sweep, from where it was stopped."""
     task = partial(train_and_test, checkpoint_seconds=0.5)
     runs = [replace(spec, test_episodes=20) for spec in specs(40_000, 20)]
-    results = sorted(sweep(runs, folder, workers=2, task=task), key=lambda r: int(r["seed"]))
+    results = sorted(
+        sweep(runs, folder, workers=2, task=task), key=lambda r: int(r["seed"])
+    )
     return compare([result | {"train_seconds": None} for result in results])[0]
 
 
@@ -116,7 +135,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         share = beside_a_row(folder)
-        each = seconds(sweep([Nothing(str(i)) for i in range(1000)], folder / "n", task=nothing))
+        each = seconds(
+            sweep([Nothing(str(i)) for i in range(1000)], folder / "n", task=nothing)
+        )
         many = scale(folder / "many")
         stopped, whole = killed(folder / "killed")
     same = "the same table" if stopped == whole else f"another table:\n{stopped}"

@@ -20,12 +20,23 @@ import torch
 from torch import nn
 
 RESULTS = Path(__file__).parent / "results" / "t5_pytorch.md"
-EPISODES, BATCH, MEMORY, GAMMA = 250, 128, 10_000, 0.3  # gamma is passed the value of epsilon
+EPISODES, BATCH, MEMORY, GAMMA = (
+    250,
+    128,
+    10_000,
+    0.3,
+)  # gamma is passed the value of epsilon
 UNTRAINED = 10  # episodes at the beginning, in which next to nothing is learned
 
 
 def network() -> nn.Sequential:
-    layers = (nn.Linear(4, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+    layers = (
+        nn.Linear(4, 128),
+        nn.ReLU(),
+        nn.Linear(128, 128),
+        nn.ReLU(),
+        nn.Linear(128, 2),
+    )
     return nn.Sequential(*layers)
 
 
@@ -54,15 +65,21 @@ def play(torch_seed: int, seed: int) -> list[float]:
         obs, _ = env.reset()
         over, total = False, 0.0
         while not over:
-            action = chance.randrange(2) if chance.random() < 0.3 / episode else greedy(obs)
+            action = (
+                chance.randrange(2) if chance.random() < 0.3 / episode else greedy(obs)
+            )
             next_obs, reward, terminated, truncated, _ = env.step(action)
             if len(memory) < MEMORY:  # else the new step is dropped
                 memory.append((obs, action, float(reward), next_obs, greedy(next_obs)))
             obs, over, total = next_obs, terminated or truncated, total + float(reward)
         returns.append(total)
 
-        rows = zip(*chance.sample(memory, BATCH), strict=True)  # one update for each episode
-        obs_b, actions, rewards, next_b, next_actions = (np.array(column) for column in rows)
+        rows = zip(
+            *chance.sample(memory, BATCH), strict=True
+        )  # one update for each episode
+        obs_b, actions, rewards, next_b, next_actions = (
+            np.array(column) for column in rows
+        )
         with torch.no_grad():  # no terminal mask
             q_next = target(torch.as_tensor(next_b))[range(BATCH), next_actions]
         y = torch.as_tensor(rewards, dtype=torch.float32) + GAMMA * q_next

@@ -34,19 +34,30 @@ def committed(env_id: str) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description="Test examples/trained/ once more.").parse_args()
+    argparse.ArgumentParser(
+        description="Test examples/trained/ once more."
+    ).parse_args()
     columns = ["mean", "minimum", "seed 0 in the table of all seeds", "file"]
-    columns += ["mean in half precision", "mean with the epsilon that training ended with"]
+    columns += [
+        "mean in half precision",
+        "mean with the epsilon that training ended with",
+    ]
     lines = [f"| | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
     for env_id in SCRIPTS:
         path = ROOT / "examples" / "trained" / f"{short_name(env_id)}.safetensors"
         if not path.exists():
             continue
-        spec, agent, kilobytes = tuned_spec(env_id), load(path), path.stat().st_size / 1000
+        spec, agent, kilobytes = (
+            tuned_spec(env_id),
+            load(path),
+            path.stat().st_size / 1000,
+        )
         env, last = spec.make(), value_at(agent.config.epsilon, spec.steps)
         returns = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
         explored = evaluate(agent, env, spec.test_episodes, 0, last)
-        agent.online.params[:] = agent.online.params.astype(np.float16)  # what half the file holds
+        agent.online.params[:] = agent.online.params.astype(
+            np.float16
+        )  # what half the file holds
         halved = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
         lines.append(
             f"| {env_id} | {returns.mean():.2f} | {returns.min():.0f} | {committed(env_id)} "

@@ -23,7 +23,9 @@ from sphinx.transforms import SphinxTransform
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("minidqn/**", "examples", "benchmarks", "tests")
-SOURCES = {p.relative_to(ROOT).as_posix(): p for f in FOLDERS for p in ROOT.glob(f"{f}/*.py")}
+SOURCES = {
+    p.relative_to(ROOT).as_posix(): p for f in FOLDERS for p in ROOT.glob(f"{f}/*.py")
+}
 NAVIGATION = """
 
 ```{toctree}
@@ -63,7 +65,12 @@ ANY_ARRAY = "[tuple[~typing.Any, ...], ~numpy.dtype[~typing.Any]]"
 sys.path.insert(0, str(ROOT))
 project = "minidqn"
 root_doc = "README"
-include_patterns = ["README.md", "docs/*.md", "docs/tour/*.ipynb", "benchmarks/results/*.md"]
+include_patterns = [
+    "README.md",
+    "docs/*.md",
+    "docs/tour/*.ipynb",
+    "benchmarks/results/*.md",
+]
 exclude_patterns = ["docs/package_index.md", ".*", "build", "runs", "minidqn"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode"]
 
@@ -115,7 +122,9 @@ def prepare(app: Any, docname: str, text: list[str]) -> None:
         text[0] = f"# {title}\n\n{text[0]}"
 
 
-def shorten(app: Any, what: str, name: str, thing: Any, options: Any, *texts: Any) -> Any:
+def shorten(
+    app: Any, what: str, name: str, thing: Any, options: Any, *texts: Any
+) -> Any:
     """Arrays have no long type in signatures: docstrings say what shape they have."""
     return tuple(text and text.replace(ANY_ARRAY, "") for text in texts)
 
@@ -126,7 +135,11 @@ def source_pages(app: Any) -> Iterator[tuple[str, dict[str, str], str]]:
         code = path.read_text(encoding="utf-8")
         body = app.builder.highlighter.highlight_block(code, "python", lineanchors="L")
         title = escape(name)
-        yield f"source/{name}", {"title": title, "body": f"<h1>{title}</h1>{body}"}, "page.html"
+        yield (
+            f"source/{name}",
+            {"title": title, "body": f"<h1>{title}</h1>{body}"},
+            "page.html",
+        )
 
 
 def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:

@@ -21,7 +21,9 @@ def config(steps: int) -> DQNConfig:
         huber_delta=10.0,  # returns are about -80
         batch_size=128,
         train_every=2,
-        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            2e-3, 0.0, steps
+        ),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=30_000,
     )

@@ -34,7 +34,9 @@ class OneBall(gym.Wrapper[Array, int, Array, int]):
         super().__init__(env)
         self.balls = 0  # left; 0 before the first game and after each
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, Any]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[Array, Any]:
         """Go on with the next ball, or with a new game after the last."""
         if self.balls == 0:
             obs, info = self.env.reset(seed=seed, options=options)
@@ -62,7 +64,9 @@ def config(steps: int) -> DQNConfig:
         n_step=1,
         batch_size=128,
         train_every=4,
-        learning_rate=LinearDecay(1e-3, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            1e-3, 0.0, steps
+        ),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.01, steps / 20),
         buffer_size=500_000,
         tau=0.005,

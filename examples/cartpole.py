@@ -25,7 +25,9 @@ def config(steps: int) -> DQNConfig:
         n_step=40,  # a fall is felt 40 steps back at once, not step by step
         batch_size=128,
         train_every=4,  # one update every 4 steps keeps the policy steady
-        learning_rate=LinearDecay(3e-3, 0.0, steps),  # down to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            3e-3, 0.0, steps
+        ),  # down to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.1, steps / 10),  # random actions get rarer
         learning_starts=200,
     )

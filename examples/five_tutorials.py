@@ -59,6 +59,7 @@ from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import live_plot, log_every, record_every, until_solved
 from minidqn.nn.layers import Array, Linear
 from minidqn.replay import Replay
+from minidqn.sampler import UniformSampler
 
 # --- What settings cannot express. A step: action, reward, next_obs, terminated, truncated, mask
 
@@ -132,17 +133,19 @@ class ActsWithOldCopy(DQN):
         return metrics
 
 
-class Memory(Replay):
-    """Keeps the whole stream, but draws only from the slots that are in `entries`."""
+class Memory(UniformSampler):
+    """Draws only from the slots that are in `entries`; the ring keeps the whole stream."""
 
-    def __init__(self, agent: DQN, size: int) -> None:
-        obs = agent.replay.obs  # (slots, 1, ...)
-        super().__init__(agent.config.buffer_size, obs.shape[2:], obs.dtype, agent.n_actions)
-        self.entries, self.filled = np.zeros(size, np.int64), 0  # (size,), and how many are set
+    def __init__(self, replay: Replay, size: int) -> None:
+        super().__init__(replay)
+        self.entries = np.zeros(size, np.int64)
+        self.filled = 0  # how many of them are set
 
-    def draw(self, batch_size: int, rng: np.random.Generator) -> Array:
+    def draw(
+        self, batch_size: int, rng: np.random.Generator, step: int
+    ) -> tuple[Array, Array]:
         drawn: Array = self.entries[rng.integers(self.filled, size=batch_size)]
-        return drawn
+        return drawn, np.ones(batch_size, np.float32)
 
 
 class ThrowsOutNewest(DQN):
@@ -152,14 +155,14 @@ class ThrowsOutNewest(DQN):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.replay: Memory = Memory(self, self.size)
+        self.sampler: Memory = Memory(self.replay, self.size)
 
     def observe(self, *step: Any, **_: Any) -> None:
         super().observe(*step)
-        newest = self.replay.count - 1
-        if self.replay.filled < self.size:
-            self.replay.entries[self.replay.filled] = newest
-            self.replay.filled += 1
+        memory, newest = self.sampler, self.replay.count - 1
+        if memory.filled < self.size:
+            memory.entries[memory.filled] = newest
+            memory.filled += 1
         else:
             self.when_full(newest)
 
@@ -171,7 +174,7 @@ class OverwritesRandom(ThrowsOutNewest):
     """A full memory overwrites random steps: some of the oldest stay long."""
 
     def when_full(self, newest: int) -> None:
-        self.replay.entries[self.rng.integers(self.size)] = newest
+        self.sampler.entries[self.rng.integers(self.size)] = newest
 
 
 class StaleDouble(DQN):
@@ -409,7 +412,9 @@ TUTORIALS = {
         quirks=[
             Quirk(
                 "overwrites a random entry",
-                {"buffer_size": 300 * 501},  # the whole run; Memory draws from 10,000 of it
+                {
+                    "buffer_size": 300 * 501
+                },  # the whole run; Memory draws from 10,000 of it
                 {"buffer_size": 10_000},
                 OverwritesRandom,
             )
@@ -469,7 +474,9 @@ class Variant(NamedTuple):
 class Outcome(NamedTuple):
     """What came of a run."""
 
-    returns: list[float]  # of every episode: of training, and where that ended early, of the test
+    returns: list[
+        float
+    ]  # of every episode: of training, and where that ended early, of the test
     trained: int  # episodes of training
     test: float  # mean greedy return of 100 new episodes; of 5 at epsilon 0.05 for Breakout
 
@@ -480,7 +487,9 @@ def make(tutorial: Tutorial, **options: Any) -> gym.Env[Any, Any]:
     return gym.make(tutorial.env_id, max_episode_steps=tutorial.limit, **options)
 
 
-def build(tutorial: Tutorial, has: Collection[str], env: Any, seed: int) -> tuple[DQN, int | None]:
+def build(
+    tutorial: Tutorial, has: Collection[str], env: Any, seed: int
+) -> tuple[DQN, int | None]:
     """The agent of a tutorial that `has` these quirks; and of how many returns "until" speaks."""
     settings = dict(tutorial.settings)
     overrides = [tutorial.always] * (tutorial.always is not DQN)
@@ -490,13 +499,17 @@ def build(tutorial: Tutorial, has: Collection[str], env: Any, seed: int) -> tupl
             overrides.append(quirk.override)
     until = settings.pop("until", None)
     agent = type("Agent", (*overrides, StartsLike), {"initial": tutorial.initial})
-    return agent(env.observation_space, env.action_space, DQNConfig(**settings), seed), until
+    return agent(
+        env.observation_space, env.action_space, DQNConfig(**settings), seed
+    ), until
 
 
 def play(name: str, variant: Variant, seed: int) -> Outcome:
     """Train one agent, and test the policy that it ends with."""
     tutorial = TUTORIALS[name]
-    stage = gym.wrappers.RecordEpisodeStatistics(make(tutorial), buffer_length=variant.episodes)
+    stage = gym.wrappers.RecordEpisodeStatistics(
+        make(tutorial), buffer_length=variant.episodes
+    )
     games, until = stage.return_queue, None
     env: gym.Env[Any, Any] = stage
     if variant.quirks is None:
@@ -523,7 +536,9 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
     tests, epsilon = (100, 0.0) if tutorial.limit else (5, 0.05)
     left = variant.episodes - trained
     test = evaluate(agent, make(tutorial), max(tests, left), seed, epsilon)
-    return Outcome([*map(float, games), *test[:left].tolist()], trained, float(test[:tests].mean()))
+    return Outcome(
+        [*map(float, games), *test[:left].tolist()], trained, float(test[:tests].mean())
+    )
 
 
 # --- All runs
@@ -533,7 +548,11 @@ def variants(name: str) -> dict[str, Variant]:
     """The runs of a tutorial: with all quirks and with none; with all but one and with just one."""
     tutorial = TUTORIALS[name]
     quirks = tuple(quirk.name for quirk in tutorial.quirks)
-    has: dict[str, tuple[str, ...] | None] = {"as written": quirks, "fixed": (), "minidqn": None}
+    has: dict[str, tuple[str, ...] | None] = {
+        "as written": quirks,
+        "fixed": (),
+        "minidqn": None,
+    }
     has |= {f"without {q}": tuple(p for p in quirks if p != q) for q in quirks}
     has |= {f"only {q}": (q,) for q in quirks}
     runs = {key: Variant(value, tutorial.episodes) for key, value in has.items()}
@@ -542,7 +561,9 @@ def variants(name: str) -> dict[str, Variant]:
     return runs
 
 
-Results = dict[str, dict[str, list[Outcome]]]  # of each tutorial, of each variant, of each seed
+Results = dict[
+    str, dict[str, list[Outcome]]
+]  # of each tutorial, of each variant, of each seed
 
 
 @dataclass(frozen=True)
@@ -567,11 +588,18 @@ def outcome(run: Played, folder: Path) -> dict[str, Any]:
 
 def run_all(names: list[str], seeds: int, jobs: int, work: Path) -> Results:
     """Every variant of every tutorial from every seed, several at a time."""
-    runs = [Played(name, key, s) for name in names for key in variants(name) for s in range(seeds)]
+    runs = [
+        Played(name, key, s)
+        for name in names
+        for key in variants(name)
+        for s in range(seeds)
+    ]
     found = {run["name"]: run for run in sweep(runs, work, workers=jobs, task=outcome)}
     for result in found.values():
         if "failed" in result:
-            sys.exit(f"{result['name']} failed, and the others are kept. {result['failed']}")
+            sys.exit(
+                f"{result['name']} failed, and the others are kept. {result['failed']}"
+            )
     results: Results = {name: {key: [] for key in variants(name)} for name in names}
     for run in runs:
         numbers = [found[run.name][field] for field in Outcome._fields]
@@ -598,7 +626,9 @@ def found(name: str, runs: dict[str, list[Outcome]]) -> str:
     written = runs["as written"]
     if name == "T1":
         trained = [(run.trained, run.returns[: run.trained]) for run in written]
-        reached = [episodes for episodes, returns in trained if np.mean(returns[-5:]) >= 195.0]
+        reached = [
+            episodes for episodes, returns in trained if np.mean(returns[-5:]) >= 195.0
+        ]
         when = f", after {np.mean(reached):.0f} episodes on average" if reached else ""
         return f"{len(reached)} of {len(written)} seeds do{when}"
     if name == "T3":
@@ -618,10 +648,14 @@ def tables(results: Results) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, runs in results.items():
-        tests = [shown([run.test for run in runs[key]]) for key in ("as written", "fixed")]
+        tests = [
+            shown([run.test for run in runs[key]]) for key in ("as written", "fixed")
+        ]
         tests += [shown([run.test for run in runs["minidqn"]])]
         claim = TUTORIALS[name].claim
-        lines.append(f"| {name} | {claim} | {found(name, runs)} | " + " | ".join(tests) + " |")
+        lines.append(
+            f"| {name} | {claim} | {found(name, runs)} | " + " | ".join(tests) + " |"
+        )
     lines += [
         "",
         "What each quirk costs, in the test's return: as written, and with only that one fixed; "
@@ -632,7 +666,10 @@ def tables(results: Results) -> str:
         "| --- " * 8 + "|",
     ]
     for name, runs in results.items():
-        test = {key: np.array([run.test for run in outcomes]) for key, outcomes in runs.items()}
+        test = {
+            key: np.array([run.test for run in outcomes])
+            for key, outcomes in runs.items()
+        }
         for quirk in TUTORIALS[name].quirks:
             without, only = test[f"without {quirk.name}"], test[f"only {quirk.name}"]
             cells = [
@@ -715,18 +752,33 @@ def show(name: str, seed: int, out: Path) -> None:
     )
     if name == "T4":
         seeds = [episode_seed(seed, TEST, number) for number in range(3)]
-        animate({"before": untrained, "after": agent}, env, out / "T4_before_after.gif", seeds)
+        animate(
+            {"before": untrained, "after": agent},
+            env,
+            out / "T4_before_after.gif",
+            seeds,
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run five tutorials, as written and fixed.")
-    parser.add_argument("--tutorials", nargs="+", choices=TUTORIALS, default=list(TUTORIALS))
+    parser = argparse.ArgumentParser(
+        description="Run five tutorials, as written and fixed."
+    )
+    parser.add_argument(
+        "--tutorials", nargs="+", choices=TUTORIALS, default=list(TUTORIALS)
+    )
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="runs at a time"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs") / "five_tutorials")
-    parser.add_argument("--show", choices=TUTORIALS, help="a single run, as its author shows it")
+    parser.add_argument(
+        "--show", choices=TUTORIALS, help="a single run, as its author shows it"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of that run")
-    parser.add_argument("--work", type=Path, default=Path("runs") / "five_tutorials" / "work")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs") / "five_tutorials" / "work"
+    )
     args = parser.parse_args()
     if args.seeds < 1 or args.jobs < 1 or args.seed < 0:
         parser.error("--seeds and --jobs: expected 1 or more, --seed 0 or more")

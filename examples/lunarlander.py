@@ -24,7 +24,9 @@ def config(steps: int) -> DQNConfig:
         huber_delta=10.0,  # a landing is worth 100
         batch_size=128,
         train_every=4,
-        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            2e-3, 0.0, steps
+        ),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         # Data of earlier policies helps little: with 300,000 the return is lower by 60.
         buffer_size=50_000,

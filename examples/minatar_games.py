@@ -49,7 +49,9 @@ def make_env(game: str, **options: Any) -> gym.Env[Any, Any]:
 
     if f"MinAtar/{game}-v0" not in gym.registry:
         register_envs()
-    warnings.filterwarnings("ignore", module="gymnasium")  # v1 exists; it has fewer actions
+    warnings.filterwarnings(
+        "ignore", module="gymnasium"
+    )  # v1 exists; it has fewer actions
     return ForgetsLastAction(gym.make(f"MinAtar/{game}-v0", **options))
 
 
@@ -62,7 +64,9 @@ def config(steps: int) -> DQNConfig:
         n_step=1,  # with 3 steps (and 16 quantiles) Asterix got to 2.1 in 500,000 steps, not 6.6
         batch_size=32,
         train_every=2,
-        learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            3e-4, 0.0, steps
+        ),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=100_000,
         learning_starts=5_000,
@@ -73,14 +77,20 @@ def config(steps: int) -> DQNConfig:
 def options(env_id: str) -> dict[str, Any]:
     """How a game is made and tested."""
     game = env_id.removeprefix("MinAtar/").removesuffix("-v0")
-    return {"make_env": partial(make_env, game), "solved_at": GAMES[game], "test_epsilon": 0.001}
+    return {
+        "make_env": partial(make_env, game),
+        "solved_at": GAMES[game],
+        "test_epsilon": 0.001,
+    }
 
 
 if __name__ == "__main__":
     game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
         names = ", ".join(GAMES)
-        sys.exit(f"usage: minatar_games.py GAME [options], or GAME --help; GAME: {names}")
+        sys.exit(
+            f"usage: minatar_games.py GAME [options], or GAME --help; GAME: {names}"
+        )
     sys.argv.pop(1)
     env_id = f"MinAtar/{game}-v0"
     Run(env_id, STEPS, config, **options(env_id)).train_and_show(film_steps=300)

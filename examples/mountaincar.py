@@ -5,7 +5,7 @@ hill is reached; after 200 steps the episode is truncated. The car must first go
 left hill. No reward says so: until the car reaches the flag by chance, every action
 seems equally bad, and random actions hardly ever reach it. Most attempts with DQN fail
 here. The reward is not changed; instead, a random action is repeated for up to 40 steps
-(minidqn/policy.py).
+(minidqn/parts/repeat.py).
 
     python examples/mountaincar.py --seed 1
 """
@@ -27,7 +27,9 @@ def config(steps: int) -> DQNConfig:
         n_step=10,
         batch_size=128,
         train_every=2,
-        learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            3e-3, 0.0, steps
+        ),  # to 0: the last policy is a good one
         buffer_size=60_000,  # all of the run: the first successes are rare
     )
 

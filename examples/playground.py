@@ -19,7 +19,8 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn import DQN, CheckpointError, History, load, train
-from minidqn.nn.layers import Array, Linear, Normalize
+from minidqn.nn.layers import Array, Linear
+from minidqn.parts.normalize import Normalize
 
 MOMENTS = 12  # of the run, the first before and the last after training
 PAGE = Path(__file__).with_name("playground.html")
@@ -29,7 +30,9 @@ def again(agent: DQN) -> list[tuple[int, Array]]:
     """The run of an agent once more: the step and the parameters, at several moments."""
     env = gym.make("CartPole-v1")
     if agent.observation_space != env.observation_space:
-        raise ValueError(f"the agent sees {agent.observation_space}: expected {env}'s observations")
+        raise ValueError(
+            f"the agent sees {agent.observation_space}: expected {env}'s observations"
+        )
     new = DQN(env.observation_space, env.action_space, agent.config, agent.seed)
     moments, steps = [(0, new.online.params.copy())], agent.steps
     # the first steps teach the most: the moments are closer together there
@@ -41,8 +44,12 @@ def again(agent: DQN) -> list[tuple[int, Array]]:
 
     train(new, env, steps, on_step=keep)
     if not np.array_equal(new.online.params, agent.online.params):
-        print("The run made once more ends on another agent: other packages or another processor,")
-        print("or it was resumed with other settings. The last moment shows the agent itself.")
+        print(
+            "The run made once more ends on another agent: other packages or another processor,"
+        )
+        print(
+            "or it was resumed with other settings. The last moment shows the agent itself."
+        )
     return [*moments[:-1], (steps, agent.online.params)]
 
 
@@ -50,7 +57,9 @@ def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
     """The page as text. Raises ValueError for what its JavaScript does not have."""
     layers: list[Any] = list(agent.online.layers)
     if agent.config.quantiles > 1:
-        raise ValueError(f"quantiles is {agent.config.quantiles}: expected 1, plain Q-values")
+        raise ValueError(
+            f"quantiles is {agent.config.quantiles}: expected 1, plain Q-values"
+        )
     n_in = agent.observation_space.shape[0]  # type: ignore[index]  # a Box has a shape
     scale, shift = np.ones(n_in), np.zeros(n_in)
     if isinstance(layers[0], Normalize):
@@ -58,7 +67,9 @@ def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
         layers = layers[1:]
     for layer in layers:
         if type(layer) is not Linear:
-            raise ValueError(f"a layer is a {type(layer).__name__}: expected Linear layers alone")
+            raise ValueError(
+                f"a layer is a {type(layer).__name__}: expected Linear layers alone"
+            )
     # the parameters of a Linear layer are its weights, (I, O), and then its biases
     sizes = [n_in, *(layer.W.shape[1] for layer in layers)]
     states = np.random.default_rng(0).uniform(-0.1, 0.1, (100, n_in)).astype(np.float32)
@@ -68,7 +79,10 @@ def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
         "shift": [float(x) for x in shift],
         "most": float(agent.q_values(states).max()),  # the end of the bars
         "moments": [
-            {"steps": steps, "params": b64encode(params.astype("<f4").tobytes()).decode()}
+            {
+                "steps": steps,
+                "params": b64encode(params.astype("<f4").tobytes()).decode(),
+            }
             for steps, params in moments
         ],
     }
@@ -76,8 +90,12 @@ def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a page where one can push the cart.")
-    parser.add_argument("run", type=Path, help="the folder of a run of examples/cartpole.py")
+    parser = argparse.ArgumentParser(
+        description="Write a page where one can push the cart."
+    )
+    parser.add_argument(
+        "run", type=Path, help="the folder of a run of examples/cartpole.py"
+    )
     args = parser.parse_args()
     try:
         agent = load(args.run / "agent.safetensors")

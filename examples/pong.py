@@ -39,7 +39,9 @@ def config(steps: int) -> DQNConfig:
         n_step=3,
         batch_size=32,
         train_every=4,
-        learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(
+            3e-4, 0.0, steps
+        ),  # to 0: the last policy is a good one
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=100_000,  # 0.7 GB: each picture is stored once
         learning_starts=10_000,

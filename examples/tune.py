@@ -23,8 +23,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.checks import expect
 from minidqn.lab.compare import compare
+from minidqn.lab.expect import expect
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 
@@ -44,7 +44,9 @@ def config(trial: Any) -> DQNConfig:
         batch_size=trial.suggest_categorical("batch_size", [32, 64, 128]),
         train_every=trial.suggest_categorical("train_every", [1, 2, 4]),
         learning_rate=LinearDecay(rate, 0.0, STEPS),
-        epsilon=LinearDecay(1.0, trial.suggest_float("epsilon", 0.01, 0.2, log=True), STEPS / 5),
+        epsilon=LinearDecay(
+            1.0, trial.suggest_float("epsilon", 0.01, 0.2, log=True), STEPS / 5
+        ),
         learning_starts=200,
     )
 
@@ -59,7 +61,12 @@ def judge(trial: Any, out: Path, workers: int) -> float:
         for result in results:
             if "FloatingPointError" in result.get("failed", ""):  # it diverged
                 result["eval_mean"] = 0.0
-            expect("eval_mean" in result, result.get("failed", ""), "a result", RuntimeError)
+            expect(
+                "eval_mean" in result,
+                result.get("failed", ""),
+                "a result",
+                RuntimeError,
+            )
             means.append(result["eval_mean"])
             trial.report(sum(means) / len(means), len(means))
             if trial.should_prune():
@@ -72,7 +79,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40, help="settings to try")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--test-seeds", type=int, default=20, help="seeds of the test")
-    parser.add_argument("--out", type=Path, default=Path("runs") / "tune", help="the folder")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs") / "tune", help="the folder"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     runs = args.out / f"{STEPS}_steps"
@@ -86,7 +95,9 @@ def main() -> None:
     )
     study.optimize(lambda trial: judge(trial, runs, args.workers), n_trials=args.trials)
     best = study.best_trial
-    print(f"The best of {len(study.trials)}, trial {best.number}, {best.value:.1f}: {best.params}")
+    print(
+        f"The best of {len(study.trials)}, trial {best.number}, {best.value:.1f}: {best.params}"
+    )
     found = config(optuna.trial.FixedTrial(best.params))
     specs = [Spec("CartPole-v1", found, STEPS, seed) for seed in range(args.test_seeds)]
     place = runs / f"test_{best.number}"
@@ -101,4 +112,6 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Stopped. What was tried is kept; the same command tries so many more.")
+        sys.exit(
+            "Stopped. What was tried is kept; the same command tries so many more."
+        )

@@ -1,4 +1,4 @@
-"""Train an agent in an environment, test it and show it; or many agents, and compare them.
+"""Train an agent in an environment, test it and show it; or compare many agents.
 
 python -m minidqn CartPole-v1
 python -m minidqn sweep CartPole-v1 --seeds 20 --set learning_rate=1e-3,3e-3

@@ -11,45 +11,43 @@ regression on what it has seen (Mnih et al. 2015, Algorithm 1). Each step of a r
               R + discount * max_a Q_target(s', a)    (targets.py)
 
 To count on a value that a network gives is called *bootstrapping*. Two things keep it
-stable: transitions are drawn from a long memory, and so are nearly independent; and the
-values on the right come from a *target network*, a copy of the online one that is late.
+stable. Transitions are drawn from a long memory, and so are nearly independent. And the
+values on the right come from a *target network*, which follows the online network
+slowly.
 
-Letters: B batch, A actions, N quantiles (1 in plain DQN).
+Letters: B batch, A actions, E environments.
 """
 
-from collections.abc import Callable
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Discrete, Space
 
-from minidqn import checks, experience
+from minidqn import assembly, checks, experience
+from minidqn.assembly import Build
 from minidqn.config import DQNConfig
+from minidqn.exploration import epsilon_greedy, greedy
 from minidqn.nn.adam import Adam, clip_by_global_norm
 from minidqn.nn.layers import Array
-from minidqn.nn.network import Network, Pass
-from minidqn.policy import Repeat, epsilon_greedy, greedy
-from minidqn.prioritized import Priorities
-from minidqn.qnetwork import q_layers
-from minidqn.replay import Replay
+from minidqn.replay import NO_EPISODE
 from minidqn.schedules import value_at
-from minidqn.targets import mean_max, mean_of_quantiles, quantile_huber_loss, td_targets
 
 
 class Metrics(NamedTuple):
     """What one update saw."""
 
-    loss: float  # mean over the batch (and its quantiles), weighted if replay is prioritised
-    q: float  # mean over the batch of max_a Q(s, a), also of actions that a mask forbids
+    loss: float  # mean over the batch, weighted if replay is prioritised
+    q: float  # mean over the batch of max_a Q(s, a), masked actions included
     grad_norm: float  # length of the gradient, before clipping
 
 
 class DQN:
     """A Deep Q-Network agent, for Box observations and Discrete actions.
 
-    It learns from `num_envs` environments side by side; `seed` fixes initial weights, exploration
-    and sampling; `network(observation_space, n_actions)` builds a network of your own.
+    It learns from `num_envs` environments side by side; `seed` fixes initial weights,
+    exploration and sampling; `network(observation_space, n_actions)` builds a network
+    of your own. Raises TypeError or ValueError for what it cannot serve.
     """
 
     def __init__(
@@ -59,52 +57,55 @@ class DQN:
         config: DQNConfig | None = None,
         seed: int = 0,
         num_envs: int = 1,
-        network: Callable[[Box, int], Network] | None = None,
+        network: Build | None = None,
     ) -> None:
-        self._config = c = config or DQNConfig()
-        space, n_actions = checks.agent(observation_space, action_space, c, seed, num_envs, network)
-        self.observation_space, self.action_space = observation_space, action_space
-        self.seed, self.n_actions, self.network = index(seed), n_actions, network
+        self._config = config or DQNConfig()
+        assembly.check_agent(
+            observation_space, action_space, self._config, seed, num_envs, network
+        )
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.n_actions = int(cast(Discrete, action_space).n)
+        self.seed = index(seed)
+        self.network = network
 
-        of_space = space.shape, space.dtype, n_actions
-        self.replay = Replay(c.buffer_size, *of_space, index(num_envs), c.frame_stack)
-        build = network or (lambda space, n_actions: Network(q_layers(c, space, n_actions)))
-        self.online, self.target = build(space, n_actions), build(space, n_actions)
-        checks.networks(self.online, self.target, self.replay, n_actions * c.quantiles)
+        self.steps = 0  # environment steps observed
+        self.updates = 0  # calls of learn
+        self.updates_skipped = 0  # asked for by the config, but not due; see finetune
+        self.episodes = 0  # episodes that have ended, in all environments together
+        self.last_metrics: Metrics | None = None  # of the last update
+
         self.rng = np.random.default_rng(self.seed)
+        of_spaces = (self._config, observation_space, self.n_actions)
+        self.replay = assembly.make_replay(*of_spaces, index(num_envs))
+        checks.warn_if_large(self.replay.nbytes, self.replay.obs.dtype)
+        self.online, self.target = assembly.make_networks(*of_spaces, network)
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
-        self.priorities: Priorities | None = None
-        if c.priority_alpha > 0.0:
-            self.priorities = Priorities(self.replay, c.n_step, c.priority_alpha)
-        self.repeat = Repeat(self.replay.num_envs, c.epsilon_hold)
-        self.steps = 0  # environment steps observed
-        self.updates = 0  # calls of learn
-        self.updates_skipped = 0  # of those that the config asked for
-        self.episodes = 0  # episodes that have ended, in all environments together
-        self.last_metrics: Metrics | None = None  # of the last update that did not diverge
-        # an update's forwards follow each other, so they share caches: copy what is to be kept
-        self._acting, self._exploring, self._learning = (Pass(self.online) for _ in range(3))
-        self._valuing = Pass(self.target, self._learning.caches)
-        self._equal_weights = np.ones(c.batch_size, np.float32)
-        self._any_action = self.replay.any_action[:1]  # (1, A)
-        self._no_q = np.zeros((1, n_actions), self.online.params.dtype)
+        self.sampler = assembly.make_sampler(self._config, self.replay)
+        self.loss = assembly.make_loss(self._config, self.n_actions, self.online.dtype)
+        self.exploration = assembly.make_exploration(self._config, self.replay)
+        self.next_actions = np.empty(self._config.batch_size, np.int64)  # see learn
 
     def __repr__(self) -> str:
-        size, made = self.online.params.size, f"{self.steps} steps, {self.updates} updates"
-        return f"DQN({self.n_actions} actions, {size} parameters, {made}, {self.config})"
+        return (
+            f"DQN({self.n_actions} actions, {self.online.params.size} parameters, "
+            f"{self.steps} steps, {self.updates} updates, {self.config})"
+        )
 
     @property
     def config(self) -> DQNConfig:
-        """The settings; fixed, for the networks and the buffer have been made for them."""
+        """The settings. They are fixed: networks and buffer are made for them."""
         return self._config
 
     @property
     def resets(self) -> int:
         """Episodes that have begun, in all environments together."""
+        if not self.replay.begun:
+            return self.episodes
         going_on = self.replay.num_envs - np.count_nonzero(self.replay.ended)
-        return self.episodes + (int(going_on) if self.replay.begun else 0)
+        return self.episodes + int(going_on)
 
     @property
     def epsilon(self) -> float:
@@ -112,100 +113,97 @@ class DQN:
         return self._now("epsilon")
 
     def _now(self, name: str) -> float:
-        """The value of the schedule `name` at this step; all schedules give 0 to 1."""
-        value = value_at(getattr(self.config, name), self.steps, self.updates, self.episodes)
+        schedule = getattr(self._config, name)
+        value = value_at(schedule, self.steps, self.updates, self.episodes)
         return checks.probability(name, value, self.steps)
-
-    def _theta(self, use: Pass, x: Array) -> Array:
-        """theta(s, .), the quantiles of each action: (B, ...) to (B, A, N)."""
-        return use.forward(x).reshape(len(x), self.n_actions, -1)
-
-    def _q(self, use: Pass, x: Array) -> Array:
-        """Q(s, .): (B, ...) to (B, A)."""
-        plain = self.config.quantiles == 1
-        return use.forward(x) if plain else mean_of_quantiles(self._theta(use, x))
 
     def q_values(self, obs: Any) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
-        x = experience.observation(obs, self.replay.stack_shape, self.replay.obs.dtype)
-        q = self._q(self._acting, x.reshape(-1, *self.replay.stack_shape))
-        return q[0].copy() if x.shape == self.replay.stack_shape else q.copy()
+        x, single = self._as_batch(obs)  # (B, ...)
+        q = self.loss.q_values(self.online.predict(x)).copy()  # (B, A)
+        return q[0] if single else q
 
     def act(self, obs: Any, epsilon: float = 0.0, mask: Any = None) -> Any:
-        """An action for one observation (int), or one for each of a batch ((B,) int array).
+        """An action for one observation, an int, or for each of a batch, (B,).
 
         Greedy, or random with probability `epsilon`; only actions that `mask`, (A,) or
-        (B, A), allows. Of equal Q-values the first is taken. Noisy layers give their means.
-        epsilon = 0 draws no random number.
+        (B, A), allows. Of equal Q-values the first is taken. Noisy layers give their
+        means. epsilon = 0 draws no random number.
         """
         checks.probability("epsilon", epsilon)
-        x = experience.observation(obs, self.replay.stack_shape, self.replay.obs.dtype)
-        single = x.shape == self.replay.stack_shape
-        x = x[None] if single else x  # (B, ...)
-        allowed = self._any_action if single else np.ones((len(x), self.n_actions), np.bool_)
-        if mask is not None:
-            allowed = experience.action_mask(mask, allowed.shape, one_for_all=True)  # (B, A)
-        q = self._q(self._acting, x)  # (B, A)
-        if epsilon > 0.0:
-            actions = epsilon_greedy(q, allowed, self.rng.random(len(x)), epsilon)
+        x, single = self._as_batch(obs)  # (B, ...)
+        shape = (len(x), self.n_actions)
+        if mask is None:
+            allowed = np.ones(shape, np.bool_)  # (B, A)
         else:
-            actions = greedy(q, allowed)
+            allowed = experience.action_mask(mask, shape, one_for_all=True)
+        q = self.loss.q_values(self.online.predict(x))  # (B, A)
+        actions = epsilon_greedy(q, allowed, epsilon, self.rng)  # (B,)
         return int(actions[0]) if single else actions
 
-    def explore(self) -> Array:
-        """An action for the current observation of each environment: (num_envs,).
+    def _as_batch(self, obs: Any) -> tuple[Array, bool]:
+        """Observations as a batch, (B, ...), and whether it is a single one."""
+        shape = self.replay.stack_shape
+        x = experience.observation(obs, shape, self.replay.obs.dtype)
+        single = x.shape == shape
+        return (x[None] if single else x), single
 
-        With the exploration that the config asks for at this step: epsilon, and noise.
-        """
-        checks.expect(self.replay.begun, "no episode has begun", "a reset, then begin(obs)")
-        epsilon, x, allowed = self.epsilon, self.replay.head_stack, self.replay.head_mask
-        u = self.rng.random(len(x)) if epsilon > 0.0 else np.ones(len(x))
-        self._exploring.draw_noise(self.rng)
-        skip = len(x) == 1 and u[0] < epsilon  # a random action needs no Q-values
-        q = self._no_q if skip else self._q(self._exploring, x)  # (num_envs, A)
-        actions = epsilon_greedy(q, allowed, u, epsilon)
-        if self.repeat.hold > 1:
-            is_random = (u < epsilon) & ~self.replay.ended  # after an end comes the reset
-            self.repeat.apply(actions, is_random, allowed, self.rng)
-        return actions
+    def explore(self) -> Array:
+        """An action, with exploration, for each environment's observation: (E,)."""
+        ring = self.replay
+        if not ring.begun:
+            raise ValueError(NO_EPISODE)
+        q = self.loss.q_values(self.online.predict(ring.head_stack, self.rng))  # (E, A)
+        return self.exploration.choose(q, ring.head_mask, self.epsilon, self.rng)
 
     def begin(self, obs: Any, mask: Any = None) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
         resets = self.resets
         self.replay.begin(obs, mask)
         self.episodes = resets  # the unfinished ones have ended now
-        self.repeat.stop()
-        if self.priorities:
-            self.priorities.admit()
+        self.exploration.stop()
+        self.sampler.admit()
 
     def observe(
-        self, action: Any, reward: Any, obs: Any, terminated: Any, truncated: Any, mask: Any = None
+        self,
+        action: Any,
+        reward: Any,
+        obs: Any,
+        terminated: Any,
+        truncated: Any,
+        mask: Any = None,
     ) -> None:
         """Store what came of the last action: what the environment's step returned.
 
-        Bare values for a single environment, which continues with reset and `begin` when its
-        episode has ended; arrays (num_envs, ...) for a vector environment with NEXT_STEP
-        autoreset, which resets itself. `mask` says which actions are allowed next,
-        (num_envs, A): its info["action_mask"], if there is one. Raises ValueError or
-        TypeError, which name the step and the value, before anything is stored.
+        Bare values for a single environment, which goes on with reset and `begin` after
+        the end of an episode; arrays (E, ...) for a vector environment with NEXT_STEP
+        autoreset. `mask` says which actions are allowed next, (E, A). Raises ValueError
+        or TypeError, which name the step and the value, before anything is stored.
         """
         try:
-            taken, ended = self.replay.add(action, reward, obs, terminated, truncated, mask)
+            taken, ended = self.replay.add(
+                action, reward, obs, terminated, truncated, mask
+            )
         except (TypeError, ValueError) as error:
             raise type(error)(f"step {self.steps + 1}: {error}") from None
         self.steps += taken
         self.episodes += ended
-        if ended:
-            self.repeat.stop(self.replay.ended)
-        if self.priorities:
-            self.priorities.admit()
+        if ended > 0:
+            self.exploration.stop(self.replay.ended)
+        self.sampler.admit()
 
     @property
     def updates_due(self) -> int:
-        """How many updates are still to be made; negative if more have been made."""
-        c = self.config
-        rounds = max((self.steps - c.learning_starts) // c.train_every + 1, 0)
-        return rounds * c.gradient_steps - self.updates_skipped - self.updates
+        """How many updates are still to be made; negative if more have been made.
+
+        From `learning_starts` on, every `train_every` steps, there is a round of
+        `gradient_steps` updates.
+        """
+        config = self._config
+        past_start = self.steps - config.learning_starts
+        rounds = past_start // config.train_every + 1 if past_start >= 0 else 0
+        asked_for = rounds * config.gradient_steps
+        return asked_for - self.updates_skipped - self.updates
 
     def learn(self) -> Metrics:
         """One update of the online network, from one batch of the replay buffer.
@@ -213,38 +211,37 @@ class DQN:
         Raises ValueError while fewer than batch_size steps are stored, and
         FloatingPointError, with the parameters as they were, when the loss diverges.
         """
-        c = self.config
-        if self.priorities:
-            beta = self._now("priority_beta")
-            starts, weights = self.priorities.draw(c.batch_size, self.rng, beta)  # (B,), (B,)
-        else:
-            starts, weights = self.replay.draw(c.batch_size, self.rng), self._equal_weights
-        batch = self.replay.batch(starts, c.n_step, c.gamma)
+        config = self._config
+        starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
+        batch = self.replay.batch(starts, config.n_step, config.gamma)
 
-        # what Q(s, a) should have been; a constant, as far as the gradient goes
-        self._valuing.draw_noise(self.rng)
-        theta_next = self._theta(self._valuing, batch.next_obs).copy()  # (B, A, N)
-        self._learning.draw_noise(self.rng)
-        if c.double:  # the online network selects the next action
-            q_select = self._q(self._learning, batch.next_obs)  # (B, A)
+        # The next action: in DQN the target network selects it, and says what it is
+        # worth. The largest of several noisy values is too large on average. So in
+        # Double DQN (van Hasselt et al. 2016) the online network selects.
+        next_actions = self.next_actions  # (B,)
+        if config.double:
+            q_select = self.online.predict(batch.next_obs, self.rng)  # (B, A)
+            greedy(self.loss.q_values(q_select), batch.next_mask, next_actions)
+            q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
         else:
-            q_select = mean_of_quantiles(theta_next)  # (B, A)
-        y = td_targets(batch.returns, batch.discounts, q_select, batch.next_mask, theta_next)
+            q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
+            greedy(self.loss.q_values(q_next), batch.next_mask, next_actions)
+
+        # what Q(s, a) should have been
+        y = self.loss.targets(batch.returns, batch.discounts, q_next, next_actions)
 
         # what it is, and how the loss changes with every parameter
-        self._learning.draw_noise(self.rng)
-        theta = self._theta(self._learning, batch.obs)  # (B, A, N)
-        loss, dtheta, errors = quantile_huber_loss(theta, batch.actions, y, weights, c.huber_delta)
-        self._learning.backward(dtheta.reshape(len(starts), -1))
-
-        # one step downhill, unless the loss or its gradient is not finite
-        grad_norm = clip_by_global_norm(self.online.grads, c.max_grad_norm)
+        q = self.online.forward(batch.obs, self.rng)  # (B, A)
+        loss, mean_q, dq, errors = self.loss.gradient(q, batch.actions, y, weights)
+        self.online.backward(dq)
+        grad_norm = clip_by_global_norm(self.online.grads, config.max_grad_norm)
         checks.update(self.updates + 1, loss, grad_norm, self.last_metrics)
+
+        # one step downhill
         self.adam.step(self.online.grads, self._now("learning_rate"))
         self.updates += 1
-        if self.updates % c.target_every == 0:
-            self.target.move_towards(self.online, c.tau)
-        if self.priorities:
-            self.priorities.update(starts, errors)
-        self.last_metrics = Metrics(loss, mean_max(mean_of_quantiles(theta)), grad_norm)
+        if self.updates % config.target_every == 0:
+            self.target.move_towards(self.online, config.tau)
+        self.sampler.update(starts, errors)
+        self.last_metrics = Metrics(loss, mean_q, grad_norm)
         return self.last_metrics

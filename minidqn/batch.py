@@ -9,27 +9,23 @@ Then the value of the state reached is added, times gamma^k, which is *bootstrap
 or times 0 if the episode *terminated* there. *Truncated* is not terminated: the episode
 would have gone on, so the value of its final observation still counts.
 
-One picture does not show how things move, so the network may see the last F observations,
-a *stack of frames* (Mnih et al. 2015). The ring has each of them once, and a stack is put
-together here, by walking back from its newest.
-
-The functions are kernels (see nn/jit.py): of arrays, without state and random numbers.
-
-Letters: B batch, A actions, F frames, D numbers in an observation.
+Letters: B batch, A actions, D numbers in an observation.
 Source: Sutton & Barto 2018, section 7.1, on n-step returns.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 
-BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots; from TRUNCATED on, an end
+BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots; see replay.py
 
 
 class Batch(NamedTuple):
+    """B transitions. The next batch of the same size overwrites these arrays."""
+
     obs: Array  # (B, ...), in the dtype of the environment
     actions: Array  # (B,)
     returns: Array  # (B,) R, the discounted sum of up to n rewards
@@ -39,21 +35,50 @@ class Batch(NamedTuple):
 
 
 @kernel
+def slot_kinds(
+    action: Array,
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    ended: Array,
+    n_actions: int,
+    largest: float,
+    kinds: Array,
+) -> int:
+    """The kind of slot that the step of each environment makes, all (E,).
+
+    Where the last step `ended` an episode, this one is the reset: a bridge. Returns how
+    many of the environments, from the first on, took a valid step.
+    """
+    for env in range(len(kinds)):
+        if terminated[env]:
+            kind = TERMINATED
+        elif truncated[env]:
+            kind = TRUNCATED
+        else:
+            kind = STEP
+        action_fits = 0 <= action[env] < n_actions
+        reward_fits = abs(reward[env]) <= largest  # NaN neither
+        ended_twice = ended[env] and kind != STEP
+        if not action_fits or not reward_fits or ended_twice:
+            return env
+        kinds[env] = BRIDGE if ended[env] else kind
+    return len(kinds)
+
+
+@kernel
 def draw_starts(
     uniforms: Array, oldest: int, stored: int, kind: Array, starts: Array, found: int
 ) -> int:
-    """Fill `starts`, (B,), from index `found` on, from numbers in [0, 1); return the new count."""
-    # A number times `stored`, rounded down, is a place; 0 is the oldest slot. Some places
-    # would be likelier by 2^-32: their surplus products are skipped (Lemire 2019, "Fast
-    # random integer generation in an interval").
-    surplus = 2**32 % stored
+    """Fill `starts`, (B,), from index `found` on, from numbers in [0, 1).
+
+    `kind` is that of each slot, (slots,), in a ring where `stored` slots from `oldest`
+    on are complete. A number that hits a bridge is left out. Returns the new count.
+    """
     for uniform in uniforms:
         if found == len(starts):
             break
-        product = np.int64(uniform * 2.0**32) * stored
-        if product & (2**32 - 1) < surplus:
-            continue
-        start = oldest + (product >> 32)
+        start = oldest + int(uniform * stored)
         if start >= len(kind):
             start -= len(kind)
         if kind[start] != BRIDGE:
@@ -63,49 +88,69 @@ def draw_starts(
 
 
 @kernel
-def copy_stack(obs: Array, kind: Array, i: int, num_envs: int, stacks: Array, row: int) -> None:
-    """Fill stacks[row], (F, D), with the observations up to entry i, the oldest first.
+def n_step_returns(
+    starts: Array,
+    head: int,
+    num_envs: int,
+    n: int,
+    gamma: float,
+    action: Array,
+    reward: Array,
+    kind: Array,
+    actions: Array,
+    returns: Array,
+    discounts: Array,
+    ends: Array,
+) -> None:
+    """The action, R, the discount, and the slot of s', for each start: (B,) each.
 
-    At an episode's first one (the slot before is a bridge) the walk stops; it fills the rest.
+    action, reward and kind are those of all slots, (slots * num_envs,): the
+    environments lie side by side, so the next step of one is num_envs further. `head`
+    is the first slot that holds no transition yet.
     """
-    for f in range(stacks.shape[1] - 1, -1, -1):
-        for d in range(obs.shape[1]):
-            stacks[row, f, d] = obs[i, d]
-        if f > 0 and kind[i - num_envs] != BRIDGE:  # a negative index counts from the end
-            i -= num_envs
+    for row in range(len(starts)):
+        slot = starts[row]
+        actions[row] = action[slot]
+        total = 0.0
+        discount = 1.0
+        for _ in range(n):
+            total += discount * float(reward[slot])
+            discount *= 0.0 if kind[slot] == TERMINATED else gamma
+            ended = kind[slot] != STEP
+            slot += num_envs
+            if slot >= len(kind):
+                slot -= len(kind)
+            if ended or head <= slot < head + num_envs:
+                break
+        returns[row] = total
+        discounts[row] = discount
+        ends[row] = slot
 
 
 @kernel
-def gather(
-    starts: Array, head: int, num_envs: int, n: int, gamma: float,
-    obs: Array, action: Array, reward: Array, kind: Array, mask: Array,
-    obs_out: Array, actions: Array, returns: Array, discounts: Array,
-    next_obs: Array, next_mask: Array,
-) -> None:  # fmt: skip  # by what they belong to, not one a line
-    """Fill a batch with the transitions that begin at `starts`, (B,).
+def copy_rows(
+    source: Array, starts: Array, ends: Array, obs: Array, next_obs: Array
+) -> None:
+    """The rows of `source`, (slots, D), at starts and ends, (B,): to (B, D) each."""
+    for i in range(len(starts)):
+        for d in range(source.shape[1]):
+            obs[i, d] = source[starts[i], d]
+            next_obs[i, d] = source[ends[i], d]
 
-    The ring's arrays are (slots * num_envs, ...), and `head` is their first entry that holds
-    no transition yet; those of the batch are (B, ...), of the observations (B, F, D).
-    """
-    for row, start in enumerate(starts):
-        total, discount, i = 0.0, 1.0, start
-        for _ in range(n):
-            total += discount * reward[i]
-            discount = 0.0 if kind[i] == TERMINATED else discount * gamma
-            ended = kind[i] >= TRUNCATED
-            i += num_envs
-            if i >= len(action):
-                i -= len(action)
-            if ended or head <= i < head + num_envs:
-                break
 
-        actions[row], returns[row], discounts[row] = action[start], total, discount
-        if obs_out.shape[1] == 1:  # the usual case: no stack
-            for d in range(obs.shape[1]):
-                obs_out[row, 0, d] = obs[start, d]
-                next_obs[row, 0, d] = obs[i, d]
-        else:
-            copy_stack(obs, kind, start, num_envs, obs_out, row)
-            copy_stack(obs, kind, i, num_envs, next_obs, row)
-        for a in range(mask.shape[1]):
-            next_mask[row, a] = mask[i, a]
+class BatchArrays:
+    """The arrays that a batch is filled into, made once for a batch size."""
+
+    def __init__(self, size: int, shape: Any, dtype: Any, n_actions: int) -> None:
+        self.actions = np.empty(size, np.int32)
+        self.returns = np.empty(size)
+        self.discounts = np.empty(size)
+        self.ends = np.empty(size, np.int64)  # slots of s'
+        self.next_mask = np.ones((size, n_actions), np.bool_)
+        obs: Array = np.empty((size, *shape), dtype)
+        next_obs: Array = np.empty((size, *shape), dtype)
+        self.obs_rows = obs.reshape(size, -1)  # (B, D), views
+        self.next_obs_rows = next_obs.reshape(size, -1)
+        self.batch = Batch(
+            obs, self.actions, self.returns, self.discounts, next_obs, self.next_mask
+        )

@@ -1,36 +1,38 @@
 """Numbers that change during training, as functions of the environment step.
 
-A schedule is any function from the step, counted over the whole run, to a number; a
-plain number stays what it is. (GeometricDecay may count updates or episodes instead.)
-It keeps no state, so a run that is resumed goes on where it was. Those here are classes,
-not closures, so that a checkpoint can write them down.
+A schedule is a plain number, or any function from the step, counted over the whole run,
+to a number. It keeps no state, so a run that is resumed goes on where it was.
+LinearDecay is a class, not a closure, so that a checkpoint can write it down. Two more
+decays are in parts/decays.py.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from minidqn import checks
+from typing import Any
 
 Schedule = float | Callable[[int], float]
 
 
-class Decay:
-    """A schedule of three numbers: where it starts, where it ends, and how fast."""
-
-    bounds = property(lambda self: [self.start, self.end])  # of all its values
-
-    def __post_init__(self) -> None:
-        checks.decay(self)
-
-
 @dataclass(frozen=True)
-class LinearDecay(Decay):
-    """From `start` to `end` in a straight line over `steps` steps, then `end`."""
+class LinearDecay:
+    """From `start` to `end` in a straight line over `steps` steps, then `end`.
+
+    Raises ValueError for what is not a number, and if `steps` is not more than 0.
+    """
 
     start: float
     end: float
     steps: float
+
+    def __post_init__(self) -> None:
+        make_floats(self, "start", "end", "steps")
+        if not self.steps > 0.0:
+            raise ValueError(f"steps is {self.steps}: expected more than 0")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """All values lie between these."""
+        return self.start, self.end
 
     def __call__(self, step: int) -> float:
         if step >= self.steps:
@@ -38,33 +40,34 @@ class LinearDecay(Decay):
         return self.start + (self.end - self.start) * (step / self.steps)
 
 
-@dataclass(frozen=True)
-class ExponentialDecay(Decay):
-    """From `start` towards `end`: the distance shrinks to 1/e in every `time_constant` steps."""
-
-    start: float
-    end: float
-    time_constant: float
-
-    def __call__(self, step: int) -> float:
-        return self.end + (self.start - self.end) * math.exp(-step / self.time_constant)
-
-
-@dataclass(frozen=True)
-class GeometricDecay(Decay):
-    """`start`, times `factor` after each step, update or episode, but never below `end`."""
-
-    start: float
-    end: float
-    factor: float
-    per: str = "update"  # or "step", "episode"
-
-    def __call__(self, count: int) -> float:
-        return max(self.start * self.factor**count, self.end)
+def make_floats(settings: Any, *names: str) -> None:
+    """Turn these fields of a frozen dataclass into floats, which JSON can store."""
+    for name in names:
+        value = getattr(settings, name)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{name} is {value!r}: expected a number") from None
+        object.__setattr__(settings, name, number)
 
 
 def value_at(schedule: Schedule, step: int, update: int = 0, episode: int = 0) -> float:
-    """The value of a schedule after so many steps, updates and finished episodes."""
-    if isinstance(schedule, GeometricDecay):
-        return schedule({"step": step, "update": update, "episode": episode}[schedule.per])
-    return schedule(step) if callable(schedule) else schedule
+    """The value of a schedule after so many steps, updates and finished episodes.
+
+    A schedule counts steps, unless its attribute `per` is "update" or "episode".
+    """
+    if not callable(schedule):
+        return schedule
+    per = getattr(schedule, "per", "step")
+    if per == "update":
+        return float(schedule(update))
+    if per == "episode":
+        return float(schedule(episode))
+    return float(schedule(step))
+
+
+def bounds_of(schedule: Schedule) -> tuple[float, ...]:
+    """Numbers between which a schedule stays; none for a function of your own."""
+    if not callable(schedule):
+        return (schedule,)
+    return getattr(schedule, "bounds", ())

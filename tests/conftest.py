@@ -50,7 +50,9 @@ class TableEnv(gym.Env[Array, Any]):
         obs[max(self.state, 0)] = 1.0
         return obs
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Array, Any]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[Array, Any]:
         self.episode = self.episode + 1 if seed is None else seed
         self.state, self.steps = self.episode % self.n_states, 0
         return self.observation(), {}

@@ -31,7 +31,7 @@ def test_five_steps_of_two_parameters_against_the_paper() -> None:
 
 
 def test_the_first_step_has_the_length_of_the_learning_rate() -> None:
-    """Only with bias correction; without it, it would be 0.1 / sqrt(0.001) = 3.2 times that."""
+    """Only with bias correction; else it would be 0.1 / sqrt(0.001), 3.2 times that."""
     params = np.zeros(3)
     Adam(params).step(np.array([5.0, -0.001, 100.0]), 0.01)
     np.testing.assert_allclose(params, [-0.01, 0.01, -0.01], rtol=1e-4)
@@ -42,9 +42,11 @@ def test_compiled_and_plain_agree() -> None:
     one = [rng.random(50, dtype=np.float32) for _ in range(4)]
     two = [array.copy() for array in one]
     for function, (params, grads, m, v) in ((adam_step, one), (plain(adam_step), two)):
-        function(params, grads, m, v, 3, 1e-3, 0.9, 0.999, 1e-8)
+        function(params, grads, m, v, 3, 1e-3)
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)  # the compiler may fuse a multiply and an add
+        np.testing.assert_allclose(
+            a, b, rtol=1e-6
+        )  # the compiler may fuse a multiply and an add
 
 
 def test_moments_without_gradient_end_at_zero_not_in_denormals() -> None:

@@ -1,7 +1,12 @@
-"""Who may import whom, and how long the code may get: read from the code itself."""
+"""Who may import whom, and how long code may get: read from the code itself.
+
+the lesson    plain DQN, and nn, which is backpropagation alone
+the parts     what came after 2015: minidqn/parts
+the lab       everything around an agent: minidqn/lab
+the page      examples/one_page.py, which has nothing of minidqn
+"""
 
 import ast
-import re
 import sys
 from pathlib import Path
 
@@ -10,10 +15,11 @@ import pytest
 import minidqn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-from lines import LESSON, table
 from mutants import TESTS
 
+ROOT = Path(__file__).parent.parent
 PACKAGE = Path(minidqn.__file__).parent
+PAGE = ROOT / "examples" / "one_page.py"
 STANDARD = sys.stdlib_module_names
 
 
@@ -23,61 +29,86 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
+def in_room(room: str) -> set[str]:
+    """The modules of a folder, and the folder itself."""
+    return {name for name in FILES if name == room or name.startswith(f"{room}.")}
+
+
 FILES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+NN = in_room("nn")
+PARTS = in_room("parts")
+LAB = in_room("lab") | {"__main__"}
+LESSON = FILES.keys() - NN - PARTS - LAB - {""}
+PLAIN = LESSON - {"agent", "assembly"}
 
 
-def imports(module: str) -> set[str]:
-    """All that a module imports, wherever in it: those of minidqn as in FILES with a dot first."""
+def imports(path: Path) -> set[str]:
+    """All that a file imports, wherever in it; minidqn's modules with a dot first."""
     found = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} has a relative import"
+            assert node.level == 0, f"{path} has a relative import"
             base = node.module or ""
-            submodules = {f"{base}.{alias.name}" for alias in node.names}
-            known = {name for name in submodules if name.removeprefix("minidqn.") in FILES}
-            found |= known or {base}
+            inside = {f"{base}.{alias.name}" for alias in node.names}
+            modules = {
+                name for name in inside if name.removeprefix("minidqn.") in FILES
+            }
+            found |= modules or {base}
     return {
-        "." + name.removeprefix("minidqn").lstrip(".") if is_ours(name) else name.split(".")[0]
+        "." + name.removeprefix("minidqn").lstrip(".")
+        if name.split(".")[0] == "minidqn"
+        else name.split(".")[0]
         for name in found
     }
 
 
-def is_ours(name: str) -> bool:
-    return name == "minidqn" or name.startswith("minidqn.")
-
-
 def ours(module: str) -> set[str]:
-    return {name[1:] for name in imports(module) if name.startswith(".")}
+    """The modules of minidqn that a module imports."""
+    return {name[1:] for name in imports(FILES[module]) if name.startswith(".")}
 
 
-LAB = {name for name in FILES if name in ("lab", "__main__") or name.startswith("lab.")}
-NN = {name for name in FILES if name == "nn" or name.startswith("nn.")}
-LESSON_AND_PARTS = FILES.keys() - LAB - NN - {""}
+def others(path: Path) -> set[str]:
+    """The packages that a file imports, but for the standard library."""
+    return {name for name in imports(path) if not name.startswith(".")} - STANDARD
 
 
 def test_the_reading_of_imports_finds_what_is_there() -> None:
-    assert {"nn.layers", "replay", "checks"} <= ours("agent")
-    assert "gymnasium" in imports("agent")
+    assert {"nn.layers", "checks", "exploration"} <= ours("agent")
+    assert "gymnasium" in others(FILES["agent"])
     assert "agent" in ours("lab.training")
-    assert len(LAB) > 5
-    assert len(NN) > 4
-    assert {"agent", "replay", "targets", "prioritized"} <= LESSON_AND_PARTS
+    assert "" in {name[1:] for name in imports(ROOT / "examples" / "cartpole.py")}
+    assert {"targets", "exploration", "replay", "batch", "schedules"} <= LESSON
+    assert {"agent", "config", "checks"} <= LESSON
+    assert {"nn.layers", "nn.network", "nn.adam", "nn.jit"} <= NN
+    assert {"parts.conv", "parts.quantiles", "parts.qnetwork"} <= PARTS
+    assert {"lab.training", "lab.cli", "__main__"} <= LAB
 
 
 @pytest.mark.parametrize("module", sorted(NN))
 def test_nn_needs_numpy_and_numba_alone(module: str) -> None:
     assert ours(module) <= NN
-    others = {name for name in imports(module) if not name.startswith(".")}
-    assert others - STANDARD <= {"numpy", "numba"}
+    assert others(FILES[module]) <= {"numpy", "numba"}
 
 
-@pytest.mark.parametrize("module", sorted(LESSON_AND_PARTS))
+@pytest.mark.parametrize("module", sorted(LESSON | PARTS))
 def test_the_lesson_and_the_parts_know_nothing_of_the_lab(module: str) -> None:
-    assert ours(module) <= LESSON_AND_PARTS | NN
-    others = {name for name in imports(module) if not name.startswith(".")}
-    assert others - STANDARD <= {"numpy", "gymnasium"}
+    assert ours(module) <= LESSON | NN | PARTS
+    assert others(FILES[module]) <= {"numpy", "gymnasium"}
+
+
+@pytest.mark.parametrize("module", sorted(PLAIN))
+def test_the_lesson_is_plain_dqn(module: str) -> None:
+    assert ours(module) <= PLAIN | NN
+
+
+def test_the_parts_take_their_places_in_assembly_alone() -> None:
+    assert ours("agent") <= LESSON | NN
+    assert ours("assembly") <= PLAIN | NN | PARTS
+    assert ours("assembly") & PARTS
+    users = {module for module in LESSON | NN | PARTS if "assembly" in ours(module)}
+    assert users == {"agent"}
 
 
 @pytest.mark.parametrize("module", sorted(FILES.keys() - {"", "__main__"}))
@@ -93,44 +124,107 @@ def test_imports_go_round_in_no_circle() -> None:
         assert module not in above, f"{' -> '.join(above)} -> {module}"
         if module not in below:
             direct = ours(module)
-            below[module] = direct.union(*(all_below(m, (*above, module)) for m in direct))
+            deeper = [all_below(name, (*above, module)) for name in direct]
+            below[module] = direct.union(*deeper)
         return below[module]
 
     for module in FILES:
         all_below(module, ())
-    assert all_below("agent", ()) >= {"nn.jit", "replay", "targets"}
+    assert all_below("agent", ()) >= {"nn.jit", "replay", "targets", "parts.frames"}
 
 
-def test_it_stays_small() -> None:
-    """The budgets: 800 lines of code for the lesson, 3,152 in all, 250 lines for any file.
-
-    (The plan was 2,400. What a first hour asks of the lab took 170 more than it foresaw, the
-    pictures and films of agents that see pixels 75, and sweeps 490, with which examples/ and
-    benchmarks/ lost 170. A simpler convolution gave 75 back, and the fast one beside it took 56:
-    together they have the 100 that were planned for them.)
-    """
-    files = table()
-    assert sum(files[name][1] for name in LESSON) <= 800
-    assert sum(code for _, code in files.values()) <= 3_152
-    assert {name: lines for name, (lines, _) in files.items() if lines > 250} == {}
+def test_the_page_stands_alone_and_is_short() -> None:
+    allowed = {"argparse", "itertools", "copy", "gymnasium", "numpy", "numba"}
+    assert imports(PAGE) <= allowed
+    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 200
 
 
-def test_the_readme_counts_right() -> None:
-    text = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"\| \[(\S+)\]\(minidqn/(\S+)\) \| (\d+) \| (\d+) \|", text)
-    shown = {name: (int(lines), int(code)) for name, _, lines, code in rows}
-    assert all(name == target for name, target, _, _ in rows)
-    files = {name: counts for name, counts in table().items() if counts[1]}
-    assert shown | {"__init__.py": files["__init__.py"]} == files
-    lesson = sum(files[name][1] for name in LESSON)
-    everything = sum(code for _, code in files.values())
-    assert f"Together {everything:,} lines of code, {lesson} of them the lesson." in text
+# --- How long code may get
+
+MOST_LINES = 250  # of a file
+MOST_LINES_OF_FUNCTION = 40  # without its docstring
+MOST_COLUMNS = 88
+
+# Longer than that, until the lab is rewritten. A name that is no longer needed here
+# fails, too.
+LONG_FILES = {"lab/cli.py", "lab/snapshot.py", "lab/sweep.py"}
+LONG_FUNCTIONS = {
+    "lab/cli.py": {"plan", "train"},
+    "lab/compare.py": {"compare"},
+    "lab/many.py": {"main"},
+    "lab/plotting.py": {"plot_value_function", "plot_filters"},
+    "lab/resume.py": {"resume"},
+    "lab/snapshot.py": {"restore", "_check_state"},
+    "lab/sweep.py": {"sweep", "outcomes"},
+    "lab/training.py": {"train", "evaluate"},
+}
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def lines_of_function(node: ast.FunctionDef) -> int:
+    """From its name to its end, without the docstring."""
+    lines = (node.end_lineno or 0) - node.lineno + 1
+    if ast.get_docstring(node) is not None:
+        docstring = node.body[0]
+        lines -= (docstring.end_lineno or 0) - docstring.lineno + 1
+    return lines
+
+
+def long_functions(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.FunctionDef)
+        and lines_of_function(node) > MOST_LINES_OF_FUNCTION
+    }
+
+
+def test_no_file_is_too_long() -> None:
+    found = {
+        path.relative_to(PACKAGE).as_posix(): len(lines_of(path))
+        for path in FILES.values()
+        if len(lines_of(path)) > MOST_LINES
+    }
+    assert found.keys() == LONG_FILES, found
+
+
+@pytest.mark.parametrize("path", sorted({PAGE, *FILES.values()}), ids=lambda p: p.stem)
+def test_no_function_is_too_long(path: Path) -> None:
+    allowed: set[str] = set()
+    if path != PAGE:
+        name = path.relative_to(PACKAGE).as_posix()
+        allowed = LONG_FUNCTIONS.get(name, set())
+    assert long_functions(path) == allowed
+
+
+@pytest.mark.parametrize("module", ["the page", *sorted(LESSON | NN | PARTS)])
+def test_no_line_is_too_wide(module: str) -> None:
+    path = PAGE if module == "the page" else FILES[module]
+    wide = {
+        number: line
+        for number, line in enumerate(lines_of(path), 1)
+        if len(line) > MOST_COLUMNS
+    }
+    assert wide == {}
+
+
+def test_what_is_long_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+    docstring = '    """One.\n\n    Two.\n    """\n'
+    short = f"def short():\n{docstring}" + 39 * "    x = 1\n"
+    long = f"def long():\n{docstring}" + 40 * "    x = 1\n"
+    path.write_text(f"{short}\n\n{long}")
+    assert long_functions(path) == {"long"}
 
 
 def test_bugs_are_tried_in_every_module() -> None:
     """In benchmarks/mutants.py, which knows the tests of each."""
-    assert {f"{module}.py" for module in TESTS} == {
-        name for name, (_, c) in table().items() if c
-    } - {"__init__.py"}
-    tests = {f"tests/test_{name}.py" for names in TESTS.values() for name in names.split()}
-    assert all((PACKAGE.parent / name).exists() for name in tests)
+    with_code = {name for name, path in FILES.items() if path.name != "__init__.py"}
+    assert {name.replace("/", ".") for name in TESTS} == with_code
+    for names in TESTS.values():
+        for name in names.split():
+            assert (ROOT / "tests" / f"test_{name}.py").exists(), name

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,11 +38,14 @@ from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
 from minidqn.lab.snapshot import FORMAT
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network
+from minidqn.parts.prioritized import PrioritizedSampler
+from minidqn.parts.repeat import RepeatedActions
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
+from .test_masks import MaskedEnv
 from .test_parts import ALL
-from .test_resume import assert_same_arrays
+from .test_resume import assert_same_arrays, environments
 from .test_training import agent_for, chain
 
 
@@ -60,7 +64,9 @@ def agent() -> DQN:
     return agent
 
 
-def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(agent: DQN, tmp_path: Path) -> None:
+def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(
+    agent: DQN, tmp_path: Path
+) -> None:
     path = tmp_path / "agent.safetensors"
     save(agent, path)
     twin = load(path)
@@ -74,7 +80,9 @@ def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(agent: DQN, tmp_path: P
     np.testing.assert_array_equal(agent.online.params, twin.online.params)
     np.testing.assert_array_equal(agent.target.params, twin.target.params)
     obs = np.zeros(3)
-    assert [agent.act(obs, 0.5) for _ in range(50)] == [twin.act(obs, 0.5) for _ in range(50)]
+    assert [agent.act(obs, 0.5) for _ in range(50)] == [
+        twin.act(obs, 0.5) for _ in range(50)
+    ]
 
 
 def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
@@ -107,7 +115,9 @@ def test_any_observation_shape_and_many_lanes(
     twin = load(tmp_path / "agent.safetensors")
     assert (twin.seed, twin.replay.num_envs, twin.steps) == (7, 2, 10)
     assert_same_arrays(agent, twin)
-    twin.observe([0, 0], [0.0, 0.0], obs, [False, False], [False, False])  # the stream is open
+    twin.observe(
+        [0, 0], [0.0, 0.0], obs, [False, False], [False, False]
+    )  # the stream is open
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(
@@ -132,7 +142,9 @@ def test_the_old_file_stays_until_the_new_one_is_whole(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
-def test_a_file_may_be_read_by_those_who_may_read_any_other(agent: DQN, tmp_path: Path) -> None:
+def test_a_file_may_be_read_by_those_who_may_read_any_other(
+    agent: DQN, tmp_path: Path
+) -> None:
     (tmp_path / "other").write_text("")
     save(agent, tmp_path / "agent.safetensors")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
@@ -146,8 +158,17 @@ def test_the_first_format_can_be_read() -> None:
     """
     assert FORMAT == 1
     agent, history = load_run(Path(__file__).parent / "data" / "format_1.safetensors")
-    assert (agent.steps, agent.updates, agent.episodes, agent.resets) == (51, 43, 13, 14)
-    expected = [[0.10658200, 0.30177963], [0.14527127, 0.59712011], [0.16411922, 0.65557420]]
+    assert (agent.steps, agent.updates, agent.episodes, agent.resets) == (
+        51,
+        43,
+        13,
+        14,
+    )
+    expected = [
+        [0.10658200, 0.30177963],
+        [0.14527127, 0.59712011],
+        [0.16411922, 0.65557420],
+    ]
     np.testing.assert_allclose(agent.q_values(np.eye(3)), expected, rtol=1e-5)
     assert agent.config.epsilon == ExponentialDecay(1.0, 0.1, 50)
     assert agent.config.learning_rate == LinearDecay(1e-2, 1e-3, 100)
@@ -159,6 +180,98 @@ def test_the_first_format_can_be_read() -> None:
     assert (unfinished.number, list(unfinished.actions)) == (13, [0, 0, 0])
     train(agent, chain(), 49, history=history, progress=False)
     assert (agent.steps, agent.updates) == (100, 92)
+
+
+def test_the_first_format_of_three_environments() -> None:
+    """Written by the first minidqn, in the middle of three episodes of MaskedEnv.
+
+    It has stacks of frames, masks, priorities, and an action that is being repeated.
+    """
+    path = Path(__file__).parent / "data" / "format_1_three.safetensors"
+    agent, history = load_run(path)
+    counts = (agent.steps, agent.updates, agent.episodes, agent.resets)
+    assert counts == (173, 166, 43, 46)
+    expected = [
+        [0.56013316, 1.2189946, 1.4178194, 1.7367203],
+        [0.53422070, 1.1023712, 1.3948793, 1.6801463],
+        [0.44707865, 1.0581762, 1.2655159, 1.5123044],
+    ]
+    q = agent.q_values(agent.replay.head_stack)
+    np.testing.assert_allclose(q, expected, rtol=1e-5)
+    assert agent.replay.head_mask.astype(int).tolist() == [
+        [1, 0, 0, 1],
+        [0, 0, 1, 1],
+        [1, 0, 0, 1],
+    ]
+    assert isinstance(agent.exploration, RepeatedActions)
+    assert agent.exploration.state.tolist() == [[2, 3, 1], [0, 0, 1]]
+    assert isinstance(agent.sampler, PrioritizedSampler)
+    assert agent.sampler.tree.max() == pytest.approx(47.101356566)
+    unfinished = [(e.number, e.actions.tolist()) for e in history.unfinished]
+    assert unfinished == [(45, []), (43, [1, 3]), (44, [0, 1])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it goes on exactly, and keeps to the masks
+        several = environments(3, MaskedEnv)
+        train(agent, several, 60, history=history, progress=False)
+    assert agent.resets > 50
+
+
+def as_the_first_wrote_it(path: Path, agent: DQN) -> None:
+    """Change a new file to what the first minidqn wrote.
+
+    It always stored masks and repeated actions, and did not say whether an episode was
+    over: before the first step the masks told it.
+    """
+    arrays, ring = load_file(path), agent.replay
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads(file.metadata()["minidqn"])
+    del about["replay_over"]
+    mask = np.zeros((ring.slots, ring.num_envs, ring.n_actions), np.bool_)
+    if ring.begun:
+        mask[: ring.count + 1] = True
+    arrays = {
+        "replay_mask": mask,
+        "repeat": np.zeros((2, ring.num_envs), np.int64),
+    } | arrays
+    save_file(arrays, path, {"minidqn": json.dumps(about)})
+
+
+@pytest.mark.parametrize("steps", [None, 0, 1, 99])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"frame_stack": 3},
+        {"priority_alpha": 0.5},
+        {"epsilon_hold": 4, "epsilon": 1.0},
+    ],
+    ids=str,
+)
+def test_files_of_the_first_minidqn_go_on_as_new_ones(
+    settings: dict[str, Any], steps: int | None, tmp_path: Path
+) -> None:
+    agent, path = small_agent(**settings), tmp_path / "agent.safetensors"
+    if steps is not None:
+        live(agent, steps)
+    save(agent, path)
+    new = load(path)
+    as_the_first_wrote_it(path, agent)
+    old = load(path)
+    assert old.replay.over == new.replay.over == agent.replay.over
+    assert old.replay.begun == agent.replay.begun == (steps is not None)
+    assert old.replay.masks.array is not None
+    assert_same_arrays(new, old, replay_mask=old.replay.masks.array)
+    for each in (new, old):
+        if steps is None:
+            with pytest.raises(ValueError, match="no episode is going on"):
+                each.explore()
+        else:
+            assert each.explore().tolist() in ([0], [1])
+        live(each, 40, seed=1)
+        for _ in range(10):
+            each.learn()
+    np.testing.assert_array_equal(new.online.params, old.online.params)
+    assert new.rng.bit_generator.state == old.rng.bit_generator.state
 
 
 def test_saving_takes_no_second_copy_of_the_buffer(tmp_path: Path) -> None:
@@ -187,7 +300,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)  # kB
 def test_loading_takes_no_second_copy_of_the_buffer(tmp_path: Path) -> None:
     config = DQNConfig(buffer_size=100, hidden=(1,))
     agent = DQN(Box(0, 255, (900_000,), np.uint8), Discrete(2), config)
-    agent.replay.obs[:] = agent.rng.integers(256, size=(101, 1, 1))  # 91 MB, a value for each row
+    agent.replay.obs[:] = agent.rng.integers(
+        256, size=(101, 1, 1)
+    )  # 91 MB, a value for each row
     save(agent, tmp_path / "agent.safetensors")
     tracemalloc.start()
     again = load(tmp_path / "agent.safetensors")
@@ -197,7 +312,23 @@ def test_loading_takes_no_second_copy_of_the_buffer(tmp_path: Path) -> None:
     assert (again.replay.obs == agent.replay.obs).all()
 
 
-JUNK = [None, -1, 0, 1, 2**70, 10**400, 0.5, math.nan, "x", "", [], {}, [[1, 2]], True, {"x": 1}]
+JUNK = [
+    None,
+    -1,
+    0,
+    1,
+    2**70,
+    10**400,
+    0.5,
+    math.nan,
+    "x",
+    "",
+    [],
+    {},
+    [[1, 2]],
+    True,
+    {"x": 1},
+]
 
 
 def damaged(whole: bytes, chance: random.Random) -> bytes:
@@ -225,13 +356,17 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
         if change == 0:
             header[name]["shape"] = [chance.choice([0, 1, 3, 2**31, 2**62, -1])]
         if change == 1:
-            header[name]["dtype"] = chance.choice(["F64", "I32", "U8", "BOOL", "F16", "BF16", "X"])
+            header[name]["dtype"] = chance.choice(
+                ["F64", "I32", "U8", "BOOL", "F16", "BF16", "X"]
+            )
         if change == 2:
             del header[name]
         if change == 3:
             header[name], header[other] = header[other], header[name]
     if kind == 4:  # an entry of the text
-        place = chance.choice([about, about, about["config"], about["rng"], about["rng"]["state"]])
+        place = chance.choice(
+            [about, about, about["config"], about["rng"], about["rng"]["state"]]
+        )
         name = chance.choice(list(place))
         if chance.random() < 0.2:
             del place[name]
@@ -248,14 +383,32 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
     return len(text).to_bytes(8, "little") + text + body
 
 
+class Masked(TableEnv):
+    """`chain`, with masks that allow all."""
+
+    def __init__(self) -> None:
+        whole = chain()
+        super().__init__(whole.next_state, whole.reward, whole.limit)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return super().reset(seed=seed)[0], {"action_mask": [1, 1]}
+
+    def step(self, action: int) -> Any:
+        return (*super().step(action)[:-1], {"action_mask": [1, 1]})
+
+
 def saved_run(path: Path) -> None:
-    """A checkpoint in the middle of an episode, with a history and updates since its last row."""
-    agent, history = agent_for(chain(), n_step=3), History()
+    """A checkpoint in the middle of an episode, with a history and updates since its last row.
+
+    It has masks, and repeated actions.
+    """
+    agent, history = agent_for(Masked(), n_step=3, epsilon_hold=3), History()
 
     def in_mid_episode(agent: DQN, history: History) -> bool:
-        return agent.steps > 100 and len(history.updates) > 1 and not agent.replay.over
+        some = len(history.updates) > 1 and len(history.unfinished[0].actions) > 1
+        return agent.steps > 100 and some and not agent.replay.over
 
-    train(agent, chain(), 300, history=history, on_step=in_mid_episode, progress=False)
+    train(agent, Masked(), 300, history=history, on_step=in_mid_episode, progress=False)
     save(agent, path, history)
 
 
@@ -279,15 +432,21 @@ def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
                 # flipped bits can make huge numbers
                 with suppress(FloatingPointError), np.errstate(all="ignore"):
                     twin.learn()
-            assert all(0 <= action < 2 for e in history.unfinished for action in e.actions)
+            assert all(
+                0 <= action < 2 for e in history.unfinished for action in e.actions
+            )
             assert np.isfinite(history["episode_return"]).all()
             assert twin.act(np.zeros(3)) in (0, 1)
-            assert all(np.isfinite(a).all() for a in (twin.online.params, twin.replay.obs))
+            assert all(
+                np.isfinite(a).all() for a in (twin.online.params, twin.replay.obs)
+            )
         if number % 10 == 0:
             most = max(most, tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert 5000 < refused < 9900
-    assert most < 2 * len(whole) + 200_000  # Python's own objects, whatever the file's size
+    assert (
+        most < 2 * len(whole) + 200_000
+    )  # Python's own objects, whatever the file's size
 
 
 def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
@@ -308,11 +467,8 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
     mask = arrays["replay_mask"].copy()
     mask[np.flatnonzero(kind[:, 0] == STEP)[0] + 1] = False
     repeat, unfinished = arrays["repeat"], arrays["unfinished"]
-    steps_up, number_up, action_up = (
-        np.array([[0], [1]]),
-        np.array([[10**6, 0]]),
-        np.array([[0, 1]]),
-    )
+    other_action, three_steps = np.array([[2], [0]]), np.array([[0], [3]])
+    number_up, action_up = np.array([[10**6, 0]]), np.array([[0, 1]])
     assert len(unfinished) > 2
 
     cases: list[tuple[dict[str, Array], dict[str, Any], str]] = [
@@ -327,36 +483,96 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         ({"replay_mask": mask}, {}, "a mask that allows no action"),
         ({"replay_mask": mask[:-1]}, {}, "replay_mask of shape"),
         ({"replay_obs": arrays["replay_obs"][:-1]}, {}, "replay_obs of shape"),
-        ({"replay_action": arrays["replay_action"] - 1}, {}, "an action: expected one in range"),
+        (
+            {"replay_action": arrays["replay_action"] - 1},
+            {},
+            "an action: expected one in range",
+        ),
         ({"adam_v": arrays["adam_v"] - 1}, {}, "adam_v with negative numbers"),
-        ({"repeat": repeat + 2}, {}, "an action: expected one in range"),
-        ({"repeat": repeat - 1}, {}, "an action: expected one in range"),
-        ({"repeat": repeat + steps_up}, {}, "steps to repeat: expected below 1"),
-        ({"repeat": repeat - steps_up}, {}, "steps to repeat: expected below 1"),
-        ({"unfinished": unfinished + 2 * action_up}, {}, "unfinished episodes: expected one"),
-        ({"unfinished": unfinished - action_up}, {}, "unfinished episodes: expected one"),
+        ({"repeat": repeat + other_action}, {}, "an action: expected one in range"),
+        ({"repeat": repeat - other_action}, {}, "an action: expected one in range"),
+        ({"repeat": repeat + three_steps}, {}, "steps to repeat: expected below 3"),
+        ({"repeat": repeat - three_steps}, {}, "steps to repeat: expected below 3"),
+        (
+            {"unfinished": unfinished + 2 * action_up},
+            {},
+            "unfinished episodes: expected one",
+        ),
+        (
+            {"unfinished": unfinished - action_up},
+            {},
+            "unfinished episodes: expected one",
+        ),
         ({"unfinished": unfinished[1:]}, {}, "unfinished episodes: expected one"),
-        ({"unfinished": unfinished[[1, 0, 2]]}, {}, "unfinished episodes: expected one"),
-        ({"unfinished": unfinished * [[1, 2]]}, {}, "unfinished episodes: expected one"),
-        ({"unfinished": np.append(unfinished, [[0, 2]], axis=0)}, {}, "an action: expected one"),
-        ({"unfinished": np.append(unfinished, [[0, -2]], axis=0)}, {}, "an action: expected one"),
-        ({"unfinished": np.repeat(unfinished, 2, axis=0)}, {}, "unfinished episodes: expected one"),
-        ({"unfinished": unfinished.astype(np.float64)}, {}, "unfinished of shape .*float64"),
+        (
+            {"unfinished": unfinished[[1, 0, 2]]},
+            {},
+            "unfinished episodes: expected one",
+        ),
+        (
+            {"unfinished": unfinished * [[1, 2]]},
+            {},
+            "unfinished episodes: expected one",
+        ),
+        (
+            {"unfinished": np.append(unfinished, [[0, 2]], axis=0)},
+            {},
+            "an action: expected one",
+        ),
+        (
+            {"unfinished": np.append(unfinished, [[0, -2]], axis=0)},
+            {},
+            "an action: expected one",
+        ),
+        (
+            {"unfinished": np.repeat(unfinished, 2, axis=0)},
+            {},
+            "unfinished episodes: expected one",
+        ),
+        (
+            {"unfinished": unfinished.astype(np.float64)},
+            {},
+            "unfinished of shape .*float64",
+        ),
         ({"unfinished": unfinished[:, :1]}, {}, "unfinished of shape"),
-        ({"unfinished": np.add(unfinished, number_up)}, {}, "an unfinished episode: expected"),
-        ({"unfinished": np.subtract(unfinished, number_up)}, {}, "an unfinished episode: expected"),
+        (
+            {"unfinished": np.add(unfinished, number_up)},
+            {},
+            "an unfinished episode: expected",
+        ),
+        (
+            {"unfinished": np.subtract(unfinished, number_up)},
+            {},
+            "an unfinished episode: expected",
+        ),
         ({"updates": np.zeros((2, 3, 2))}, {}, "updates of shape"),
-        ({"history": arrays["history"].astype(np.float32)}, {}, "history of shape .*float32"),
+        (
+            {"history": arrays["history"].astype(np.float32)},
+            {},
+            "history of shape .*float32",
+        ),
         ({"history": arrays["history"] * np.nan}, {}, "NaN or inf in history"),
-        ({"replay_reward": arrays["replay_reward"] * np.nan}, {}, "NaN or inf in replay_reward"),
+        (
+            {"replay_reward": arrays["replay_reward"] * np.nan},
+            {},
+            "NaN or inf in replay_reward",
+        ),
         ({}, {"replay_count": 50}, "data in slots that were never used"),
-        ({}, {"updates_skipped": -(10**6)}, "too many updates to be made: expected up to"),
+        (
+            {},
+            {"updates_skipped": -(10**6)},
+            "too many updates to be made: expected up to",
+        ),
         ({}, {"replay_count": 2**63}, "replay_count .*: expected a count"),
         ({}, {"updates": True}, "updates True: expected a count"),
         ({}, {"steps": -1}, "steps -1: expected a count"),
         ({}, {"seed": 0.5}, "seed 0.5: expected a count"),
         ({}, {"format": FORMAT - 1}, "is of an older minidqn, 0.1.0: format 0"),
-        ({}, {"rng": about["rng"] | {"state": {"state": 0, "inc": 0}}}, "an even increment"),
+        (
+            {},
+            {"rng": about["rng"] | {"state": {"state": 0, "inc": 0}}},
+            "an even increment",
+        ),
         ({}, {"x": "x" * 100_000}, "characters of text: expected up to"),
         ({}, {"last_metrics": [1.0]}, "missing 2 required"),
         ({}, {"layers": about["layers"][:-1]}, "layers .*: expected"),
@@ -377,7 +593,9 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
     save_with(least)
     assert load(path).updates_due == most
     save_with(least - 1)
-    with pytest.raises(CheckpointError, match=f"too many updates to be made: .* {most}"):
+    with pytest.raises(
+        CheckpointError, match=f"too many updates to be made: .* {most}"
+    ):
         load(path)
 
 
@@ -390,14 +608,20 @@ def test_any_seed_and_any_integer_can_be_saved(tmp_path: Path) -> None:
     assert (again.seed, again.replay.num_envs) == (2**100, 3)
 
 
-def test_a_small_file_takes_no_more_memory_than_it_has(agent: DQN, tmp_path: Path) -> None:
+def test_a_small_file_takes_no_more_memory_than_it_has(
+    agent: DQN, tmp_path: Path
+) -> None:
     path = tmp_path / "agent.safetensors"
     save(agent, path)
     whole = path.read_bytes()
     size = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + size])
     about = json.loads(header["__metadata__"]["minidqn"])
-    for config in ({"buffer_size": 10**9}, {"hidden": [10**6, 10**6]}, {"batch_size": 10**9}):
+    for config in (
+        {"buffer_size": 10**9},
+        {"hidden": [10**6, 10**6]},
+        {"batch_size": 10**9},
+    ):
         changed = about | {"config": about["config"] | config}
         header["__metadata__"]["minidqn"] = json.dumps(changed)
         text = json.dumps(header).encode()
@@ -428,7 +652,10 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     save_file({"weights": np.zeros(3)}, path)
     with pytest.raises(CheckpointError) as refused:
         load(path)
-    assert str(refused.value) == f"{path} was not written by minidqn: it contains ['weights']"
+    assert (
+        str(refused.value)
+        == f"{path} was not written by minidqn: it contains ['weights']"
+    )
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nothing")
 
@@ -446,7 +673,9 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
         return path
 
     load(rewritten())
-    with pytest.raises(CheckpointError, match=f"newer minidqn, .*: format {FORMAT + 1}"):
+    with pytest.raises(
+        CheckpointError, match=f"newer minidqn, .*: format {FORMAT + 1}"
+    ):
         load(rewritten(format=FORMAT + 1))
     with pytest.raises(CheckpointError, match=r"unexpected keyword argument .*gama"):
         load(rewritten(config=about["config"] | {"gama": 0.9}))
@@ -463,15 +692,25 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match=r"gamma is 7\.0: expected 0 to 1"):
         load(rewritten(config=about["config"] | {"gamma": 7}))
     with pytest.raises(CheckpointError, match=r"arrays .*expected.*adam_m"):
-        load(rewritten({name: array for name, array in arrays.items() if name != "adam_m"}))
-    with pytest.raises(CheckpointError, match=r"params of .*float64: expected .*float32"):
+        load(
+            rewritten(
+                {name: array for name, array in arrays.items() if name != "adam_m"}
+            )
+        )
+    with pytest.raises(
+        CheckpointError, match=r"params of .*float64: expected .*float32"
+    ):
         load(rewritten(arrays | {"params": arrays["params"].astype(np.float64)}))
 
 
-def test_an_agent_from_another_environment_is_refused_there(agent: DQN, tmp_path: Path) -> None:
+def test_an_agent_from_another_environment_is_refused_there(
+    agent: DQN, tmp_path: Path
+) -> None:
     save(agent, tmp_path / "agent.safetensors")
     other = TableEnv(np.zeros((2, 2), int), np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r"the environment's spaces are .* expected the agent's"):
+    with pytest.raises(
+        ValueError, match=r"the environment's spaces are .* expected the agent's"
+    ):
         evaluate(load(tmp_path / "agent.safetensors"), other)
 
 
@@ -507,13 +746,17 @@ def test_layers_by_their_names(tmp_path: Path) -> None:
     with safe_open(path, framework="numpy") as file:
         text = file.metadata()["minidqn"]
     assert text.count('"Conv2d"') == 1
-    save_file(load_file(path), path, {"minidqn": text.replace('"Conv2d"', '"CellConv2d"')})
+    save_file(
+        load_file(path), path, {"minidqn": text.replace('"Conv2d"', '"CellConv2d"')}
+    )
     np.testing.assert_array_equal(load(path).online.params, agent.online.params)
 
 
 def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
     agent = DQN(Box(-1, 1, (3,)), Discrete(2), DQNConfig(hidden=(1,) * 5000))
-    with pytest.raises(CheckpointError, match="describe the agent: expected up to 100000"):
+    with pytest.raises(
+        CheckpointError, match="describe the agent: expected up to 100000"
+    ):
         save(agent, tmp_path / "agent.safetensors")
     assert not list(tmp_path.iterdir())
 
@@ -534,11 +777,15 @@ def test_an_agent_between_two_episodes(tmp_path: Path) -> None:
         assert_same_arrays(agent, twin)
 
 
-def test_a_function_cannot_be_saved_and_the_old_file_stays(agent: DQN, tmp_path: Path) -> None:
+def test_a_function_cannot_be_saved_and_the_old_file_stays(
+    agent: DQN, tmp_path: Path
+) -> None:
     path = tmp_path / "agent.safetensors"
     save(agent, path)
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=r"epsilon is <function .*: expected a number or one"):
+    with pytest.raises(
+        CheckpointError, match=r"epsilon is <function .*: expected a number or one"
+    ):
         save(small_agent(epsilon=lambda step: 0.1), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]  # nothing half-written beside it

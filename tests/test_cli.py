@@ -30,7 +30,9 @@ STEPS = 1500
 
 
 def config(steps: int) -> DQNConfig:
-    return DQNConfig(hidden=(4,), learning_starts=1000, epsilon=LinearDecay(1.0, 0.1, steps))
+    return DQNConfig(
+        hidden=(4,), learning_starts=1000, epsilon=LinearDecay(1.0, 0.1, steps)
+    )
 
 
 class Wrapped(gym.Wrapper[Any, Any, Any, Any]):
@@ -55,7 +57,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     calls: dict[str, Any] = {}
 
     def evaluate(agent: DQN, env: Any, episodes: int, seed: int, epsilon: float) -> Any:
-        calls["evaluate"] = {"agent": agent, "env": env, "episodes": episodes, "seed": seed}
+        calls["evaluate"] = {
+            "agent": agent,
+            "env": env,
+            "episodes": episodes,
+            "seed": seed,
+        }
         calls["evaluate"]["epsilon"] = epsilon
         return np.arange(float(episodes))
 
@@ -72,7 +79,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return calls
 
 
-def run(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: object, **options: Any) -> Run:
+def run(
+    monkeypatch: pytest.MonkeyPatch, out: Path, *flags: object, **options: Any
+) -> Run:
     """A run of a script with these flags, ready to train."""
     monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out), *map(str, flags)])
     return Run("CartPole-v1", STEPS, config, **options)
@@ -81,7 +90,9 @@ def run(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: object, **options: A
 def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seen: dict[str, Any]
 ) -> None:
-    this = run(monkeypatch, tmp_path, "--seed", 5, train_wrapper=Wrapped, test_epsilon=0.25)
+    this = run(
+        monkeypatch, tmp_path, "--seed", 5, train_wrapper=Wrapped, test_epsilon=0.25
+    )
     assert isinstance(this.make(), Wrapped)
     this.train_and_show(film_steps=17)
 
@@ -102,11 +113,22 @@ def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
     assert (before.seed, before.updates, before.config) == (5, 0, after.config)
     assert curve["history"] is this.history
     assert curve["test_returns"].tolist() == list(range(100))
-    assert (curve["test_epsilon"], curve["solved_at"]) == (0.25, None)  # of other returns
+    assert (curve["test_epsilon"], curve["solved_at"]) == (
+        0.25,
+        None,
+    )  # of other returns
 
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["seed"], summary["steps"], summary["test_epsilon"]) == (5, STEPS, 0.25)
-    assert (summary["eval_mean"], summary["eval_min"], summary["solved_at"]) == (49.5, 0.0, 475.0)
+    assert (summary["seed"], summary["steps"], summary["test_epsilon"]) == (
+        5,
+        STEPS,
+        0.25,
+    )
+    assert (summary["eval_mean"], summary["eval_min"], summary["solved_at"]) == (
+        49.5,
+        0.0,
+        475.0,
+    )
     assert summary["eval_std"] == pytest.approx(np.arange(100).std())
     assert summary["updates"] == STEPS - 999
     assert 0.0 < summary["train_seconds"] < 100.0
@@ -125,12 +147,20 @@ def test_without_a_wrapper_the_curve_shows_where_it_counts_as_solved(
     output = capsys.readouterr().out
     assert f"{STEPS} steps and {STEPS - 999} updates in " in output
     assert output.endswith(f"The agent, its history and pictures are in {tmp_path}\n")
-    assert "Greedy return in 100 new episodes: 49.5 ± 28.9, minimum 0: not solved" in output
+    assert (
+        "Greedy return in 100 new episodes: 49.5 ± 28.9, minimum 0: not solved"
+        in output
+    )
     options = {"solved_at": 49.5, "test_epsilon": 0.5}
-    run(monkeypatch, tmp_path, "--no-animation", "--overwrite", **options).train_and_show()
+    run(
+        monkeypatch, tmp_path, "--no-animation", "--overwrite", **options
+    ).train_and_show()
     assert seen["plot"]["solved_at"] == 49.5
     output = capsys.readouterr().out
-    assert "Return at epsilon 0.5 in 100 new episodes: 49.5 ± 28.9, minimum 0: solved" in output
+    assert (
+        "Return at epsilon 0.5 in 100 new episodes: 49.5 ± 28.9, minimum 0: solved"
+        in output
+    )
 
 
 def refused(
@@ -166,7 +196,11 @@ def test_a_finished_run_is_resumed_without_its_command_line(
     assert seen["evaluate"]["seed"] == 5
     assert len(again.history) > 10
     after = json.loads((tmp_path / "summary.json").read_text())
-    assert before["train_seconds"] <= after["train_seconds"] < before["train_seconds"] + 0.1
+    assert (
+        before["train_seconds"]
+        <= after["train_seconds"]
+        < before["train_seconds"] + 0.1
+    )
     assert {**after, "train_seconds": 0} == {**before, "train_seconds": 0}
     # a run that was killed has left no time
     (tmp_path / "summary.json").unlink()
@@ -195,10 +229,15 @@ def test_a_finished_run_goes_on_beyond_its_end(
 
     go()
     before = load(tmp_path / "agent.safetensors").online.params
-    with pytest.warns(RuntimeWarning, match="learning_rate is 0 from step 1500 to 1600, so noth"):
+    with pytest.warns(
+        RuntimeWarning, match="learning_rate is 0 from step 1500 to 1600, so noth"
+    ):
         go("--resume", "--steps", 1600)
     output = capsys.readouterr().out
-    assert "Beyond step 1500 the schedules go on, to learning_rate 0, epsilon 0.5, " in output
+    assert (
+        "Beyond step 1500 the schedules go on, to learning_rate 0, epsilon 0.5, "
+        in output
+    )
     after = load(tmp_path / "agent.safetensors")
     assert (after.steps, after.updates) == (1600, 601)
     np.testing.assert_array_equal(after.online.params, before)
@@ -224,7 +263,9 @@ def test_a_setting_can_be_changed_a_second_time(
 @pytest.mark.usefixtures("seen")
 def test_a_single_step_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run(monkeypatch, tmp_path, "--no-animation", "--steps", 1100).train_and_show()
-    run(monkeypatch, tmp_path, "--no-animation", "--resume", "--steps", 1101).train_and_show()
+    run(
+        monkeypatch, tmp_path, "--no-animation", "--resume", "--steps", 1101
+    ).train_and_show()
     assert load(tmp_path / "agent.safetensors").steps == 1101
 
 
@@ -246,8 +287,13 @@ def test_what_a_resume_cannot_do_is_said_in_one_line(
     with pytest.raises(SystemExit) as ended:
         this.train_and_show()
     assert ended.value.code == 2
-    assert "hidden is (5,): expected (4,), which the saved agent" in capsys.readouterr().err
-    assert json.loads((tmp_path / "run.json").read_text())["hidden"] == [4]  # it may go on
+    assert (
+        "hidden is (5,): expected (4,), which the saved agent"
+        in capsys.readouterr().err
+    )
+    assert json.loads((tmp_path / "run.json").read_text())["hidden"] == [
+        4
+    ]  # it may go on
     (tmp_path / "agent.safetensors").write_bytes(b"damaged")
     assert "--steps 1400: expected 1500, the steps of the run in" in refuse(
         tmp_path, "--resume", "--steps", 1400
@@ -255,7 +301,9 @@ def test_what_a_resume_cannot_do_is_said_in_one_line(
     starts = "--set", "learning_starts=1600"
     message = refuse(tmp_path, "--resume", *starts)
     assert message == "--steps 1500: expected learning_starts, 1600, or more"
-    assert run(monkeypatch, tmp_path, "--resume", "--steps", 1600, *starts).until == 1600
+    assert (
+        run(monkeypatch, tmp_path, "--resume", "--steps", 1600, *starts).until == 1600
+    )
     this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(4,)")
     with pytest.raises(SystemExit) as ended:
         this.train_and_show()
@@ -270,9 +318,14 @@ def test_no_other_run_is_overwritten(
     run(monkeypatch, tmp_path, "--no-animation").train_and_show()
     for flags in ([], ["--seed", 1], ["--set", "gamma=0.5"]):
         message = refused(monkeypatch, capsys, tmp_path, *flags)
-        assert message == f"{tmp_path} has a run: expected another --out, --resume or --overwrite"
+        assert (
+            message
+            == f"{tmp_path} has a run: expected another --out, --resume or --overwrite"
+        )
     assert load(tmp_path / "agent.safetensors").seed == 0
-    run(monkeypatch, tmp_path, "--no-animation", "--seed", 1, "--overwrite").train_and_show()
+    run(
+        monkeypatch, tmp_path, "--no-animation", "--seed", 1, "--overwrite"
+    ).train_and_show()
     assert load(tmp_path / "agent.safetensors").seed == 1
     # a run that is killed before its first checkpoint leaves no agent of another run behind
     flags = ["--no-animation", "--seed", 2, "--overwrite"]
@@ -280,7 +333,9 @@ def test_no_other_run_is_overwritten(
     env = killed.make()
     monkeypatch.setattr(cli, "train", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        killed.train(DQN(env.observation_space, env.action_space, killed.config, 2), env)
+        killed.train(
+            DQN(env.observation_space, env.action_space, killed.config, 2), env
+        )
     assert json.loads((tmp_path / "run.json").read_text())["seed"] == 2
     for name in ("agent.safetensors", "summary.json"):
         assert not (tmp_path / name).exists()
@@ -296,7 +351,9 @@ def test_settings_are_changed_at_a_resume_even_if_it_was_killed_before(
     with monkeypatch.context() as patch:
         patch.setattr(cli, "train", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            killed.train(DQN(env.observation_space, env.action_space, killed.config), env)
+            killed.train(
+                DQN(env.observation_space, env.action_space, killed.config), env
+            )
     run(monkeypatch, tmp_path, *flags, "--steps", 1600).train_and_show()
     agent = seen["evaluate"]["agent"]
     assert (agent.steps, agent.config.gamma) == (1600, 0.5)
@@ -317,7 +374,9 @@ def test_without_a_folder_the_next_number_is_taken(
         assert Run("CartPole-v1", STEPS, config).out == runs[0].out
 
 
-def test_each_of_several_runs_at_the_same_moment_takes_another_folder(tmp_path: Path) -> None:
+def test_each_of_several_runs_at_the_same_moment_takes_another_folder(
+    tmp_path: Path,
+) -> None:
     with ThreadPoolExecutor(8) as pool:
         make = partial(claim, overwrite=False, numbered=True)
         folders = list(pool.map(make, [tmp_path / "runs" / "cartpole"] * 50))
@@ -338,7 +397,9 @@ def test_a_run_with_a_network_of_your_own_is_resumed(
         assert this.train(agent, env).steps == STEPS
 
     # pictures, too: without `conv` it is for DQN to say that they take it
-    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path / "2"), "--no-animation"])
+    monkeypatch.setattr(
+        sys, "argv", ["script.py", "--out", str(tmp_path / "2"), "--no-animation"]
+    )
     Run("Catch", STEPS, lambda steps: DQNConfig(), make_env=Catch)
 
 
@@ -346,7 +407,14 @@ def test_a_run_with_a_network_of_your_own_is_resumed(
 def test_what_the_first_filters_became_is_drawn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    argv = ["script.py", "--out", str(tmp_path), "--no-animation", "--set", "learning_starts=100"]
+    argv = [
+        "script.py",
+        "--out",
+        str(tmp_path),
+        "--no-animation",
+        "--set",
+        "learning_starts=100",
+    ]
     monkeypatch.setattr(sys, "argv", argv)
     drawn: list[Any] = []
 
@@ -363,7 +431,9 @@ def test_what_the_first_filters_became_is_drawn(
     *_, (_, over, last) = play(load(this.checkpoint), Catch(), episode_seed(0, TEST, 0))
     assert over
     np.testing.assert_array_equal(drawn, [last])
-    assert "Infinity" not in (tmp_path / "summary.json").read_text()  # nobody knows a threshold
+    assert (
+        "Infinity" not in (tmp_path / "summary.json").read_text()
+    )  # nobody knows a threshold
 
 
 def test_an_unfinished_run_of_a_sweep_is_a_run_too(
@@ -387,8 +457,13 @@ def test_what_cannot_run_is_found_out_before_training(
     assert "setting 'x': expected one of frame_stack, " in refuse(out, "--set", "x=1")
     assert "gamma is 2.0: expected 0 to 1" in refuse(out, "--set", "gamma=2")
     assert "double is 'no': expected True or False" in refuse(out, "--set", "double=no")
-    assert refuse(out, "--steps", 500) == "--steps 500: expected learning_starts, 1000, or more"
-    assert "training returns are not" in refuse(out, "--until-solved", train_wrapper=Wrapped)
+    assert (
+        refuse(out, "--steps", 500)
+        == "--steps 500: expected learning_starts, 1000, or more"
+    )
+    assert "training returns are not" in refuse(
+        out, "--until-solved", train_wrapper=Wrapped
+    )
     unknown = refuse(out, "--until-solved", solved_at=math.inf)
     assert unknown == "--until-solved: expected a return from which it is solved"
     conv = refuse(out, "--set", "conv=((16, 3, 1),)")
@@ -404,12 +479,16 @@ def test_what_cannot_run_is_found_out_before_training(
     assert not out.exists()
 
 
-def test_what_a_sweep_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_a_sweep_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: dict[str, Any] = {}
 
     def sweep(specs: Any, out: Path, *, executor: Any, workers: int) -> Any:
         asked.update(specs=specs, out=out, executor=executor, workers=workers)
-        return [{"name": spec.name} for spec in reversed(specs)]  # as they happen to end
+        return [
+            {"name": spec.name} for spec in reversed(specs)
+        ]  # as they happen to end
 
     def compare(results: Any, path: Path) -> Any:
         asked["compared"] = [result["name"] for result in results]
@@ -426,7 +505,9 @@ def test_what_a_sweep_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     made = [(s.config.learning_rate, s.config.huber_delta, s.seed) for s in specs]
     decay = LinearDecay(0.01, 0.0, 100)
     assert made == list(product((decay, 0.5), (1.0, np.inf), (7, 8)))
-    assert asked["compared"] == [spec.name for spec in specs]  # the first is the reference
+    assert asked["compared"] == [
+        spec.name for spec in specs
+    ]  # the first is the reference
     assert len({*asked["compared"]}) == 8
     assert (asked["out"], asked["executor"], asked["workers"]) == (tmp_path, None, 3)
 
@@ -472,12 +553,16 @@ def test_what_is_watched(
     real = gym.make
     monkeypatch.setattr(cli, "play", play)
     monkeypatch.setattr(cli, "has_display", lambda: True)
-    monkeypatch.setattr(gym, "make", lambda env_id, **options: Drawn(real(env_id), **options))
+    monkeypatch.setattr(
+        gym, "make", lambda env_id, **options: Drawn(real(env_id), **options)
+    )
     monkeypatch.setattr(sys, "argv", ["script.py", "--watch", "--seed", "3"])
     with pytest.raises(SystemExit) as ended:
         Run("CartPole-v1", STEPS, config, test_epsilon=0.25)
     assert ended.value.code == 0
-    assert played == [("human", episode_seed(3, TEST, number), 0.25) for number in range(3)]
+    assert played == [
+        ("human", episode_seed(3, TEST, number), 0.25) for number in range(3)
+    ]
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"episode {number}: return 3.5" for number in (1, 2, 3)]
 
@@ -499,22 +584,33 @@ def test_the_threshold_of_other_returns_is_not_drawn(
     assert drawn == [475.0, None]
 
 
-def test_settings_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_from_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     flags = ["hidden=(8, 4)", "huber_delta=inf", "double=False", "epsilon=0.5"]
     flags += ["learning_rate={'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"]
     beta = LinearDecay(0.1, 0.2, 3)  # what a script says is left as it is
     monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path / "beta")])
-    of_script = Run("CartPole-v1", STEPS, lambda steps: replace(config(steps), priority_beta=beta))
+    of_script = Run(
+        "CartPole-v1", STEPS, lambda steps: replace(config(steps), priority_beta=beta)
+    )
     assert of_script.config.priority_beta == beta
     this = run(monkeypatch, tmp_path, *(f"--set={flag}" for flag in flags))
     decay = LinearDecay(0.01, 0.0, 100)
-    changes: Any = {"hidden": (8, 4), "huber_delta": np.inf, "double": False, "epsilon": 0.5}
+    changes: Any = {
+        "hidden": (8, 4),
+        "huber_delta": np.inf,
+        "double": False,
+        "epsilon": 0.5,
+    }
     changes["priority_beta"] = LinearDecay(0.4, 1.0, STEPS)  # to the end of the run
     assert this.config == replace(config(STEPS), **changes, learning_rate=decay)
 
 
 @pytest.mark.usefixtures("seen")
-def test_a_checkpoint_is_saved_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_checkpoint_is_saved_on_the_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     saved = []
 
     def save(agent: DQN, path: Path, history: Any) -> None:
@@ -538,12 +634,17 @@ def test_a_test_that_is_stopped(
     with pytest.raises(SystemExit) as ended:
         this.train_and_show()
     assert ended.value.code == 130
-    assert f"Stopped in the test. --resume --out {tmp_path} goes on." in capsys.readouterr().err
+    assert (
+        f"Stopped in the test. --resume --out {tmp_path} goes on."
+        in capsys.readouterr().err
+    )
 
     monkeypatch.undo()
     resumed = run(monkeypatch, tmp_path, "--no-animation", "--resume")
     resumed.train_and_show()
-    assert "1500 steps and 501 updates, resumed. Greedy return" in capsys.readouterr().out
+    assert (
+        "1500 steps and 501 updates, resumed. Greedy return" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.usefixtures("seen")
@@ -561,7 +662,9 @@ def test_watch_never_shows_the_policy_of_another_environment(
     gym.register("CartPole-v7", "gymnasium.envs.classic_control.cartpole:CartPoleEnv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["script.py", "--watch"])
-    with pytest.raises(SystemExit) as ended:  # examples/trained/cartpole is CartPole-v1's
+    with pytest.raises(
+        SystemExit
+    ) as ended:  # examples/trained/cartpole is CartPole-v1's
         Run("CartPole-v7", STEPS, config)
     assert ended.value.code == 2
     assert "runs/cartpole/agent.safetensors" in capsys.readouterr().err
@@ -584,5 +687,7 @@ def test_a_resumed_run_may_be_tested_in_another_way(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    run(monkeypatch, tmp_path, "--no-animation", "--resume", test_epsilon=0.5).train_and_show()
+    run(
+        monkeypatch, tmp_path, "--no-animation", "--resume", test_epsilon=0.5
+    ).train_and_show()
     assert json.loads((tmp_path / "summary.json").read_text())["test_epsilon"] == 0.5

@@ -44,13 +44,17 @@ def test_animation_goes_on_for_the_one_that_stays_up(tmp_path: Path) -> None:
     path = tmp_path / "film.gif"
     animate(agents, env, path, seeds=[1, 2], max_steps=40)
     with Image.open(path) as film:
-        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
+        frames = [
+            np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)
+        ]
         assert film.info["duration"] == 40  # milliseconds: real time
     assert (frames[0][:, : frames[0].shape[1] // 2] == 255).mean() > 0.5
     assert len(frames) >= 2 * 20  # one for every second step, of both episodes
     frame = frames[20]
     half = frame.shape[1] // 2
-    assert frame[:, :half].max() < 230 < frame[:, half + 8 :].max()  # only the fallen is dimmed
+    assert (
+        frame[:, :half].max() < 230 < frame[:, half + 8 :].max()
+    )  # only the fallen is dimmed
 
     with pytest.raises(ValueError, match='render_mode is None: expected "rgb_array"'):
         animate(agents, gym.make("CartPole-v1"), path, seeds=[1])
@@ -63,7 +67,9 @@ class Shades(gym.Env[Any, Any]):
     action_space = Discrete(2)
     render_mode = "rgb_array"
 
-    def __init__(self, length: int, mask: list[int] | None = None, fps: int = 75) -> None:
+    def __init__(
+        self, length: int, mask: list[int] | None = None, fps: int = 75
+    ) -> None:
         self.length, self.info = length, {} if mask is None else {"action_mask": mask}
         self.metadata = {"render_fps": fps}
         self.seeds: list[int | None] = []
@@ -113,7 +119,9 @@ def test_a_film_keeps_to_the_mask() -> None:
     assert env.actions == [0, 0, 0]
 
 
-def test_films_stand_side_by_side_and_episodes_follow_each_other(tmp_path: Path) -> None:
+def test_films_stand_side_by_side_and_episodes_follow_each_other(
+    tmp_path: Path,
+) -> None:
     env = Shades(length=4, fps=50)
     agents: dict[str, DQN] = {"one": small_agent(), "two": small_agent()}
     animate(agents, env, tmp_path / "film.gif", seeds=[3, 4], max_steps=10)
@@ -138,13 +146,17 @@ def test_a_caption_says_the_step_and_the_end() -> None:
     written: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            ImageDraw.ImageDraw, "text", lambda _, place, text, *args: written.append(text)
+            ImageDraw.ImageDraw,
+            "text",
+            lambda _, place, text, *args: written.append(text),
         )
         film(small_agent(), Shades(length=5), 5, "before", max_steps=7)
     assert written == ["before, step 0", "before, step 3", "before, step 5, ended"]
 
 
-@pytest.mark.parametrize(("fps", "steps"), [(50, 2), (30, 1), (10, 1), (100, 4), (15, 1)])
+@pytest.mark.parametrize(
+    ("fps", "steps"), [(50, 2), (30, 1), (10, 1), (100, 4), (15, 1)]
+)
 def test_there_are_about_25_pictures_a_second(fps: int, steps: int) -> None:
     assert steps_per_picture(Shades(1, fps=fps)) == steps
 
@@ -158,7 +170,9 @@ class Blinks(Shades):
         return np.zeros((4, 5), np.uint8), super().reset(**options)[1]
 
     def step(self, action: int) -> Any:
-        return np.full((4, 5), 40 * (self.steps % 5), np.uint8), *super().step(action)[1:]
+        return np.full((4, 5), 40 * (self.steps % 5), np.uint8), *super().step(action)[
+            1:
+        ]
 
     def get_action_meanings(self) -> list[str]:
         return ["NOOP", "FIRE"]
@@ -180,7 +194,9 @@ def test_a_dot_marks_the_best_action() -> None:
     q[:, 0], q[150, 1] = np.arange(200) / 200, 2.0
     names, dots = ["a", "b"], []
     for step in (149, 150):
-        chart = np.asarray(with_chart(Image.new("RGB", (WIDTH, 10)), q, step, names))[10:]
+        chart = np.asarray(with_chart(Image.new("RGB", (WIDTH, 10)), q, step, names))[
+            10:
+        ]
         dots.append([tuple(chart[15 * i + 8, 230]) for i in range(2)])
     a, b = (tuple(bytes.fromhex(color[1:])) for color in PALETTE[:2])
     white = (255, 255, 255)

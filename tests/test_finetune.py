@@ -17,6 +17,8 @@ from minidqn import (
     DQN,
     CheckpointError,
     DQNConfig,
+    ExponentialDecay,
+    GeometricDecay,
     History,
     LinearDecay,
     evaluate,
@@ -26,8 +28,13 @@ from minidqn import (
     save,
     train,
 )
-from minidqn.nn.layers import Flatten, Linear
+from minidqn.lab.snapshot import _arrays
+from minidqn.nn.layers import Linear
 from minidqn.nn.network import Network
+from minidqn.parts.frames import Flatten, StackedReplay
+from minidqn.parts.prioritized import PrioritizedSampler
+from minidqn.parts.repeat import RepeatedActions
+from minidqn.sampler import UniformSampler
 
 from .test_agent import live, small_agent
 from .test_parts import ALL
@@ -72,8 +79,13 @@ def test_what_may_change_changes_from_the_next_step_on(tmp_path: Path) -> None:
     }
     twin, history = load_run(path, **changes)
     assert {name: getattr(twin.config, name) for name in changes} == changes
-    assert_same_arrays(agent, twin)
-    assert (twin.steps, twin.updates, twin.updates_due) == (200, agent.updates, 0)  # no burst
+    nothing = np.zeros((2, 1), np.int64)
+    assert_same_arrays(agent, twin, repeat=nothing)  # no action is repeated yet
+    assert (twin.steps, twin.updates, twin.updates_due) == (
+        200,
+        agent.updates,
+        0,
+    )  # no burst
     before = twin.online.params.copy()
     train(twin, chain(), 30, history=history, progress=False)
     assert twin.updates == agent.updates + 20
@@ -83,8 +95,12 @@ def test_what_may_change_changes_from_the_next_step_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_envs", [1, 2])
-def test_a_larger_buffer_takes_what_is_stored_with_it(num_envs: int, tmp_path: Path) -> None:
-    agent = DQN(Box(-9, 9, (3,)), Discrete(2), DQNConfig(buffer_size=90), num_envs=num_envs)
+def test_a_larger_buffer_takes_what_is_stored_with_it(
+    num_envs: int, tmp_path: Path
+) -> None:
+    agent = DQN(
+        Box(-9, 9, (3,)), Discrete(2), DQNConfig(buffer_size=90), num_envs=num_envs
+    )
     rng = np.random.default_rng(0)
 
     def step(each: DQN, obs: Any, over: bool) -> None:
@@ -102,7 +118,10 @@ def test_a_larger_buffer_takes_what_is_stored_with_it(num_envs: int, tmp_path: P
     assert len(twin.replay) == len(agent.replay) == 90
     oldest = agent.replay.count % agent.replay.slots + 1
     size = 90 // num_envs
-    for slots in (np.arange(size), np.arange(3, size, 5)):  # the same transitions, oldest first
+    for slots in (
+        np.arange(size),
+        np.arange(3, size, 5),
+    ):  # the same transitions, oldest first
         theirs = (oldest + slots) % agent.replay.slots * num_envs
         for ours, original in zip(
             twin.replay.batch(slots * num_envs, 4, 0.9),
@@ -128,13 +147,24 @@ def test_a_longer_repeat_is_one_from_the_next_step_on(tmp_path: Path) -> None:
         assert (len(actions) == 1) == repeats
 
 
-def test_an_episode_goes_on_exactly_in_a_larger_buffer(tmp_path: Path) -> None:
-    """As long as nothing is overwritten, the size changes nothing."""
-    agent, history, path = agent_for(chain()), History(), tmp_path / "agent"
-    train(agent, chain(), 23, history=history, progress=False)
-    assert not agent.replay.over
+@pytest.mark.parametrize("hold", [1, 5])
+def test_an_episode_goes_on_exactly_in_a_larger_buffer(
+    hold: int, tmp_path: Path
+) -> None:
+    """As long as nothing is overwritten, the size changes nothing: nor what is repeated."""
+    agent, path = agent_for(chain(), epsilon=1.0, epsilon_hold=hold), tmp_path / "agent"
+    history = History()
+
+    def in_mid_episode(agent: DQN, history: History) -> bool:
+        repeats = hold == 1 or _arrays(agent)["repeat"][1].any()
+        return agent.steps > 20 and not agent.replay.over and bool(repeats)
+
+    train(agent, chain(), 90, history=history, on_step=in_mid_episode, progress=False)
+    assert agent.steps < 90
     save(agent, path, history)
     twin, twin_history = load_run(path, buffer_size=300)
+    if isinstance(twin.exploration, RepeatedActions):
+        assert twin.exploration.replay is twin.replay
     train(agent, chain(), 60, history=history, progress=False)
     train(twin, chain(), 60, history=twin_history, progress=False)
     np.testing.assert_array_equal(agent.online.params, twin.online.params)
@@ -147,12 +177,15 @@ def test_a_larger_buffer_keeps_the_stacks(replay: bool, tmp_path: Path) -> None:
     train(agent, chain(), 200, progress=False)
     save(agent, tmp_path / "agent", replay=replay)
     twin = load(tmp_path / "agent", buffer_size=300)
+    assert isinstance(twin.replay, StackedReplay)
     assert twin.replay.frames == 3
     stack = np.ones((3, 3), np.float32)
     np.testing.assert_array_equal(twin.q_values(stack), agent.q_values(stack))
     if replay:
         np.testing.assert_array_equal(twin.replay.head_stack, agent.replay.head_stack)
-    for _ in range(2):  # at once, too: in the old ring, now full, the head had been something else
+    for _ in range(
+        2
+    ):  # at once, too: in the old ring, now full, the head had been something else
         save(twin, tmp_path / "twin")
         assert_same_arrays(twin, load(tmp_path / "twin"))
         train(twin, chain(), 100, progress=False)
@@ -161,7 +194,7 @@ def test_a_larger_buffer_keeps_the_stacks(replay: bool, tmp_path: Path) -> None:
 def test_a_policy_learns_on_without_priorities(tmp_path: Path) -> None:
     save(trained(priority_alpha=0.5), tmp_path / "policy", replay=False)
     agent = load(tmp_path / "policy", priority_alpha=0.0)
-    assert agent.priorities is None
+    assert isinstance(agent.sampler, UniformSampler)
     train(agent, chain(), 100, progress=False)
     save(agent, tmp_path / "agent")
     assert_same_arrays(agent, load(tmp_path / "agent"))
@@ -195,20 +228,29 @@ def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
         ({"frame_stack": 2}, "frame_stack is 2: expected 1, which"),
         ({"dueling": True}, "dueling is True: expected False, which"),
         ({"priority_alpha": 0.5}, "priority_alpha is 0.5: expected 0.0, which"),
-        ({"buffer_size": 100}, "buffer_size is 100: expected room for the .* steps stored"),
+        (
+            {"buffer_size": 100},
+            "buffer_size is 100: expected room for the .* steps stored",
+        ),
         ({"gamma": 2.0}, "gamma is 2.0: expected 0 to 1"),
         ({"gama": 0.9}, "setting 'gama': expected gamma"),
         ({"batch_size": 400}, "batch_size is 400: expected at most buffer_size, 300"),
     ):
         with pytest.raises(ValueError, match=message):
             load(path, **changes)
-    three = DQN(Box(-1.0, 1.0, (3,)), Discrete(2), DQNConfig(buffer_size=100), num_envs=3)
+    three = DQN(
+        Box(-1.0, 1.0, (3,)), Discrete(2), DQNConfig(buffer_size=100), num_envs=3
+    )
     save(three, path)
-    with pytest.raises(ValueError, match="buffer_size 100 over 3 environments: expected room for"):
+    with pytest.raises(
+        ValueError, match="buffer_size 100 over 3 environments: expected room for"
+    ):
         load(path, batch_size=100)
     save(trained(priority_alpha=0.5, buffer_size=300), path)
     for changes in ({"n_step": 7}, {"priority_alpha": 0.0}, {"buffer_size": 400}):
-        with pytest.raises(ValueError, match=f"{next(iter(changes))} is .*: expected .*, which"):
+        with pytest.raises(
+            ValueError, match=f"{next(iter(changes))} is .*: expected .*, which"
+        ):
             load(path, **changes)
     assert load(path, gamma=0.5).config.priority_alpha == 0.5
 
@@ -218,36 +260,70 @@ def test_an_agent_s_settings_cannot_be_swapped() -> None:
         small_agent().config = DQNConfig()  # type: ignore[misc]  # that is the test
 
 
-def test_training_that_changes_nothing_warns() -> None:
-    agent = trained(learning_rate=LinearDecay(0.01, 0.0, 200))
+@pytest.mark.parametrize(
+    "decay",
+    [
+        LinearDecay(0.01, 0.0, 200),
+        ExponentialDecay(0.01, 0.0, 0.25),
+        GeometricDecay(0.01, 0.0, 1e-10, per="update"),
+    ],
+    ids=str,
+)
+def test_training_that_changes_nothing_warns(decay: Any) -> None:
+    agent = trained(learning_rate=decay)
     before = agent.online.params.copy()
-    with pytest.warns(RuntimeWarning, match="learning_rate is 0 from step 200 to 230, so nothing"):
+    with pytest.warns(
+        RuntimeWarning, match="learning_rate is 0 from step 200 to 230, so nothing"
+    ):
         train(agent, chain(), 30, progress=False)
     np.testing.assert_array_equal(agent.online.params, before)
-    warms_up = trained(learning_rate=lambda step: 1e-6 * abs(step - 200))  # 0 at first, only then
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        lambda step: 1e-4 * abs(step - 200),  # 0 at first, and only then
+        lambda step: 1e-4 * max(230 - step, 0),  # 0 in the end
+        lambda step: 1e-6 * abs(step - 200) * abs(step - 230),  # 0 at both ends
+    ],
+)
+def test_training_that_changes_something_does_not_warn(rate: Any) -> None:
+    agent = trained(learning_rate=rate)
+    before = agent.online.params.copy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(warms_up, chain(), 30, progress=False)
+        train(agent, chain(), 30, progress=False)
+    assert (agent.online.params != before).any()
 
 
 # --- Policies
 
 
-def test_a_policy_is_small_and_acts_and_learns_from_an_empty_buffer(tmp_path: Path) -> None:
+def test_a_policy_is_small_and_acts_and_learns_from_an_empty_buffer(
+    tmp_path: Path,
+) -> None:
     agent, path = trained(300, **ALL), tmp_path / "policy"
     save(agent, path, replay=False)
     assert path.stat().st_size < 4 * agent.online.params.size + 4000
     twin, history = load_run(path)
-    assert (twin.steps, twin.updates, twin.episodes, len(twin.replay), len(history)) == (0,) * 5
+    assert (
+        twin.steps,
+        twin.updates,
+        twin.episodes,
+        len(twin.replay),
+        len(history),
+    ) == (0,) * 5
     assert twin.config == agent.config
     np.testing.assert_array_equal(twin.online.params, agent.online.params)
     np.testing.assert_array_equal(twin.target.params, agent.online.params)
     obs = np.eye(3)
     np.testing.assert_array_equal(twin.q_values(obs), agent.q_values(obs))
-    np.testing.assert_array_equal(evaluate(twin, chain(), 5), evaluate(agent, chain(), 5))
+    np.testing.assert_array_equal(
+        evaluate(twin, chain(), 5), evaluate(agent, chain(), 5)
+    )
     tuned = load(path, epsilon=0.1, learning_rate=1e-3, buffer_size=70, n_step=2)
-    assert tuned.priorities is not None
-    assert (tuned.priorities.n_step, tuned.priorities.replay) == (2, tuned.replay)
+    assert isinstance(tuned.sampler, PrioritizedSampler)
+    assert (tuned.sampler.n_step, tuned.sampler.replay) == (2, tuned.replay)
     assert tuned.replay.slots == 71
     train(tuned, chain(), 100, progress=False)
     assert tuned.updates > 50
@@ -267,10 +343,14 @@ def test_a_network_of_your_own_is_asked_for(tmp_path: Path) -> None:
     agent, path = DQN(Box(-1, 1, (3,)), Discrete(2), network=own), tmp_path / "agent"
     for replay in (True, False):
         save(agent, path, replay=replay)
-        with pytest.raises(CheckpointError, match=r"a network of your own: give load .*network="):
+        with pytest.raises(
+            CheckpointError, match=r"a network of your own: give load .*network="
+        ):
             load(path)
         obs = np.ones(3)
-        np.testing.assert_array_equal(load(path, own).q_values(obs), agent.q_values(obs))
+        np.testing.assert_array_equal(
+            load(path, own).q_values(obs), agent.q_values(obs)
+        )
         assert load(path, own, gamma=0.5).config.gamma == 0.5
     image = DQN(Box(0, 255, (6, 6), np.uint8), Discrete(2), network=of_images)
     save(image, path)
@@ -278,8 +358,15 @@ def test_a_network_of_your_own_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_settings_that_your_own_network_ignores_are_refused() -> None:
-    for changes in ({"hidden": (8,)}, {"dueling": True}, {"noisy": True}, {"final_gain": 1.0}):
-        with pytest.raises(ValueError, match=f"{next(iter(changes))} is .* beside a network of"):
+    for changes in (
+        {"hidden": (8,)},
+        {"dueling": True},
+        {"noisy": True},
+        {"final_gain": 1.0},
+    ):
+        with pytest.raises(
+            ValueError, match=f"{next(iter(changes))} is .* beside a network of"
+        ):
             DQN(Box(-1, 1, (3,)), Discrete(2), DQNConfig(**changes), network=own)
 
 
@@ -300,7 +387,9 @@ def test_an_agent_and_its_settings_fit_on_a_line() -> None:
     assert repr(history) == "History(1 episodes in 7 steps, mean of the last 100: 3.0)"
 
 
-@pytest.mark.parametrize("function", [DQN.act, DQN.q_values, evaluate, plot_value_function])
+@pytest.mark.parametrize(
+    "function", [DQN.act, DQN.q_values, evaluate, plot_value_function]
+)
 def test_help_fits_the_screen(function: Any) -> None:
     signature = pydoc.plain(pydoc.render_doc(function)).splitlines()[2]
     assert "Buffer" not in signature  # into which NumPy's ArrayLike expands
@@ -309,11 +398,11 @@ def test_help_fits_the_screen(function: Any) -> None:
 
 def test_a_large_buffer_says_so() -> None:
     space = Box(0, 1, (500,), np.int64)
-    text = "the replay buffer takes 201 MB: .*DtypeObservation makes int64 smaller"
+    text = "the replay buffer takes 200 MB: .*DtypeObservation makes int64 smaller"
     with pytest.warns(UserWarning, match=text) as seen:
         DQN(space, Discrete(2))
     assert seen[0].filename == __file__
-    with pytest.warns(UserWarning, match="takes 101 MB: see buffer_size$"):
+    with pytest.warns(UserWarning, match="takes 100 MB: see buffer_size$"):
         DQN(Box(0, 1, (500,), np.float32), Discrete(2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -338,7 +427,9 @@ def test_an_agent_crosses_processes_whole(network: Any) -> None:
         there, metrics = pool.submit(learn_there, here).result(timeout=120)
     assert learn_there(here)[1] == metrics
     assert_same_arrays(here, there)
-    assert here.learn() == there.learn()  # its weights are views still, so it goes on learning
+    assert (
+        here.learn() == there.learn()
+    )  # its weights are views still, so it goes on learning
     assert_same_arrays(here, there)
 
 
@@ -352,5 +443,7 @@ def test_a_copy_is_another_agent() -> None:
 
 
 def test_an_agent_with_a_schedule_of_its_own_says_that_it_cannot_be_copied() -> None:
-    with pytest.raises(CheckpointError, match=r"epsilon is <function .*: expected a number or"):
+    with pytest.raises(
+        CheckpointError, match=r"epsilon is <function .*: expected a number or"
+    ):
         pickle.dumps(small_agent(epsilon=lambda step: 0.1))

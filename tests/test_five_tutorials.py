@@ -43,6 +43,7 @@ from five_tutorials import (
     ActsWithOldCopy,
     EpsilonByEpisode,
     LastStepCosts,
+    Memory,
     NoTerminalMask,
     NoUpdateAtTheEnd,
     Outcome,
@@ -65,8 +66,10 @@ from five_tutorials import (
     variants,
 )
 
-QUIRKS = {name: tuple(q.name for q in tutorial.quirks) for name, tutorial in TUTORIALS.items()}
-GAMMA = np.float32(0.9)
+QUIRKS = {
+    name: tuple(q.name for q in tutorial.quirks) for name, tutorial in TUTORIALS.items()
+}
+GAMMA = 0.9
 
 each_tutorial = pytest.mark.parametrize("name", TUTORIALS)
 
@@ -136,7 +139,8 @@ def live(agent: DQN, steps: int, seed: int = 0) -> Stream:
 def sample(agent: DQN, stream: Stream) -> Any:
     """A batch as large as the stream, and when each of its transitions happened."""
     c = agent.config
-    starts = agent.replay.draw(len(stream.obs), np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    starts, _ = agent.sampler.draw(len(stream.obs), rng, agent.steps)
     batch = agent.replay.batch(starts, c.n_step, c.gamma)
     times = stream.times(batch.obs)
     np.testing.assert_array_equal(batch.next_obs, stream.next_obs[times])
@@ -176,7 +180,9 @@ def test_the_last_step_costs_however_it_ended() -> None:
     assert stream.truncated[times].any()
     expected = np.where(stream.ended(), -1.0, stream.rewards)[times]
     np.testing.assert_array_equal(batch.returns, expected)
-    np.testing.assert_array_equal(batch.discounts, np.where(stream.terminated[times], 0.0, GAMMA))
+    np.testing.assert_array_equal(
+        batch.discounts, np.where(stream.terminated[times], 0.0, GAMMA)
+    )
 
 
 def test_t3_pays_for_an_end_and_does_not_mark_it() -> None:
@@ -186,7 +192,7 @@ def test_t3_pays_for_an_end_and_does_not_mark_it() -> None:
     assert stream.terminated[times].any()
     expected = np.where(stream.ended(), -1.0, stream.rewards)[times]
     np.testing.assert_array_equal(batch.returns, expected)
-    np.testing.assert_array_equal(batch.discounts, np.float32(0.8))
+    np.testing.assert_array_equal(batch.discounts, 0.8)
 
 
 def test_what_is_stored_is_done_one_step_later() -> None:
@@ -252,7 +258,9 @@ def test_the_copy_follows_only_now_and_then() -> None:
 
 def test_in_t2_the_copy_also_chooses_the_action_that_is_stored() -> None:
     agent = written("T2")
-    np.testing.assert_array_equal(agent.copy, agent.online.params)  # Keras' weights, too
+    np.testing.assert_array_equal(
+        agent.copy, agent.online.params
+    )  # Keras' weights, too
     agent._config = replace(agent.config, epsilon=0.0)
     force_q(agent, [0.0, 0.0, 1.0, 0.0])
     agent.copy[:] = agent.online.params
@@ -266,7 +274,11 @@ def test_in_t2_the_copy_also_chooses_the_action_that_is_stored() -> None:
 
 
 @settings(max_examples=25)
-@given(st.sampled_from([ThrowsOutNewest, OverwritesRandom]), st.integers(1, 60), st.integers(0, 99))
+@given(
+    st.sampled_from([ThrowsOutNewest, OverwritesRandom]),
+    st.integers(1, 60),
+    st.integers(0, 99),
+)
 def test_a_memory_gives_back_what_happened(
     kind: type[ThrowsOutNewest], steps: int, seed: int
 ) -> None:
@@ -275,20 +287,23 @@ def test_a_memory_gives_back_what_happened(
 
         def observe(self, *step: Any, **_: Any) -> None:
             super().observe(*step)
-            kept = self.replay.entries[: self.replay.filled]
+            kept = self.sampler.entries[: self.sampler.filled]
             assert len(np.unique(kept)) == len(kept) == min(self.steps, 10)
             if kind is OverwritesRandom:
                 assert self.replay.count - 1 in kept
 
     agent = small(Watched)
     stream = live(agent, steps, seed)
-    kept = stream.times(agent.replay.obs[agent.replay.entries[: agent.replay.filled], 0])
+    memory = agent.sampler
+    kept = stream.times(agent.replay.obs[memory.entries[: memory.filled], 0])
     if kind is ThrowsOutNewest:
         assert kept.tolist() == list(range(min(steps, 10)))
 
     seen: set[int] = set()
     for _ in range(200 // steps + 1):
-        batch = agent.replay.batch(agent.replay.draw(steps, agent.rng), 1, 0.9)
+        starts, weights = memory.draw(steps, agent.rng, agent.steps)
+        np.testing.assert_array_equal(weights, np.ones(steps))
+        batch = agent.replay.batch(starts, 1, 0.9)
         times = stream.times(batch.obs)
         np.testing.assert_array_equal(batch.actions, stream.actions[times])
         np.testing.assert_array_equal(batch.returns, stream.rewards[times])
@@ -296,7 +311,9 @@ def test_a_memory_gives_back_what_happened(
         discounts = np.where(stream.terminated[times], 0.0, GAMMA)
         np.testing.assert_array_equal(batch.discounts, discounts)
         seen.update(times)
-    assert seen == set(kept)  # one of 10 is missed in 200 draws with a chance of 10 * 0.9^200
+    assert seen == set(
+        kept
+    )  # one of 10 is missed in 200 draws with a chance of 10 * 0.9^200
 
 
 def test_some_old_steps_survive_and_any_may_be_overwritten() -> None:
@@ -307,11 +324,13 @@ def test_some_old_steps_survive_and_any_may_be_overwritten() -> None:
     for seed in range(50):
         agent = small(Small, seed)
         stream = live(agent, 80)
-        survived[stream.times(agent.replay.obs[agent.replay.entries, 0])] += 1
+        survived[stream.times(agent.replay.obs[agent.sampler.entries, 0])] += 1
     # The first 40 are overwritten with a chance of 1/40, 40 times; means of 2000 events.
     chance = (1 - 1 / 40) ** 40
     assert survived[:40].mean() / 50 == pytest.approx(chance, abs=0.05)
-    chances = (1 - 1 / 40) ** np.arange(39, -1, -1)  # of the others: the later, the better
+    chances = (1 - 1 / 40) ** np.arange(
+        39, -1, -1
+    )  # of the others: the later, the better
     assert survived[40:60].mean() / 50 == pytest.approx(chances[:20].mean(), abs=0.05)
     assert survived[60:].mean() / 50 == pytest.approx(chances[20:].mean(), abs=0.05)
     assert survived[-1] == 50
@@ -329,7 +348,9 @@ class Restless(StaleDouble):
         super().observe(*step)
 
 
-def test_double_goes_by_what_was_best_back_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_double_goes_by_what_was_best_back_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     agent = small(Restless, batch_size=100, learning_starts=100, target_every=2)
     agent.best = []
     stream = live(agent, 200)
@@ -405,11 +426,19 @@ def test_it_is_primed_with_first_steps() -> None:
     agent, until = build(TUTORIALS["T5"], QUIRKS["T5"], env, seed=3)
     assert until is None
     prime(agent, env)
-    assert (agent.steps, agent.resets, agent.updates, agent.updates_due) == (128, 128, 0, 0)
-    replay: Any = agent.replay
-    entries = replay.entries[:128]
-    assert replay.filled == 128
-    firsts = [env.reset(seed=episode_seed(3, TRAIN, number))[0] for number in range(128)]
+    assert (agent.steps, agent.resets, agent.updates, agent.updates_due) == (
+        128,
+        128,
+        0,
+        0,
+    )
+    replay, memory = agent.replay, agent.sampler
+    assert isinstance(memory, Memory)
+    entries = memory.entries[:128]
+    assert memory.filled == 128
+    firsts = [
+        env.reset(seed=episode_seed(3, TRAIN, number))[0] for number in range(128)
+    ]
     np.testing.assert_array_equal(replay.obs[entries, 0], firsts)
     assert (replay.kind[entries[:-1], 0] == TRUNCATED).all()
     batch = replay.batch(entries[:-1], 1, 0.5)
@@ -435,7 +464,9 @@ def test_the_last_step_of_an_episode_brings_no_update() -> None:
             agent.begin(np.zeros(3))
     assert agent.updates == 22 - 4
     assert isinstance(written("T1"), NoUpdateAtTheEnd)
-    assert isinstance(build(TUTORIALS["T1"], (), make(TUTORIALS["T1"]), 0)[0], NoUpdateAtTheEnd)
+    assert isinstance(
+        build(TUTORIALS["T1"], (), make(TUTORIALS["T1"]), 0)[0], NoUpdateAtTheEnd
+    )
     assert not isinstance(written("T3"), NoUpdateAtTheEnd)
 
 
@@ -446,7 +477,9 @@ def test_weights_start_as_in_the_framework(initial: str) -> None:
     assert [layer.W.shape for layer in layers] == [(3, 50), (50, 30), (30, 3)]
     for layer in layers:
         n_in, n_out = layer.W.shape
-        reach = {"Keras": 6 / (n_in + n_out), "PyTorch": 1 / n_in, "He": 6 / n_in}[initial] ** 0.5
+        reach = {"Keras": 6 / (n_in + n_out), "PyTorch": 1 / n_in, "He": 6 / n_in}[
+            initial
+        ] ** 0.5
         assert np.float32(-reach) <= layer.W.min() < -0.9 * reach
         assert 0.9 * reach < layer.W.max() <= np.float32(reach)
         if initial == "PyTorch":
@@ -473,7 +506,9 @@ def test_the_variants_differ_in_one_quirk(name: str) -> None:
         assert set(without.quirks) == set(quirks) - {quirk}
         assert only.quirks == (quirk,)
         assert without.episodes == only.episodes == TUTORIALS[name].episodes
-    assert runs == ({"as written, longer": Variant(quirks, 800)} if name == "T3" else {})
+    assert runs == (
+        {"as written, longer": Variant(quirks, 800)} if name == "T3" else {}
+    )
 
 
 @each_tutorial
@@ -492,9 +527,13 @@ def test_every_variant_has_just_its_quirks_and_lives(name: str) -> None:
             assert {key: got[key] for key in expected} == expected
             overrides |= {quirk.override} if has else set()
         # StaleDouble's `double` is the only one of the other settings that a quirk changes
-        settled = {key for quirk in tutorial.quirks for key in {**quirk.written, **quirk.fixed}}
+        settled = {
+            key for quirk in tutorial.quirks for key in {**quirk.written, **quirk.fixed}
+        }
         assert settled & set(tutorial.settings) <= {"double"}
-        expected = {key: tutorial.settings[key] for key in set(tutorial.settings) - settled}
+        expected = {
+            key: tutorial.settings[key] for key in set(tutorial.settings) - settled
+        }
         assert {key: got[key] for key in expected} == expected
         for kind in {quirk.override for quirk in tutorial.quirks} - {DQN}:
             assert isinstance(agent, kind) == (kind in overrides)
@@ -569,7 +608,13 @@ NUMBERS: dict[str, dict[str, Any]] = {
 }
 
 
-LENGTHS = {"T1": (210, 500), "T2": (None, 80), "T3": (200, 200), "T4": (500, 300), "T5": (200, 250)}
+LENGTHS = {
+    "T1": (210, 500),
+    "T2": (None, 80),
+    "T3": (200, 200),
+    "T4": (500, 300),
+    "T5": (200, 250),
+}
 
 
 @each_tutorial
@@ -602,15 +647,19 @@ def test_a_run_in_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_memory_keeps_the_longest_run_there_can_be(name: str) -> None:
     tutorial, agent = TUTORIALS[name], written(name)
     assert tutorial.limit is not None
-    most = tutorial.episodes * (tutorial.limit + 1) - 1  # a bridge after each episode but the last
+    most = (
+        tutorial.episodes * (tutorial.limit + 1) - 1
+    )  # a bridge after each episode but the last
     most += 2 * 128 if name == "T5" else 0  # that prime it
     assert isinstance(agent, ThrowsOutNewest)
     assert most < agent.replay.slots
-    assert len(agent.replay.entries) == 10_000
+    assert len(agent.sampler.entries) == 10_000
 
 
 @pytest.mark.parametrize("name", ["T1", "T3"])
-def test_a_run_has_as_many_returns_as_episodes_and_its_seed_settles_it(name: str) -> None:
+def test_a_run_has_as_many_returns_as_episodes_and_its_seed_settles_it(
+    name: str,
+) -> None:
     run = play(name, Variant(QUIRKS[name], 6), 0)
     assert (run.trained, len(run.returns)) == (6, 6)
     assert all(0 < episode_return <= 210 for episode_return in run.returns)
@@ -625,7 +674,9 @@ class FakeTest:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(five_tutorials, "evaluate", self.evaluate)
 
-    def evaluate(self, agent: DQN, env: Any, episodes: int, seed: int, epsilon: float) -> Array:
+    def evaluate(
+        self, agent: DQN, env: Any, episodes: int, seed: int, epsilon: float
+    ) -> Array:
         self.agent, self.env, self.seed, self.epsilon = agent, env, seed, epsilon
         return np.arange(episodes) + 1000.0
 
@@ -653,7 +704,9 @@ def test_where_training_stops_the_test_goes_on(monkeypatch: pytest.MonkeyPatch) 
     assert (run.trained, run.returns[100:]) == (100, [1000.0, 1001.0, 1002.0])
 
 
-def test_more_games_may_be_left_than_the_test_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_games_may_be_left_than_the_test_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     FakeTest(monkeypatch)
     monkeypatch.setattr(five_tutorials, "until_solved", lambda *_: until_solved(1.0, 1))
     run = play("T1", Variant(QUIRKS["T1"], 150), 0)
@@ -699,7 +752,9 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
     for _ in range(200):
         low, high = interval(rng.normal(size=20))
         held.append(low <= 0.0 <= high)
-    assert 170 <= sum(held) <= 199  # of 190; bootstrap intervals of few seeds are a little narrow
+    assert (
+        170 <= sum(held) <= 199
+    )  # of 190; bootstrap intervals of few seeds are a little narrow
 
 
 def fabricated(names: list[str]) -> dict[str, dict[str, list[Outcome]]]:
@@ -725,12 +780,22 @@ def fabricated(names: list[str]) -> dict[str, dict[str, list[Outcome]]]:
 
 def test_each_quirk_has_a_row_with_what_it_costs_the_same_seed() -> None:
     lines = tables(fabricated(list(TUTORIALS))).splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in lines
+        if "|" in line
+    ]
     assert {len(row) for row in rows} == {6, 8}
     summary = {row[0]: row for row in rows[2:] if len(row) == 6}
-    quirks = {(row[0], row[1]): row[2:] for row in rows if len(row) == 8 and row[0] in TUTORIALS}
+    quirks = {
+        (row[0], row[1]): row[2:]
+        for row in rows
+        if len(row) == 8 and row[0] in TUTORIALS
+    }
     assert list(summary) == list(TUTORIALS)
-    assert list(quirks) == [(name, quirk) for name in TUTORIALS for quirk in QUIRKS[name]]
+    assert list(quirks) == [
+        (name, quirk) for name in TUTORIALS for quirk in QUIRKS[name]
+    ]
     for name, quirk in quirks:
         cost = QUIRKS[name].index(quirk) + 1
         assert quirks[name, quirk] == [
@@ -750,7 +815,9 @@ def test_each_quirk_has_a_row_with_what_it_costs_the_same_seed() -> None:
 def test_what_is_found_is_of_the_right_runs() -> None:
     results = fabricated(["T1", "T3", "T4"])
     results["T1"]["as written"] = [Outcome([9.0] * 30, 30, 9.0)] * 3
-    results["T3"]["as written, longer"] = [Outcome([1.0] * 700 + [7.0] * 100, 800, 0.0)] * 3
+    results["T3"]["as written, longer"] = [
+        Outcome([1.0] * 700 + [7.0] * 100, 800, 0.0)
+    ] * 3
     results["T4"]["as written"] = [Outcome([4.0, 6.0], 2, 0.0)] * 3
     text = tables(results)
     assert "| 0 of 3 seeds do |" in text
@@ -783,7 +850,9 @@ def breakout(**options: Any) -> Any:
 
 def test_an_episode_is_a_ball_and_a_game_five_of_them() -> None:
     # a brick of the lower rows is worth 1 anyway, and random play hits no others
-    env = OneBall(gym.wrappers.TransformReward(breakout(), lambda reward: 4 * float(reward)))
+    env = OneBall(
+        gym.wrappers.TransformReward(breakout(), lambda reward: 4 * float(reward))
+    )
     rng = np.random.default_rng(0)
     obs, info = env.reset(seed=0)
     assert info["lives"] == 5

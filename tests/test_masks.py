@@ -12,9 +12,8 @@ from gymnasium.wrappers import FlattenObservation
 
 from minidqn import DQN, DQNConfig, evaluate, train
 from minidqn.nn.layers import Array
-from minidqn.targets import quantile_huber_loss
 
-from .test_agent import SPACE, force_q, small_agent
+from .test_agent import SPACE, force_q, next_batch, small_agent
 from .test_training import agent_for
 
 N = 6000  # draws; their counts may be off by 4 standard deviations
@@ -24,7 +23,9 @@ def assert_frequencies(actions: Any, p: list[float]) -> None:
     chances = np.array(p)
     counts = np.bincount(actions, minlength=len(p))
     assert len(counts) == len(p)
-    assert (abs(counts - N * chances) <= 4 * np.sqrt(N * chances * (1 - chances))).all(), counts
+    assert (
+        abs(counts - N * chances) <= 4 * np.sqrt(N * chances * (1 - chances))
+    ).all(), counts
 
 
 def test_the_best_of_the_allowed_actions_is_taken() -> None:
@@ -92,13 +93,17 @@ def test_masks_that_leave_nothing_or_do_not_fit(mask: Any, batch: int) -> None:
 
 
 def exploring(epsilon: float, num_envs: int = 1, **numbers: Any) -> DQN:
-    agent = DQN(SPACE, Discrete(4), DQNConfig(epsilon=epsilon, **numbers), num_envs=num_envs)
+    agent = DQN(
+        SPACE, Discrete(4), DQNConfig(epsilon=epsilon, **numbers), num_envs=num_envs
+    )
     force_q(agent, [5.0, 1.0, 2.0, 3.0])
     return agent
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0])
-def test_exploration_keeps_to_the_mask_of_the_present_observation(epsilon: float) -> None:
+def test_exploration_keeps_to_the_mask_of_the_present_observation(
+    epsilon: float,
+) -> None:
     agent = exploring(epsilon)
     agent.begin(np.zeros(3), [0, 1, 0, 1])
     actions = [int(agent.explore()[0]) for _ in range(N)]
@@ -172,17 +177,15 @@ def test_the_bootstrap_takes_the_best_allowed_action(
     agent.online.params[:] = rng.normal(size=agent.online.params.size)
     agent.target.params[:] = rng.normal(size=agent.online.params.size)
 
-    seen = []
+    seen, make_loss = [], agent.loss.gradient
 
-    def spy(theta: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
-        seen.append(y)
-        return quantile_huber_loss(theta, actions, y, weights, delta)
+    def spy(outputs: Array, actions: Array, y: Array, weights: Array) -> Any:
+        seen.append(y.reshape(20, quantiles).copy())
+        return make_loss(outputs, actions, y, weights)
 
-    monkeypatch.setattr("minidqn.agent.quantile_huber_loss", spy)
-    state = agent.rng.bit_generator.state
-    batch = agent.replay.batch(agent.replay.draw(20, agent.rng), 1, 0.5)
-    agent.rng.bit_generator.state = state
-    theta = agent.target.forward(batch.next_obs).reshape(20, 3, quantiles)
+    monkeypatch.setattr(agent.loss, "gradient", spy)
+    batch = next_batch(agent)
+    theta = agent.target.forward(batch.next_obs).reshape(20, 3, quantiles).copy()
     selecting = agent.online if double else agent.target
     q = selecting.forward(batch.next_obs).reshape(20, 3, quantiles).mean(axis=2)
     free = q.argmax(axis=1)
@@ -192,6 +195,63 @@ def test_the_bootstrap_takes_the_best_allowed_action(
     agent.learn()
     expected = batch.returns[:, None] + 0.5 * theta[np.arange(20), best]
     np.testing.assert_allclose(seen[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_no_mask_no_array_of_masks() -> None:
+    """And all actions are allowed; the first mask may come at any time."""
+    for n_actions in (4, 13_000):
+        agent = DQN(Box(-1, 1, (10,)), Discrete(n_actions))
+        assert agent.replay.nbytes == 50_001 * (10 * 4 + 4 + 4 + 1)
+        assert agent.replay.masks.array is None
+
+    agent = exploring(1.0, num_envs=2)
+    obs, flags = np.zeros((2, 3)), np.zeros(2, np.bool_)
+    agent.begin(obs)
+    for _ in range(5):
+        actions = np.array([agent.explore() for _ in range(100)])
+        assert set(actions[:, 0]) == set(actions[:, 1]) == {0, 1, 2, 3}
+        agent.observe(actions[0], [0.0, 0.0], obs, flags, flags)
+    assert agent.replay.masks.array is None
+    agent.observe([0, 0], [0.0, 0.0], obs, flags, flags, [[0, 1, 0, 0], [1, 1, 1, 1]])
+    assert agent.replay.masks.array is not None
+    actions = np.array([agent.explore() for _ in range(100)])
+    assert set(actions[:, 0]) == {1}
+    assert set(actions[:, 1]) == {0, 1, 2, 3}
+    agent.observe([1, 0], [0.0, 0.0], obs, flags, flags)
+    actions = np.array([agent.explore() for _ in range(100)])
+    assert set(actions[:, 0]) == set(actions[:, 1]) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_what_was_stored_before_the_first_mask_is_free(
+    double: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a batch whose arrays were made before it came."""
+    agent = small_agent(n_actions=3, double=double, batch_size=20, learning_starts=20)
+    force_q(agent, [5.0, 1.0, 2.0])
+    agent.target.params[:] = agent.online.params
+    allowed = {}
+    agent.begin(np.zeros(3))
+    for t in range(1, 81):
+        obs = np.full(3, t / 100, np.float32)
+        mask = [False, True, True] if t > 40 and t % 2 == 0 else None
+        allowed[obs.tobytes()] = mask or [True, True, True]
+        agent.observe(0, 0.0, obs, False, False, mask)
+        if t in (30, 80):
+            masks = [allowed[obs.tobytes()] for obs in next_batch(agent).next_obs]
+            assert next_batch(agent).next_mask.tolist() == masks
+            assert [False, True, True] in masks or t == 30
+    seen = []
+    targets = agent.loss.targets
+
+    def spy(returns: Array, discounts: Array, q: Array, actions: Array) -> Array:
+        seen.append(actions.tolist())
+        return targets(returns, discounts, q, actions)
+
+    monkeypatch.setattr(agent.loss, "targets", spy)
+    agent.learn()
+    assert seen == [[0 if mask[0] else 2 for mask in masks]]
+    assert set(seen[0]) == {0, 2}
 
 
 class MaskedEnv(gym.Env[Array, Any]):
@@ -234,7 +294,9 @@ class MaskedEnv(gym.Env[Array, Any]):
         return obs, float(action), terminated, self.over and not terminated, info
 
 
-def make(kind: Any, build: Callable[[], gym.Env[Any, Any]] = MaskedEnv) -> tuple[Any, list[Any]]:
+def make(
+    kind: Any, build: Callable[[], gym.Env[Any, Any]] = MaskedEnv
+) -> tuple[Any, list[Any]]:
     """One environment, or three with that autoreset mode; and all that there are."""
     if kind is None:
         env = build()
@@ -257,7 +319,8 @@ def test_a_run_never_takes_a_forbidden_action(kind: Any, last: tuple[int, ...]) 
     assert sum(part.forced for part in parts) > 400
     for part in parts:
         assert set(part.taken) == {0, 1, 2, 3}
-    stored = agent.replay.mask[: agent.replay.count].reshape(-1, 4)
+    assert agent.replay.masks.array is not None
+    stored = agent.replay.masks.array[: agent.replay.count].reshape(-1, 4)
     assert len(np.unique(stored, axis=0)) > 8
 
 

@@ -30,14 +30,18 @@ history = train(agent, env, 1_000)
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_a_cell_returns_shows_itself(tmp_path: Path) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS]
+    )
     client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3")
     client.execute(cwd=str(tmp_path))
     training, curve, values, film, agent, history = notebook.cells
     assert "1000/1000" in str(training.outputs)  # the progress bar
 
     def shown(cell: Any) -> Any:
-        (output,) = [each for each in cell.outputs if each.output_type == "execute_result"]
+        (output,) = [
+            each for each in cell.outputs if each.output_type == "execute_result"
+        ]
         return output.data
 
     for cell in (curve, values):
@@ -47,7 +51,8 @@ def test_what_a_cell_returns_shows_itself(tmp_path: Path) -> None:
     assert shown(film)["text/html"].startswith('<img src="data:image/gif;base64,R0lGOD')
     assert len(shown(film)["text/plain"]) < 40
     expected = (
-        "DQN(2 actions, 4610 parameters, 1000 steps, 901 updates, DQNConfig(learning_starts=100))"
+        "DQN(2 actions, 4610 parameters, 1000 steps, 901 updates, "
+        "DQNConfig(learning_starts=100))"
     )
     assert shown(agent)["text/plain"] == expected
     assert shown(history)["text/plain"].startswith("History(")

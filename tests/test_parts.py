@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from minidqn import DQN, DQNConfig, LinearDecay, train
+from minidqn import DQN, DQNConfig, GeometricDecay, LinearDecay, train
 from minidqn.batch import Batch
 from minidqn.nn.layers import Array
-from minidqn.nn.network import Pass
-from minidqn.nn.parts import NoisyLinear
-from minidqn.targets import quantile_huber_loss
+from minidqn.parts.noisy import NoisyLinear
+from minidqn.parts.prioritized import PrioritizedSampler
 
 from .test_agent import live, small_agent
+from .test_replay import copied
 from .test_training import agent_for, chain
 
 ALL: dict[str, Any] = {
@@ -32,30 +32,40 @@ PARTS: dict[str, dict[str, Any]] = {
     "two quantiles": {"quantiles": 2},
     "all": ALL,
 }
-BATCH: dict[str, Any] = {"batch_size": 20, "learning_starts": 20, "max_grad_norm": math.inf}
+BATCH: dict[str, Any] = {
+    "batch_size": 20,
+    "learning_starts": 20,
+    "max_grad_norm": math.inf,
+}
 
 each_part = pytest.mark.parametrize("part", PARTS)
 
 
 class Seen:
-    """What the next updates draw, and what goes into their loss."""
+    """Copies of what the next updates draw, and of what goes into their loss."""
 
     def __init__(self, agent: DQN, monkeypatch: pytest.MonkeyPatch) -> None:
         self.make_batch = agent.replay.batch
+        self.make_loss: Any = agent.loss.gradient
+        self.n_actions = agent.n_actions
         self.batch: Batch
         self.starts: Array
         self.change_weights: Array | None = None  # to be put in place of its own
         monkeypatch.setattr(agent.replay, "batch", self.draw)
-        monkeypatch.setattr("minidqn.agent.quantile_huber_loss", self.loss)
+        monkeypatch.setattr(agent.loss, "gradient", self.loss)
 
     def draw(self, starts: Array, *arguments: Any) -> Batch:
-        self.starts, self.batch = starts, self.make_batch(starts, *arguments)
-        return self.batch
+        batch = self.make_batch(starts, *arguments)
+        self.starts, self.batch = starts.copy(), copied(batch)
+        return batch
 
-    def loss(self, theta: Array, actions: Array, y: Array, weights: Array, delta: float) -> Any:
-        weights = weights if self.change_weights is None else self.change_weights
-        self.q, self.y, self.weights = theta.copy(), y, weights
-        return quantile_huber_loss(theta, actions, y, weights, delta)
+    def loss(self, outputs: Array, actions: Array, y: Array, weights: Array) -> Any:
+        if self.change_weights is not None:
+            weights = self.change_weights
+        self.targets, self.weights = y.copy(), weights.copy()
+        self.y = self.targets.reshape(len(y), -1)  # (B, N)
+        self.q = outputs.reshape(len(y), self.n_actions, -1).copy()  # (B, A, N)
+        return self.make_loss(outputs, actions, y, weights)
 
 
 @each_part
@@ -66,22 +76,45 @@ def test_an_update_lowers_the_loss_of_its_own_batch(
     live(agent, 60)
     for _ in range(20):
         agent.learn()
-    seen = Seen(agent, monkeypatch)
+    seen, forward, states = Seen(agent, monkeypatch), agent.online.forward, []
+
+    def follow(x: Array, rng: np.random.Generator | None = None) -> Array:
+        states.append(agent.rng.bit_generator.state)
+        return forward(x, rng)
+
+    monkeypatch.setattr(agent.online, "forward", follow)
     before = agent.online.params.copy()
     metrics = agent.learn()
-    # again with the noise of that update, which is still there
-    q = agent._learning.forward(seen.batch.obs).reshape(seen.q.shape)
-    loss, _, _ = quantile_huber_loss(q, seen.batch.actions, seen.y, seen.weights, 1.0)
-    assert loss < metrics.loss
-    assert (agent.online.params != before).mean() > 0.5
-    assert np.isfinite(agent.online.params).all()
+    after = agent.online.params.copy()
+    assert (after != before).mean() > 0.5
+    assert np.isfinite(after).all()
     assert np.isfinite(metrics).all()
+
+    def loss(params: Array) -> float:
+        """With these parameters, and the noise of the update's last forward."""
+        agent.online.params[:] = params
+        agent.rng.bit_generator.state = states[-1]
+        outputs = forward(seen.batch.obs, agent.rng)
+        value: float
+        value, *_ = seen.make_loss(
+            outputs, seen.batch.actions, seen.targets, seen.weights
+        )
+        return value
+
+    assert loss(before) == pytest.approx(metrics.loss, rel=1e-6)
+    assert loss(after) < metrics.loss
 
 
 @each_part
 def test_it_learns(part: str) -> None:
     """On `chain`: the values of going on, and so the return, whatever parts there are."""
-    numbers = {"epsilon": 0.3, "learning_rate": 1e-2, "gamma": 0.5, "target_every": 1, "tau": 0.1}
+    numbers = {
+        "epsilon": 0.3,
+        "learning_rate": 1e-2,
+        "gamma": 0.5,
+        "target_every": 1,
+        "tau": 0.1,
+    }
     env = chain(limit=8)
     agent = agent_for(env, **numbers | PARTS[part])
     train(agent, env, 400, progress=False)
@@ -127,10 +160,10 @@ def test_the_quiet_policy_knows_nothing_of_the_scales() -> None:
     obs = agent.replay.head[0]
     q = agent.q_values(obs)
     for layer in noisy_layers(agent):
-        layer.S[:], layer.s[:] = 7.0, 7.0
+        layer.scales[:] = 7.0
     np.testing.assert_array_equal(agent.q_values(obs), q)
     for layer in noisy_layers(agent):
-        layer.S[:], layer.s[:] = 0.0, 0.0
+        layer.scales[:] = 0.0
     assert {int(agent.explore()[0]) for _ in range(50)} == {int(q.argmax())}
 
 
@@ -151,38 +184,57 @@ def test_the_scales_of_the_noise_learn() -> None:
     live(agent, 60)
     layers = noisy_layers(agent)
     assert len(layers) == 2
-    before = [(layer.S.copy(), layer.s.copy()) for layer in layers]
+    before = [layer.scales.copy() for layer in layers]
     agent.learn()
-    for layer, (S, s) in zip(layers, before, strict=True):
-        assert (layer.dS != 0.0).mean() > 0.4
-        assert (layer.S != S).mean() > 0.4
-        assert (layer.s != s).mean() > 0.4
+    for layer, scales in zip(layers, before, strict=True):
+        changed = (
+            layer.scales != scales
+        )  # (I + 1, O): the last row is that of the biases
+        assert (layer.dscales[:-1] != 0.0).mean() > 0.4
+        assert changed[:-1].mean() > 0.4
+        assert changed[-1].mean() > 0.4
 
 
-def test_each_forward_of_an_update_has_noise_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_forward_of_an_update_has_noise_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     agent = small_agent(**BATCH, noisy=True, double=True)
     live(agent, 60)
-    draws, forward = [], Pass.forward
+    draws, forward = [], NoisyLinear.forward
 
-    def follow(use: Pass, x: Array) -> Array:
-        draws.append(tuple(np.concatenate([cache["f_in"] for cache in use.caches]).tolist()))
-        return forward(use, x)
+    def follow(layer: NoisyLinear, *arguments: Any) -> Array:
+        y = forward(layer, *arguments)
+        draws.append((*layer.f_in.tolist(), *layer.f_out.tolist()))
+        return y
 
-    monkeypatch.setattr(Pass, "forward", follow)
+    monkeypatch.setattr(NoisyLinear, "forward", follow)
     for _ in range(3):
         agent.learn()
-    assert len(draws) == len(set(draws)) == 9
-    assert all("f_in" not in cache for cache in agent._acting.caches)
+    # of two layers: to select, to value, and to learn
+    assert len(draws) == len(set(draws)) == 3 * 3 * 2
+    assert all(f_out != 0.0 for draw in draws for f_out in draw[-2:])
+    draws.clear()
+    agent.act(np.zeros(3))
+    agent.q_values(np.zeros(3))
+    assert len(draws) == 2 * 2
+    assert all(f_out == 0.0 for draw in draws for f_out in draw[-2:])
 
 
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("parts", [{}, {"noisy": True, "dueling": True, "quantiles": 3}])
+@pytest.mark.parametrize(
+    "parts", [{}, {"noisy": True, "dueling": True, "quantiles": 3}]
+)
 def test_forwards_that_share_caches_do_not_disturb_each_other(
     parts: dict[str, Any], double: bool
 ) -> None:
-    config = DQNConfig(conv=((4, 4, 2), (3, 3, 1)), hidden=(5,), double=double, **BATCH, **parts)
-    agents = [DQN(Box(0, 255, (10, 10, 1), np.uint8), Discrete(3), config) for _ in range(2)]
-    agents[1]._valuing = Pass(agents[1].target)  # with caches of its own
+    config = DQNConfig(
+        conv=((4, 4, 2), (3, 3, 1)), hidden=(5,), double=double, **BATCH, **parts
+    )
+    agents = [
+        DQN(Box(0, 255, (10, 10, 1), np.uint8), Discrete(3), config) for _ in range(2)
+    ]
+    assert agents[0].target.caches is agents[0].online.caches
+    agents[1].target.caches = {}  # its own
     for agent in agents:
         rng = np.random.default_rng(0)
         agent.begin(rng.integers(0, 256, (10, 10, 1), dtype=np.uint8))
@@ -191,6 +243,8 @@ def test_forwards_that_share_caches_do_not_disturb_each_other(
             agent.observe(step % 3, float(step % 5), image, False, False)
         for _ in range(5):
             agent.learn()
+    assert agents[1].target.caches is not agents[1].online.caches
+    assert agents[1].target.caches
     shared, apart = (agent.online.params for agent in agents)
     np.testing.assert_array_equal(shared, apart)
 
@@ -209,21 +263,30 @@ def test_weights_are_factors_of_each_rows_gradient(
 
     rng = np.random.default_rng(0)
     weights = rng.random(20)
-    by_row = sum(weight * grads(row) for weight, row in zip(weights, np.eye(20), strict=True))
+    by_row = sum(
+        weight * grads(row) for weight, row in zip(weights, np.eye(20), strict=True)
+    )
     np.testing.assert_allclose(grads(weights), by_row, rtol=1e-4, atol=1e-7)
     assert abs(grads(weights) - grads(np.ones(20))).max() > 1e-3
+
+
+def prioritized_by(agent: DQN) -> PrioritizedSampler:
+    assert isinstance(agent.sampler, PrioritizedSampler)
+    return agent.sampler
 
 
 @pytest.mark.parametrize("quantiles", [1, 3])
 def test_an_update_gives_each_transition_its_error_for_priority(
     quantiles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = small_agent(**BATCH, quantiles=quantiles, priority_alpha=0.7, priority_beta=0.5)
-    assert agent.priorities
+    agent = small_agent(
+        **BATCH, quantiles=quantiles, priority_alpha=0.7, priority_beta=0.5
+    )
+    sampler = prioritized_by(agent)
     live(agent, 60)
     seen = Seen(agent, monkeypatch)
     for update in range(3):
-        leaves = agent.priorities.leaves[:, 0].copy()
+        leaves = sampler.leaves[:, 0].copy()
         agent.learn()
         p = leaves[seen.starts]
         np.testing.assert_allclose(seen.weights, (p.min() / p) ** 0.5, rtol=1e-5)
@@ -231,14 +294,18 @@ def test_an_update_gives_each_transition_its_error_for_priority(
 
         chosen = seen.q[np.arange(20), seen.batch.actions]  # (B, N)
         errors = seen.y.mean(axis=1) - chosen.mean(axis=1)
-        for start, error in zip(seen.starts, errors, strict=True):  # the last one counts
+        for start, error in zip(
+            seen.starts, errors, strict=True
+        ):  # the last one counts
             leaves[start] = (abs(error) + 0.01) ** 0.7
-        after = agent.priorities.leaves[:, 0]
+        after = sampler.leaves[:, 0]
         np.testing.assert_allclose(after, leaves, rtol=1e-4)
         assert len(set(after[seen.starts])) > 5
 
 
-def test_prioritised_replay_draws_whole_transitions_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prioritised_replay_draws_whole_transitions_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     agent = small_agent(**BATCH, priority_alpha=0.7, n_step=3, gamma=0.5)
     agent.begin(np.zeros(3))
     for _ in range(20):
@@ -251,55 +318,41 @@ def test_prioritised_replay_draws_whole_transitions_only(monkeypatch: pytest.Mon
 
 
 def test_beta_follows_its_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = small_agent(**BATCH, priority_alpha=0.7, priority_beta=LinearDecay(0.0, 1.0, 100))
+    agent = small_agent(
+        **BATCH, priority_alpha=0.7, priority_beta=LinearDecay(0.0, 1.0, 100)
+    )
     live(agent, 60)
     agent.learn()
-    assert agent.priorities
-    asked, draw = [], agent.priorities.draw
-    monkeypatch.setattr(agent.priorities, "draw", lambda *a: asked.append(a[-1]) or draw(*a))  # type: ignore[func-returns-value]  # it is None
-    agent.learn()
-    live(agent, 20)
-    agent.learn()
-    assert asked == pytest.approx([0.6, 0.8])
+    seen = Seen(agent, monkeypatch)
+    for beta in (0.6, 0.8):
+        leaves = prioritized_by(agent).leaves[:, 0].copy()
+        agent.learn()
+        p = leaves[seen.starts]
+        assert len(set(p.tolist())) > 5
+        np.testing.assert_allclose(seen.weights, (p.min() / p) ** beta, rtol=1e-5)
+        live(agent, 20)
 
 
 def test_a_diverging_update_leaves_the_priorities_as_they_were() -> None:
-    agent = small_agent(priority_alpha=0.5, n_step=5, learning_starts=10, gamma=1.0)
+    agent = small_agent(
+        priority_alpha=0.5,
+        n_step=5,
+        learning_starts=10,
+        gamma=1.0,
+        huber_delta=math.inf,
+    )
     agent.begin(np.zeros(3))
     for _ in range(10):
         agent.observe(0, 3e38, np.zeros(3), False, False)
-    assert agent.priorities
-    before = agent.priorities.tree.copy()
+    sampler = prioritized_by(agent)
+    before = sampler.tree.copy()
     with (
         pytest.raises(FloatingPointError, match="update 1 diverged"),
-        np.errstate(all="ignore"),  # uncompiled, the kernels warn
+        np.errstate(all="ignore"),  # NumPy's products warn
     ):
         agent.learn()
-    np.testing.assert_array_equal(agent.priorities.tree, before)
-    assert agent.priorities.largest == 1.0
-
-
-def test_a_random_action_is_repeated() -> None:
-    agent = small_agent(n_actions=8, epsilon=1.0, epsilon_hold=4)
-    agent.begin(np.zeros(3))
-    actions = []
-    for _ in range(4000):
-        actions.append(int(agent.explore()[0]))
-        agent.observe(actions[-1], 0.0, np.zeros(3), False, False)
-    changes = np.flatnonzero(np.diff(actions))
-    # repeated for 1 to 4 steps, 2.5 in the mean, and one in eight draws repeats the last action
-    assert len(changes) == pytest.approx(4000 / 2.5 * 7 / 8, rel=0.05)
-    runs = np.bincount(np.diff(changes))
-    assert runs[1:5].min() > 200
-
-
-def test_greedy_actions_are_not_repeated() -> None:
-    agent = small_agent(n_actions=2, epsilon=0.0, epsilon_hold=10)
-    agent.online.params[:] = 0.0
-    agent.begin(np.zeros(3))
-    for action in (0, 1, 0, 1, 1):
-        agent.online.params[-2:] = [1.0 - action, float(action)]
-        assert agent.explore()[0] == action
+    np.testing.assert_array_equal(sampler.tree, before)
+    assert sampler.largest == 1.0
 
 
 @pytest.mark.parametrize(
@@ -312,20 +365,41 @@ def test_greedy_actions_are_not_repeated() -> None:
         ({"priority_alpha": math.nan}, "priority_alpha is nan: expected 0 to 1"),
         ({"priority_alpha": "x"}, "priority_alpha is 'x': expected a number"),
         ({"priority_beta": -0.1}, "priority_beta is -0.1: expected 0 to 1"),
-        ({"priority_beta": LinearDecay(0.4, 1.1, 9)}, "priority_beta is Lin.*: expected 0 to 1"),
-        ({"priority_beta": LinearDecay(-1, 1, 9)}, "priority_beta is Lin.*: expected 0 to 1"),
-        ({"priority_beta": None}, "priority_beta is None: expected a number or a function"),
+        (
+            {"priority_beta": LinearDecay(0.4, 1.1, 9)},
+            "priority_beta is Lin.*: expected 0 to 1",
+        ),
+        (
+            {"priority_beta": LinearDecay(-1, 1, 9)},
+            "priority_beta is Lin.*: expected 0 to 1",
+        ),
+        (
+            {"priority_beta": None},
+            "priority_beta is None: expected a number or a function",
+        ),
+        (
+            {"priority_beta": GeometricDecay(1.0, 0.1, 0.5, per="update")},
+            r"priority_beta is Geom.*per='update'\): it counts steps",
+        ),
+        (
+            {"priority_beta": GeometricDecay(1.0, 0.1, 0.5, per="episode")},
+            r"priority_beta is Geom.*per='episode'\): it counts steps",
+        ),
         ({"noisy": 2}, "noisy is 2: expected True or False"),
         ({"dueling": "yes"}, "dueling is 'yes': expected True or False"),
         ({"layer_norm": None}, "layer_norm is None: expected True or False"),
         ({"epsilon_hold": 0}, "epsilon_hold is 0: expected an integer of 1 or more"),
-        ({"priority_alpha": 0.5, "n_step": 5}, "n_step 5 in 1 env.*learning_starts is 4"),
+        (
+            {"priority_alpha": 0.5, "n_step": 5},
+            "n_step 5 in 1 env.*learning_starts is 4",
+        ),
     ],
 )
 def test_numbers_out_of_range(numbers: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small_agent(**numbers)
     assert small_agent(priority_alpha=0.5, n_step=4)
+    assert small_agent(priority_beta=GeometricDecay(1.0, 0.1, 0.5, per="step"))
 
 
 def test_a_schedule_of_your_own_is_watched() -> None:
@@ -333,20 +407,22 @@ def test_a_schedule_of_your_own_is_watched() -> None:
     live(agent, 10)
     agent.learn()
     live(agent, 1)
-    with pytest.raises(ValueError, match=r"priority_beta at step 11 is 1.1.*: expected 0 to 1"):
+    with pytest.raises(
+        ValueError, match=r"priority_beta at step 11 is 1.1.*: expected 0 to 1"
+    ):
         agent.learn()
 
 
 def test_the_agent_admits_what_a_new_beginning_has_cut() -> None:
     agent = small_agent(priority_alpha=0.5, n_step=3, buffer_size=20)
-    assert agent.priorities
+    sampler = prioritized_by(agent)
     agent.begin(np.zeros(3))
     for _ in range(2):
         agent.observe(0, 1.0, np.zeros(3), False, False)
-    assert agent.priorities.leaves.max() == 0.0  # no three rewards yet, and no end
+    assert sampler.leaves.max() == 0.0  # no three rewards yet, and no end
     agent.begin(np.zeros(3))
-    assert agent.priorities.leaves[:3, 0].tolist() == [1.0, 1.0, 0.0]
-    assert agent.priorities.restore()
+    assert sampler.leaves[:3, 0].tolist() == [1.0, 1.0, 0.0]
+    assert sampler.restore()
 
 
 def test_metrics_have_the_best_mean_of_the_quantiles() -> None:
@@ -367,10 +443,17 @@ def test_steps_of_many_environments_before_the_first_update() -> None:
 
 
 @pytest.mark.parametrize("num_envs", [1, 2])
-def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(num_envs: int) -> None:
+def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(
+    num_envs: int,
+) -> None:
     """A bridge takes a slot: in a ring of n slots there might be no transition of n steps."""
     env = chain()
-    numbers = {"priority_alpha": 0.5, "n_step": 4, "batch_size": 2, "learning_starts": 8}
+    numbers = {
+        "priority_alpha": 0.5,
+        "n_step": 4,
+        "batch_size": 2,
+        "learning_starts": 8,
+    }
     with pytest.raises(ValueError, match=r"n_step 4.*buffer_size"):
         agent_for(env, num_envs, buffer_size=4 * num_envs, **numbers)
     agent = agent_for(env, num_envs, buffer_size=5 * num_envs, **numbers)
@@ -378,8 +461,12 @@ def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(num_envs: i
     agent.begin(np.zeros((num_envs, 3)))
     for t in range(60):
         ends = flags if t % 7 else ~flags
-        agent.observe([0] * num_envs, [0.0] * num_envs, np.zeros((num_envs, 3)), flags, ends)
+        agent.observe(
+            [0] * num_envs, [0.0] * num_envs, np.zeros((num_envs, 3)), flags, ends
+        )
         if t > 4:
             agent.learn()
         if t % 7 == 0:  # with NEXT_STEP autoreset, the bridge
-            agent.observe([0] * num_envs, [0.0] * num_envs, np.zeros((num_envs, 3)), flags, flags)
+            agent.observe(
+                [0] * num_envs, [0.0] * num_envs, np.zeros((num_envs, 3)), flags, flags
+            )

@@ -1,5 +1,6 @@
 """Images and stacks of frames, all the way: from the environment to a trained agent."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,17 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from gymnasium.wrappers import FrameStackObservation
 
-from minidqn import DQN, DQNConfig, LinearDecay, checks, evaluate, load, load_run, save, train
+from minidqn import (
+    DQN,
+    DQNConfig,
+    LinearDecay,
+    checks,
+    evaluate,
+    load,
+    load_run,
+    save,
+    train,
+)
 from minidqn.lab.envs import play
 from minidqn.nn.layers import Array
 
@@ -77,7 +88,9 @@ def test_it_learns_from_pixels() -> None:
 
 def test_explore_sees_what_gymnasium_s_wrapper_gives() -> None:
     env, wrapped = Catch(), FrameStackObservation(Catch(), 3)
-    agent = DQN(env.observation_space, env.action_space, config(frame_stack=3, epsilon=0.0))
+    agent = DQN(
+        env.observation_space, env.action_space, config(frame_stack=3, epsilon=0.0)
+    )
     for episode in range(5):
         agent.begin(env.reset(seed=episode)[0])
         stack, _ = wrapped.reset(seed=episode)
@@ -102,7 +115,9 @@ def test_vectors_are_stacked_too(normalize_obs: bool) -> None:
     first: Any = agent.online.layers[-2]  # of the linear ones
     hidden = np.maximum(x @ first.W + first.b, 0.0)
     last: Any = agent.online.layers[-1]
-    np.testing.assert_allclose(agent.q_values(stacks), hidden @ last.W + last.b, atol=1e-5)
+    np.testing.assert_allclose(
+        agent.q_values(stacks), hidden @ last.W + last.b, atol=1e-5
+    )
 
 
 EVERYTHING: dict[str, Any] = {
@@ -130,7 +145,9 @@ def test_it_resumes_on_the_same_bits(num_envs: int, parts: Any, tmp_path: Path) 
     first = train(stopped, environment(), 303, progress=False)
     save(stopped, tmp_path / "run", first)
     again, second = load_run(tmp_path / "run")
-    train(again, environment(), whole.steps - again.steps, history=second, progress=False)
+    train(
+        again, environment(), whole.steps - again.steps, history=second, progress=False
+    )
     assert_same_arrays(whole, again)
     np.testing.assert_array_equal(history.rows, second.rows)
 
@@ -156,7 +173,9 @@ def test_a_policy_file_of_pixels_acts(tmp_path: Path) -> None:
     agent = DQN(Catch.observation_space, Catch.action_space, config(frame_stack=2))
     save(agent, tmp_path / "policy", replay=False)
     stack = np.random.default_rng(0).integers(0, 256, (7, 2, 6, 5)).astype(np.uint8)
-    np.testing.assert_array_equal(agent.q_values(stack), load(tmp_path / "policy").q_values(stack))
+    np.testing.assert_array_equal(
+        agent.q_values(stack), load(tmp_path / "policy").q_values(stack)
+    )
     assert agent.act(stack).shape == (7,)
     assert isinstance(agent.act(stack[0]), int)
 
@@ -164,26 +183,62 @@ def test_a_policy_file_of_pixels_acts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "changes", "text"),
     [
-        (Box(0, 255, (8, 8), np.uint8), {"conv": ()}, "shape .8, 8.: expected a vector; for an im"),
-        (Box(0, 255, (8, 8), np.uint8), {"conv": ((4, 9, 1),)}, "9 x 9 for an image of 8 x 8: exp"),
+        (
+            Box(0, 255, (8, 8), np.uint8),
+            {"conv": ()},
+            "shape .8, 8.: expected a vector; for an im",
+        ),
+        (
+            Box(0, 255, (8, 8), np.uint8),
+            {"conv": ((4, 9, 1),)},
+            "9 x 9 for an image of 8 x 8: exp",
+        ),
         (
             Box(0, 255, (8, 8), np.uint8),
             {"conv": ((4, 8, 4), (4, 2, 1))},
             "2 x 2 for an image of 1",
         ),
-        (Box(0, 255, (3, 8, 9), np.uint8), {}, "channels last; .*TransformObservation transposes"),
-        (Box(0, 255, (4, 84, 84), np.uint8), {"frame_stack": 4}, "frame_stack stacks frames, inst"),
-        (Box(0, 255, (8,), np.uint8), {}, "shape .8,. for conv: expected .height, width."),
-        (Box(-1, 1, (8, 8), np.float32), {}, "expected bytes .*or floats of 0 to 1; .*Rescale"),
-        (Box(0, 255, (8, 8), np.float32), {}, "expected bytes .*or floats of 0 to 1; .*Rescale"),
+        (
+            Box(0, 255, (3, 8, 9), np.uint8),
+            {},
+            "channels last; .*TransformObservation transposes",
+        ),
+        (
+            Box(0, 255, (4, 84, 84), np.uint8),
+            {"frame_stack": 4},
+            "frame_stack stacks frames, inst",
+        ),
+        (
+            Box(0, 255, (8,), np.uint8),
+            {},
+            "shape .8,. for conv: expected .height, width.",
+        ),
+        (
+            Box(-1, 1, (8, 8), np.float32),
+            {},
+            "expected bytes .*or floats of 0 to 1; .*Rescale",
+        ),
+        (
+            Box(0, 255, (8, 8), np.float32),
+            {},
+            "expected bytes .*or floats of 0 to 1; .*Rescale",
+        ),
         (
             Box(0, 1, (8, 8), np.uint8),
             {},
             "bytes of 0 to 255 .not 0 to 1.*Dtype",
         ),
         (Box(0, 9, (8, 8), np.int32), {}, "expected bytes"),
-        (Box(0, 255, (8, 6), np.uint8), {"conv": ((4, 2, 2), (4, 4, 1))}, "an image of 4 x 3: exp"),
-        (Box(0, 255, (8, 8), np.uint8), {"normalize_obs": True}, "normalize_obs with conv: expec"),
+        (
+            Box(0, 255, (8, 6), np.uint8),
+            {"conv": ((4, 2, 2), (4, 4, 1))},
+            "an image of 4 x 3: exp",
+        ),
+        (
+            Box(0, 255, (8, 8), np.uint8),
+            {"normalize_obs": True},
+            "normalize_obs with conv: expec",
+        ),
         (
             Box(0, 255, (8, 8), np.uint8),
             {"frame_stack": 501},
@@ -198,13 +253,17 @@ def test_images_that_it_cannot_take(space: Box, changes: Any, text: str) -> None
 
 def test_a_stack_is_of_one_environment_s_steps() -> None:
     space, settings = Box(0, 255, (8, 8), np.uint8), config(frame_stack=126)
-    with pytest.raises(ValueError, match="frame_stack 126: expected up to 125 steps stored"):
+    with pytest.raises(
+        ValueError, match="frame_stack 126: expected up to 125 steps stored"
+    ):
         DQN(space, Discrete(2), settings, num_envs=4)  # 500 in all
 
 
 @pytest.mark.parametrize("conv", [((4, 3),), ((4, 3, 0),), (4, 3, 1), "no"])
 def test_layers_that_are_none(conv: Any) -> None:
-    with pytest.raises(ValueError, match=r"conv is .*: expected \(channels, kernel, stride\)"):
+    with pytest.raises(
+        ValueError, match=r"conv is .*: expected \(channels, kernel, stride\)"
+    ):
         DQNConfig(conv=conv)
 
 
@@ -213,6 +272,17 @@ def test_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a replay buffer of 71 MB: expected less than the free memory, 50 MB: see buffer_size"
     with pytest.raises(ValueError, match=text):
         DQN(Box(0, 255, (84, 84), np.uint8), Discrete(6), config(buffer_size=10_000))
+
+
+@pytest.mark.parametrize("frame_stack", [1, 4])
+def test_a_large_buffer_is_warned_of_where_the_agent_is_made(frame_stack: int) -> None:
+    space, settings = Box(0, 255, (84, 84), np.uint8), config(buffer_size=20_000)
+    settings = replace(settings, frame_stack=frame_stack)
+    with pytest.warns(
+        UserWarning, match="the replay buffer takes 141 MB: see b"
+    ) as seen:
+        DQN(space, Discrete(6), settings)
+    assert [warning.filename for warning in seen] == [__file__]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +299,9 @@ def test_images_with_many_channels_are_not_taken_for_channels_first(space: Box) 
     assert agent.q_values(space.sample()).shape == (3,)
 
 
-def test_the_machine_says_how_much_memory_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_says_how_much_memory_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     text = "MemTotal:       24676000 kB\nMemFree: 1 kB\nMemAvailable:   20142000 kB\n"
     monkeypatch.setattr(Path, "read_text", lambda path: text)
     assert checks.free_megabytes() == 20142.0

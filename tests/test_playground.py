@@ -15,7 +15,12 @@ from minidqn import DQN, DQNConfig, LinearDecay, save, train
 from minidqn.lab.finetune import reconfigure
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", None)
+BROWSERS = (
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+    None,
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     env = gym.make("CartPole-v1")
     sys.path.insert(0, str(EXAMPLES))
-    cartpole, playground = (importlib.import_module(n) for n in ("cartpole", "playground"))
+    cartpole, playground = (
+        importlib.import_module(n) for n in ("cartpole", "playground")
+    )
     agent = DQN(env.observation_space, env.action_space, cartpole.config(10_000), 1)
     train(agent, env, 10_000, progress=False)
     save(agent, out / "agent.safetensors")
@@ -76,7 +83,9 @@ def test_q_values_and_gradients_are_those_of_numpy(browser: Any, folder: Path) -
     })"""
     found = page.evaluate(code, states.tolist())
     q, gradients, slopes = (np.array(column) for column in zip(*found, strict=True))
-    np.testing.assert_allclose(q, agent.q_values(states.astype(np.float32)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        q, agent.q_values(states.astype(np.float32)), rtol=1e-5, atol=1e-5
+    )
     same = np.isclose(gradients, slopes, rtol=1e-4, atol=1e-3).all(axis=1)
     assert same.mean() > 0.98  # a ReLU may turn within 1e-6
     assert wrong == []
@@ -103,12 +112,14 @@ def test_the_physics_is_gymnasiums(browser: Any, folder: Path) -> None:
 
 def test_from_clumsy_to_good(browser: Any, folder: Path) -> None:
     page, wrong = open_page(browser, folder)
-    play = (
-        "moment => {choose(moment); start([0.01, 0, 0.02, 0]); while (!over) tick(); return step;}"
-    )
+    play = """moment => {
+        choose(moment); start([0.01, 0, 0.02, 0]); while (!over) tick(); return step;
+    }"""
     last = page.evaluate("run.moments.length") - 1
     assert last == 11
-    assert page.evaluate(play, last) > 300  # here 500; another processor ends on another agent
+    assert (
+        page.evaluate(play, last) > 300
+    )  # here 500; another processor ends on another agent
     assert page.evaluate(play, 0) < 60
     page.evaluate("draw()")  # the notice that it is over
     page.fill("#moment", "0")
@@ -138,7 +149,9 @@ def test_a_push(browser: Any, folder: Path) -> None:
     assert moved[1] == pytest.approx(1.4 * moved[0])
 
 
-def test_it_works_by_keyboard_alone_and_on_a_telephone(browser: Any, folder: Path) -> None:
+def test_it_works_by_keyboard_alone_and_on_a_telephone(
+    browser: Any, folder: Path
+) -> None:
     page, wrong = open_page(browser, folder, width=400)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     reached = []
@@ -169,7 +182,9 @@ def test_layers_that_the_page_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     env = gym.make("CartPole-v1")
     config = DQNConfig(dueling=True, learning_rate=LinearDecay(1e-3, 0.0, 100))
     agent = DQN(env.observation_space, env.action_space, config)
-    with pytest.raises(ValueError, match="a layer is a Dueling: expected Linear layers alone"):
+    with pytest.raises(
+        ValueError, match="a layer is a Dueling: expected Linear layers alone"
+    ):
         playground.page(agent, [])
     quantiles = DQN(env.observation_space, env.action_space, DQNConfig(quantiles=5))
     with pytest.raises(ValueError, match="quantiles is 5: expected 1"):

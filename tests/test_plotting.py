@@ -37,13 +37,21 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
         add_episode(history, float(i), 1 / (i + 1))
     path = tmp_path / "curve.png"
     returns = np.arange(float(episodes))
-    figure = plot_learning_curve(history, path, test_returns=[1.0, 2.0], solved_at=100.0)
+    figure = plot_learning_curve(
+        history, path, test_returns=[1.0, 2.0], solved_at=100.0
+    )
     axes, right = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("episode", "return")
     lines = {str(line.get_label()): line for line in [*axes.lines, *right.lines]}
     numbers = np.arange(1, episodes + 1)
-    np.testing.assert_array_equal(lines["training, with exploration"].get_ydata(), returns)
-    for name in ("training, with exploration", "mean of the last 100", "epsilon, right axis"):
+    np.testing.assert_array_equal(
+        lines["training, with exploration"].get_ydata(), returns
+    )
+    for name in (
+        "training, with exploration",
+        "mean of the last 100",
+        "epsilon, right axis",
+    ):
         np.testing.assert_array_equal(lines[name].get_xdata(), numbers)
     np.testing.assert_array_equal(lines["test, greedy"].get_ydata(), [1.0, 2.0])
     epsilons = np.asarray(lines["epsilon, right axis"].get_ydata())
@@ -51,7 +59,9 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
     assert lines["training ends"].get_xdata() == [episodes + 0.5] * 2
     means = np.asarray(lines["mean of the last 100"].get_ydata())
     np.testing.assert_allclose(means, rolling_mean(returns))
-    np.testing.assert_array_equal(lines["test, greedy"].get_xdata(), [episodes + 1, episodes + 2])
+    np.testing.assert_array_equal(
+        lines["test, greedy"].get_xdata(), [episodes + 1, episodes + 2]
+    )
     assert lines["solved, 100"].get_ydata() == [100.0, 100.0]
     with Image.open(path) as picture:
         assert picture.size == (1080, 576)
@@ -60,7 +70,11 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
 def test_the_curve_says_how_the_test_was_played(tmp_path: Path) -> None:
     history = History()
     add_episode(history, 1.0)
-    options: Any = {"test_returns": [1.0, 2.0], "test_epsilon": 0.001, "title": "Breakout"}
+    options: Any = {
+        "test_returns": [1.0, 2.0],
+        "test_epsilon": 0.001,
+        "title": "Breakout",
+    }
     figure = plot_learning_curve(history, tmp_path / "curve.png", **options)
     assert figure.axes[0].get_title() == "Breakout"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -80,7 +94,9 @@ def test_value_function(tmp_path: Path) -> None:
     values, choices, _, bar = figure.axes
     grid = np.linspace(-1.0, 1.0, 5)
     q1 = grid[:, None] + 2 * grid  # of y, x
-    np.testing.assert_allclose(np.asarray(values.images[0].get_array()), np.maximum(q1, 0.5))
+    np.testing.assert_allclose(
+        np.asarray(values.images[0].get_array()), np.maximum(q1, 0.5)
+    )
     np.testing.assert_array_equal(choices.images[0].get_array(), q1 > 0.5)
     assert tuple(values.images[0].get_extent()) == (-1.0, 1.0, -1.0, 1.0)
     assert (values.get_xlabel(), values.get_ylabel()) == ("third", "first")
@@ -92,34 +108,50 @@ def test_value_function(tmp_path: Path) -> None:
 
 
 def test_an_image_has_no_value_function(tmp_path: Path) -> None:
-    agent = DQN(Box(0, 255, (8, 8), np.uint8), Discrete(2), DQNConfig(conv=((2, 3, 1),)))
-    with pytest.raises(ValueError, match=r"shape \(8, 8\): expected a vector, of which two are dr"):
+    agent = DQN(
+        Box(0, 255, (8, 8), np.uint8), Discrete(2), DQNConfig(conv=((2, 3, 1),))
+    )
+    with pytest.raises(
+        ValueError, match=r"shape \(8, 8\): expected a vector, of which two are dr"
+    ):
         plot_value_function(agent, None, Axis(0, 0, 1, ""), Axis(1, 0, 1, ""))
 
 
 @pytest.mark.parametrize("n", [2, 6, 7])
 def test_every_action_has_a_color_of_its_own(n: int) -> None:
     agent = DQN(Box(-1, 1, (2,), np.float32), Discrete(n))
-    figure = plot_value_function(agent, None, Axis(0, -1, 1, ""), Axis(1, -1, 1, ""), points=3)
+    figure = plot_value_function(
+        agent, None, Axis(0, -1, 1, ""), Axis(1, -1, 1, ""), points=3
+    )
     image = figure.axes[1].images[0]
-    colors = [to_hex(tuple(color)) for color in np.asarray(image.cmap(image.norm(np.arange(n))))]
+    colors = [
+        to_hex(tuple(color))
+        for color in np.asarray(image.cmap(image.norm(np.arange(n))))
+    ]
     assert len(set(colors)) == n
     if n <= 6:
         assert colors == PALETTE[:n]
 
 
-def test_the_value_function_is_that_of_the_observation_that_is_given(tmp_path: Path) -> None:
+def test_the_value_function_is_that_of_the_observation_that_is_given(
+    tmp_path: Path,
+) -> None:
     agent = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden=()))
     agent.online.params[:] = 0.0
     agent.online.params[2] = 1.0  # Q(s, 0) = s_1
     x, y = Axis(2, -1.0, 1.0, "third"), Axis(0, -1.0, 1.0, "first")
     for obs in ([7.0, 0.5, 7.0], [0.0, 0.25, 0.0]):
-        figure = plot_value_function(agent, tmp_path / "v.png", x, y, obs=obs, title="t", points=3)
+        figure = plot_value_function(
+            agent, tmp_path / "v.png", x, y, obs=obs, title="t", points=3
+        )
         values, choices, *_ = figure.axes
         shown = np.asarray(values.images[0].get_array())
         np.testing.assert_array_equal(shown, np.full((3, 3), obs[1]))
         assert not np.any(choices.images[0].get_array())
-    assert [label.get_text() for label in figure.axes[3].get_yticklabels()] == ["0", "1"]
+    assert [label.get_text() for label in figure.axes[3].get_yticklabels()] == [
+        "0",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -140,10 +172,14 @@ def test_filters_and_what_they_see(channels: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(image > 0, obs[1].any(axis=2))
     drawn = np.asarray(strip.images[0].get_array())  # tiles of 2 x 2, with gaps
     assert drawn.shape == (2, 2 * channels * 3)
-    assert [tuple(at) for at in np.argwhere(drawn == 1.0)] == [(0, (2 * channels - 1) * 3)]
+    assert [tuple(at) for at in np.argwhere(drawn == 1.0)] == [
+        (0, (2 * channels - 1) * 3)
+    ]
     np.testing.assert_array_equal(map_.images[0].get_array(), obs[1, :5, :6, -1])
     with Image.open(tmp_path / "filters.png") as picture:
         assert picture.format == "PNG"
     plain = DQN(Box(-1.0, 1.0, (3,)), Discrete(2))
-    with pytest.raises(TypeError, match="the first layer is a Linear: expected a Conv2d"):
+    with pytest.raises(
+        TypeError, match="the first layer is a Linear: expected a Conv2d"
+    ):
         plot_filters(plain, np.zeros(3))

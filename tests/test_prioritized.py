@@ -8,21 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from minidqn import LinearDecay
 from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED, Batch
 from minidqn.nn.layers import Array
-from minidqn.prioritized import (
+from minidqn.parts.frames import StackedReplay
+from minidqn.parts.prioritized import (
     SMALLEST,
-    Priorities,
-    admit,
+    PrioritizedSampler,
+    admit_starts,
     draw_leaves,
     find_leaf,
     set_leaf,
     set_priorities,
 )
 from minidqn.replay import Replay
+from minidqn.schedules import Schedule
 
 from .conftest import plain
-from .test_replay import ReplayMachine
+from .test_replay import ReplayMachine, copied
 
 depths = st.integers(0, 5)
 whole_numbers = st.integers(0, 8).map(float)  # whose sums are exact
@@ -61,15 +64,23 @@ def test_a_leaf_is_found_as_by_walking_along_all(function: Any) -> None:
     @given(values=st.lists(whole_numbers, min_size=1, max_size=40))
     def check(values: list[float]) -> None:
         tree = tree_of(values)
-        found = [function(tree, k + offset) for k in range(int(sum(values))) for offset in (0, 0.5)]
-        assert found == [leaf for leaf, value in enumerate(values) for _ in range(int(2 * value))]
+        found = [
+            function(tree, k + offset)
+            for k in range(int(sum(values)))
+            for offset in (0, 0.5)
+        ]
+        assert found == [
+            leaf for leaf, value in enumerate(values) for _ in range(int(2 * value))
+        ]
 
     check()
 
 
 @pytest.mark.parametrize("function", [find_leaf, plain(find_leaf)])
 def test_no_leaf_of_priority_0_is_ever_found(function: Any) -> None:
-    @given(values=st.lists(priorities, min_size=1, max_size=40).filter(any), data=st.data())
+    @given(
+        values=st.lists(priorities, min_size=1, max_size=40).filter(any), data=st.data()
+    )
     def check(values: list[float], data: st.DataObject) -> None:
         tree = tree_of(values)
         total = tree[1]
@@ -95,10 +106,10 @@ class Highest(np.random.Generator):
 
 
 def test_the_highest_random_number_is_not_beyond_the_last_leaf() -> None:
-    priorities = filled(40)
-    starts, _ = priorities.draw(32, Highest(), 1.0)
+    sampler = filled(40)
+    starts, _ = sampler.draw(32, Highest(), step=0)
     assert starts[-1] == 39
-    assert (priorities.leaves[starts] > 0.0).all()
+    assert (sampler.leaves[starts] > 0.0).all()
 
 
 class PrioritizedMachine(ReplayMachine):
@@ -109,19 +120,22 @@ class PrioritizedMachine(ReplayMachine):
         self.alpha = data.draw(st.sampled_from([0.5, 1.0]))
         self.largest = 1.0
         self.priorities: dict[tuple[int, int], float] = {}
-        replay = Replay(capacity, (2,), np.float64, 4, self.num_envs, self.frames)
-        self.priority = Priorities(replay, self.n_step, self.alpha)
+        replay = self.ring(capacity, data)
+        self.beta = 0.0  # at each draw another one
+        self.prioritized = PrioritizedSampler(
+            replay, self.n_step, self.alpha, lambda step: self.beta
+        )
         return replay
 
     def do_begin(self, data: st.DataObject) -> None:
         super().do_begin(data)
-        self.priority.admit()
+        self.prioritized.admit()
 
     @precondition(lambda self: self.vector or not self.over[0])
     @rule(data=st.data())
     def add(self, data: st.DataObject) -> None:
         super().add(data)
-        self.priority.admit()
+        self.prioritized.admit()
 
     def is_complete(self, t: int, env: int) -> bool:
         walk = self.walk(t, env, self.n_step)
@@ -132,36 +146,39 @@ class PrioritizedMachine(ReplayMachine):
         self.complete = [place for place in self.stored() if self.is_complete(*place)]
         for place in self.complete:
             self.priorities.setdefault(place, self.largest)
-        tree = self.priority.tree
+        tree = self.prioritized.tree
         leaves = np.zeros(len(tree) // 2)
         for place in self.complete:
             leaves[self.leaf(*place)] = self.priorities[place]
         np.testing.assert_allclose(tree[len(tree) // 2 :], leaves, rtol=1e-12)
         np.testing.assert_array_equal(tree[1 : len(leaves)], tree[2::2] + tree[3::2])
-        assert self.priority.largest[0] == pytest.approx(self.largest, rel=1e-12)
+        assert self.prioritized.largest[0] == pytest.approx(self.largest, rel=1e-12)
         before = tree.copy()
-        assert self.priority.restore()
+        assert self.prioritized.restore()
         np.testing.assert_array_equal(tree, before)
 
     @precondition(lambda self: self.complete)
     @rule(
-        n_step=st.just(0),  # that of the buffer
+        n_step=st.just(0),  # that of the sampler
         beta=st.sampled_from([0.0, 0.4, 1.0]),
         errors=st.lists(st.floats(-5.0, 5.0), min_size=1, max_size=8),
         seed=st.integers(0, 2**32),
     )
     def draw(self, n_step: int, beta: float, errors: list[float], seed: int) -> None:
         size = min(len(errors), len(self.replay))
+        self.beta = beta
         rng = np.random.default_rng(seed)
-        starts, weights = self.priority.draw(size, rng, beta)
+        starts, weights = self.prioritized.draw(size, rng, step=0)
         batch = self.replay.batch(starts, self.n_step, 0.5)
         at = {self.leaf(*place): place for place in self.complete}
         places = [at[start] for start in starts.tolist()]
-        assert self.rows(batch) == [self.expected(*place, self.n_step, 0.5) for place in places]
+        assert self.rows(batch) == [
+            self.expected(*place, self.n_step, 0.5) for place in places
+        ]
         p = np.array([self.priorities[place] for place in places])
         np.testing.assert_allclose(weights, (p.min() / p) ** beta, rtol=1e-5)
 
-        self.priority.update(starts, np.array(errors[:size]))
+        self.prioritized.update(starts, np.array(errors[:size]))
         for place, error in zip(places, errors[:size], strict=True):
             self.priorities[place] = (abs(error) + 0.01) ** self.alpha
             self.largest = max(self.largest, self.priorities[place])
@@ -172,35 +189,43 @@ TestPrioritizedReplay = PrioritizedMachine.TestCase
 
 
 def prioritized(
-    capacity: int, n_step: int = 1, alpha: float = 1.0, num_envs: int = 1
-) -> Priorities:
-    return Priorities(Replay(capacity, (1,), np.float32, 2, num_envs), n_step, alpha)
+    capacity: int,
+    n_step: int = 1,
+    alpha: float = 1.0,
+    beta: Schedule = 1.0,
+    num_envs: int = 1,
+) -> PrioritizedSampler:
+    replay = Replay(capacity, (1,), np.float32, 2, num_envs)
+    return PrioritizedSampler(replay, n_step, alpha, beta)
 
 
-def begin(priorities: Priorities, *first: Any) -> None:
-    priorities.replay.begin(*first)
-    priorities.admit()
+def begin(sampler: PrioritizedSampler, *first: Any) -> None:
+    sampler.replay.begin(*first)
+    sampler.admit()
 
 
-def add(priorities: Priorities, *step: Any) -> None:
-    priorities.replay.add(*step)
-    priorities.admit()
+def add(sampler: PrioritizedSampler, *step: Any) -> None:
+    sampler.replay.add(*step)
+    sampler.admit()
 
 
-def filled(steps: int, capacity: int = 100, alpha: float = 1.0) -> Priorities:
+def filled(
+    steps: int, capacity: int = 100, alpha: float = 1.0, beta: Schedule = 1.0
+) -> PrioritizedSampler:
     """One long episode whose observations count up; every step is complete at once."""
-    priorities = prioritized(capacity, alpha=alpha)
-    begin(priorities, [0.0])
+    sampler = prioritized(capacity, alpha=alpha, beta=beta)
+    begin(sampler, [0.0])
     for t in range(1, steps + 1):
-        add(priorities, 0, float(t), [float(t)], False, False)
-    return priorities
+        add(sampler, 0, float(t), [float(t)], False, False)
+    return sampler
 
 
 def sample(
-    priorities: Priorities, size: int, rng: np.random.Generator, beta: float = 1.0
+    sampler: PrioritizedSampler, size: int, rng: np.random.Generator, step: int = 0
 ) -> tuple[Array, Array, Batch]:
-    starts, weights = priorities.draw(size, rng, beta)
-    return starts, weights, priorities.replay.batch(starts, priorities.n_step, 0.9)
+    starts, weights = sampler.draw(size, rng, step)
+    batch = sampler.replay.batch(starts, sampler.n_step, 0.9)
+    return starts.copy(), weights.copy(), copied(batch)
 
 
 def errors_for(priorities: Array, alpha: float = 1.0) -> Array:
@@ -208,20 +233,24 @@ def errors_for(priorities: Array, alpha: float = 1.0) -> Array:
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
-def test_the_chance_is_proportional_to_the_error_to_the_power_of_alpha(alpha: float) -> None:
-    priorities = filled(30, alpha=alpha)
+def test_the_chance_is_proportional_to_the_error_to_the_power_of_alpha(
+    alpha: float,
+) -> None:
+    sampler = filled(30, alpha=alpha)
     rng = np.random.default_rng(0)
     errors = rng.exponential(size=30) * rng.choice([-1.0, 1.0], 30)
     errors[:3] = 0.0
-    priorities.update(np.arange(30), errors)
+    sampler.update(np.arange(30), errors)
     p = (abs(errors) + 0.01) ** alpha
     p /= p.sum()
     batches, size = 5000, 20
     counts = np.zeros(30)
     for _ in range(batches):
-        starts, _, batch = sample(priorities, size, rng)
+        starts, _, batch = sample(sampler, size, rng)
         once = np.bincount(starts, minlength=30)
-        assert (abs(once - size * p) < 2.0).all()  # for each batch covers the range evenly
+        assert (
+            abs(once - size * p) < 2.0
+        ).all()  # for each batch covers the range evenly
         np.testing.assert_array_equal(batch.obs[:, 0], starts)
         counts += once
     n = batches * size
@@ -230,14 +259,14 @@ def test_the_chance_is_proportional_to_the_error_to_the_power_of_alpha(alpha: fl
 
 
 def test_weights_with_beta_1_make_up_for_the_uneven_draw() -> None:
-    priorities = filled(30)
+    sampler = filled(30)
     rng = np.random.default_rng(0)
     p = rng.choice([0.1, 0.5, 2.0], 30)
-    priorities.update(np.arange(30), errors_for(p))
+    sampler.update(np.arange(30), errors_for(p))
     totals, squares = np.zeros(30), np.zeros(30)
     batches, size = 5000, 30
     for _ in range(batches):
-        starts, weights, _ = sample(priorities, size, rng)
+        starts, weights, _ = sample(sampler, size, rng)
         p_min = p[starts].min()
         np.testing.assert_allclose(weights, p_min / p[starts], rtol=1e-5)
         assert weights.max() == 1.0
@@ -250,60 +279,104 @@ def test_weights_with_beta_1_make_up_for_the_uneven_draw() -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 def test_beta_tempers_the_weights(beta: float) -> None:
-    priorities = filled(10)
+    sampler = filled(10, beta=beta)
     p = np.arange(1.0, 11.0)
-    priorities.update(np.arange(10), errors_for(p))
-    starts, weights, _ = sample(priorities, 10, np.random.default_rng(0), beta)
+    sampler.update(np.arange(10), errors_for(p))
+    starts, weights, _ = sample(sampler, 10, np.random.default_rng(0))
     p = p[starts]
     np.testing.assert_allclose(weights, (p.min() / p) ** beta, rtol=1e-6)
 
 
+def test_beta_is_asked_for_at_each_step() -> None:
+    sampler = filled(10, beta=LinearDecay(0.0, 1.0, 100))
+    p = np.arange(1.0, 11.0)
+    sampler.update(np.arange(10), errors_for(p))
+    for step, beta in ((0, 0.0), (60, 0.6), (100, 1.0), (1000, 1.0)):
+        starts, weights, _ = sample(sampler, 10, np.random.default_rng(0), step)
+        drawn = p[starts]
+        np.testing.assert_allclose(weights, (drawn.min() / drawn) ** beta, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
+def test_a_beta_out_of_range_is_refused(value: float) -> None:
+    sampler = filled(10, beta=lambda step: value)
+    before, rng = sampler.tree.copy(), np.random.default_rng(0)
+    with pytest.raises(
+        ValueError, match=f"priority_beta at step 7 is {value}: expected 0 to 1"
+    ):
+        sampler.draw(4, rng, step=7)
+    np.testing.assert_array_equal(sampler.tree, before)
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
 def test_what_is_new_comes_with_the_largest_priority_so_far() -> None:
-    priorities = filled(4)
-    leaves = priorities.leaves[:, 0]
+    sampler = filled(4)
+    leaves = sampler.leaves[:, 0]
     assert leaves[:5].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
-    priorities.update(np.array([1, 2]), np.array([-3.0, 0.0]))
-    priorities.update(np.array([1]), np.array([0.5]))  # the largest stays, though nobody has it
-    add(priorities, 0, 0.0, [9.0], False, False)
+    sampler.update(np.array([1, 2]), np.array([-3.0, 0.0]))
+    sampler.update(
+        np.array([1]), np.array([0.5])
+    )  # the largest stays, though nobody has it
+    add(sampler, 0, 0.0, [9.0], False, False)
     np.testing.assert_allclose(leaves[:6], [1.0, 0.51, 0.01, 1.0, 3.01, 0.0])
 
 
 def test_of_equal_starts_the_last_error_counts() -> None:
-    priorities = filled(4)
-    priorities.update(np.array([2, 2, 2]), np.array([5.0, 7.0, 0.09]))
-    assert priorities.leaves[2, 0] == pytest.approx(0.1)
-    assert priorities.largest[0] == pytest.approx(7.01)
+    sampler = filled(4)
+    sampler.update(np.array([2, 2, 2]), np.array([5.0, 7.0, 0.09]))
+    assert sampler.leaves[2, 0] == pytest.approx(0.1)
+    assert sampler.largest[0] == pytest.approx(7.01)
 
 
 def test_nothing_can_be_drawn_before_n_steps_or_an_end() -> None:
-    rng, priorities = np.random.default_rng(0), prioritized(10, n_step=3)
-    with pytest.raises(ValueError, match="batch_size 1: expected 1 to the 0 steps stored"):
-        priorities.draw(1, rng, 1.0)
-    begin(priorities, [0.0])
+    rng, sampler = np.random.default_rng(0), prioritized(10, n_step=3)
+    with pytest.raises(
+        ValueError, match="batch_size is 1, but only 0 steps are stored"
+    ):
+        sampler.draw(1, rng, step=0)
+    begin(sampler, [0.0])
     for t in (1.0, 2.0):
-        add(priorities, 0, t, [t], False, False)
-    with pytest.raises(ValueError, match="no transition is complete yet: expected one of 3 steps"):
-        priorities.draw(1, rng, 1.0)
-    add(priorities, 0, 3.0, [3.0], False, False)
-    assert set(priorities.draw(3, rng, 1.0)[0]) == {0}
-    begin(priorities, [5.0])  # cuts the episode
-    assert set(priorities.draw(3, rng, 1.0)[0]) == {0, 1, 2}
+        add(sampler, 0, t, [t], False, False)
+    with pytest.raises(
+        ValueError, match="no transition is complete yet: expected one of 3 steps"
+    ):
+        sampler.draw(1, rng, step=0)
+    add(sampler, 0, 3.0, [3.0], False, False)
+    assert set(sampler.draw(3, rng, step=0)[0]) == {0}
+    begin(sampler, [5.0])  # cuts the episode
+    assert set(sampler.draw(3, rng, step=0)[0]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_step", [2, 3, 4, 9])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_at_the_end_of_a_long_episode_only_stored_steps_can_be_drawn(
+    frames: int, n_step: int
+) -> None:
+    """Also where n is more than the ring has room for."""
+    replay = StackedReplay(3, (1,), np.float32, 2, frames=frames)
+    sampler = PrioritizedSampler(replay, n_step, alpha=1.0, beta=1.0)
+    begin(sampler, [0.0])
+    for t in range(1, 11):
+        add(sampler, 0, float(t), [float(t)], t == 10, False)
+    last = [t % replay.slots for t in (7, 8, 9)]
+    assert set(np.flatnonzero(sampler.leaves[:, 0])) == set(last)
+    assert sampler.restore()
 
 
 @pytest.mark.parametrize("per_env", [3, 4, 5])
 def test_what_is_drawn_once_can_always_be_drawn(per_env: int) -> None:
     """Also when the ring goes round, whatever n_step it has room for."""
-    priorities = prioritized(2 * per_env, n_step=per_env - 1, num_envs=2)
+    sampler = prioritized(2 * per_env, n_step=per_env - 1, num_envs=2)
     rng = np.random.default_rng(0)
-    begin(priorities, [[0.0], [0.0]])
+    begin(sampler, [[0.0], [0.0]])
     over = np.zeros(2, np.bool_)
     for t in range(500):
         if rng.random() < 0.1:
-            begin(priorities, [[0.0], [0.0]])
+            begin(sampler, [[0.0], [0.0]])
             over[:] = False
         over = (rng.random(2) < 0.2) & ~over
-        add(priorities, [0, 0], [0.0, 0.0], [[0.0], [0.0]], over, np.zeros(2, np.bool_))
-        assert t < per_env or priorities.tree[1] > 0.0
+        add(sampler, [0, 0], [0.0, 0.0], [[0.0], [0.0]], over, np.zeros(2, np.bool_))
+        assert t < per_env or sampler.tree[1] > 0.0
 
 
 def test_the_kernels_agree_with_their_plain_python() -> None:
@@ -317,7 +390,7 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
     for wrap in (lambda compiled: compiled, plain):
         tree = np.zeros(128)
         for count in range(1, 61):
-            wrap(admit)(tree, kind, count, 1, 3, 1.5)
+            wrap(admit_starts)(tree, kind, BRIDGE, TRUNCATED, count, 1, 3, 1.5)
         starts, weights = np.zeros(16, np.int64), np.zeros(16, np.float32)
         wrap(draw_leaves)(tree, uniforms, 0.7, starts, weights)
         largest = wrap(set_priorities)(tree, starts, errors, 0.6)
@@ -331,54 +404,57 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
 
 @pytest.mark.parametrize("steps", [7, 25])
 def test_leaves_that_the_draw_cannot_rely_on(steps: int) -> None:
-    priorities = filled(steps, capacity=10)
-    begin(priorities, [0.0])  # a bridge
-    add(priorities, 0, 0.0, [1.0], False, False)
-    replay = priorities.replay
+    sampler = filled(steps, capacity=10)
+    begin(sampler, [0.0])  # a bridge
+    add(sampler, 0, 0.0, [1.0], False, False)
+    replay = sampler.replay
     bridge, head = (replay.count - 2) % replay.slots, replay.count % replay.slots
     first = (bridge - 1) % replay.slots
-    before = priorities.tree.copy()
+    before = sampler.tree.copy()
     for leaf, priority in ((first, -1.0), (bridge, 1.0), (head, 1.0), (first, 2.0)):
-        assert priorities.restore()
-        priorities.leaves[leaf, 0] = priority
-        assert not priorities.restore(), (leaf, priority)
-        priorities.tree[:] = before
+        assert sampler.restore()
+        sampler.leaves[leaf, 0] = priority
+        assert not sampler.restore(), (leaf, priority)
+        sampler.tree[:] = before
     for largest in (0.5, 1e100, np.inf, np.nan):
-        priorities.largest[0] = largest
-        assert not priorities.restore()
+        sampler.largest[0] = largest
+        assert not sampler.restore()
 
 
 @pytest.mark.parametrize("steps", [5, 25])
 def test_slots_kept_for_stacks_have_no_priority(steps: int) -> None:
     """A ring for stacks of three has the head and two more of them."""
-    priorities = Priorities(Replay(10, (1,), np.float32, 2, frames=3), n_step=1, alpha=1.0)
-    begin(priorities, [0.0])
+    replay = StackedReplay(10, (1,), np.float32, 2, frames=3)
+    sampler = PrioritizedSampler(replay, n_step=1, alpha=1.0, beta=1.0)
+    begin(sampler, [0.0])
     for t in range(1, steps + 1):
-        add(priorities, 0, float(t), [float(t)], False, False)
+        add(sampler, 0, float(t), [float(t)], False, False)
     for after in range(3):
-        assert priorities.restore()
-        priorities.leaves[(steps + after) % 13, 0] = 1.0
-        assert not priorities.restore(), after
-        priorities.leaves[(steps + after) % 13, 0] = 0.0
+        assert sampler.restore()
+        sampler.leaves[(steps + after) % 13, 0] = 1.0
+        assert not sampler.restore(), after
+        sampler.leaves[(steps + after) % 13, 0] = 0.0
 
 
 def test_a_tree_is_restored_from_its_leaves() -> None:
-    priorities, rng = filled(30, capacity=20), np.random.default_rng(0)
-    drawable = priorities.leaves[:, 0] > 0.0
-    priorities.update(np.flatnonzero(drawable), rng.normal(size=drawable.sum()))
-    tree, leaves = priorities.tree.copy(), priorities.leaves.copy()
-    priorities.tree[:] = 0.0
-    priorities.leaves[:] = leaves
-    assert priorities.restore()
-    np.testing.assert_array_equal(priorities.tree, tree)
+    sampler, rng = filled(30, capacity=20), np.random.default_rng(0)
+    drawable = sampler.leaves[:, 0] > 0.0
+    sampler.update(np.flatnonzero(drawable), rng.normal(size=drawable.sum()))
+    tree, leaves = sampler.tree.copy(), sampler.leaves.copy()
+    sampler.tree[:] = 0.0
+    sampler.leaves[:] = leaves
+    assert sampler.restore()
+    np.testing.assert_array_equal(sampler.tree, tree)
 
 
-@pytest.mark.parametrize(("capacity", "leaves"), [(1000, 1024), (1023, 1024), (1024, 2048)])
+@pytest.mark.parametrize(
+    ("capacity", "leaves"), [(1000, 1024), (1023, 1024), (1024, 2048)]
+)
 def test_memory_and_arrays(capacity: int, leaves: int) -> None:
-    priorities = prioritized(capacity)
-    assert priorities.tree.size == 2 * leaves
-    assert priorities.arrays.keys() == {"leaves", "largest"}
-    assert priorities.leaves.shape == priorities.replay.kind.shape
-    for name, array in priorities.arrays.items():
-        assert np.shares_memory(array, getattr(priorities, name))
-    assert np.shares_memory(priorities.leaves, priorities.tree)
+    sampler = prioritized(capacity)
+    assert sampler.tree.size == 2 * leaves
+    assert sampler.arrays.keys() == {"leaves", "largest"}
+    assert sampler.leaves.shape == sampler.replay.kind.shape
+    for name, array in sampler.arrays.items():
+        assert np.shares_memory(array, getattr(sampler, name))
+    assert np.shares_memory(sampler.leaves, sampler.tree)

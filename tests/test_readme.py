@@ -15,22 +15,35 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Gymnasium's advice on versions
-def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_code_in_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(
+        r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+    )
     assert len(blocks) > 5
     text = END.join(blocks)
-    shorter = {"50_000": "1_500", "20_000": "1_200", "10_000": "700", "episodes=100": "episodes=2"}
+    shorter = {
+        "50_000": "1_500",
+        "20_000": "1_200",
+        "10_000": "700",
+        "episodes=100": "episodes=2",
+    }
     for long, short in shorter.items():
         assert long in text
         text = text.replace(long, short)
     # only runs are shortened: the settings keep their length, and are valid with it
-    text = text.replace("learning_rate=LinearDecay(1e-3, 0.0, 1_500)", "buffer_size=2_000")
+    text = text.replace(
+        "learning_rate=LinearDecay(1e-3, 0.0, 1_500)", "buffer_size=2_000"
+    )
     monkeypatch.chdir(tmp_path)
     known: dict[str, object] = {}
     loops = 0
     for block in text.split(END):
         exec(compile(block, "README.md", "exec"), known)
-        if "episode_seed" in block:  # its own loop is said to be the same run as train's
+        if (
+            "episode_seed" in block
+        ):  # its own loop is said to be the same run as train's
             mine: Any = known["agent"]
             other = DQN(mine.observation_space, mine.action_space, mine.config, seed=0)
             history = train(other, gym.make("Acrobot-v1"), mine.steps, progress=False)

@@ -40,7 +40,11 @@ def broken(folder: Path) -> tuple[list[str], int]:
             parts = urlsplit(link)
             if not (parts.scheme or parts.netloc):
                 count += 1
-                target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+                target = (
+                    (path.parent / unquote(parts.path)).resolve()
+                    if parts.path
+                    else path
+                )
                 known = pages[target].anchors if target in pages else {""}
                 if not target.is_file() or unquote(parts.fragment) not in known:
                     wrong.append(f"{path.relative_to(folder)}: {link}")
@@ -65,18 +69,35 @@ def test_every_link_leads_somewhere(site: Path) -> None:
 
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
-    links = ["b.html#there", "b.html", "#", "b.html#not", "c.html", "d.png", "https://example.org"]
+    links = [
+        "b.html#there",
+        "b.html",
+        "#",
+        "b.html#not",
+        "c.html",
+        "d.png",
+        "https://example.org",
+    ]
     text = "".join(f'<a href="{link}">' for link in links)
     (tmp_path / "a.html").write_text(text, encoding="utf-8")
-    (tmp_path / "b.html").write_text('<p id="there"><img src="e.png">', encoding="utf-8")
+    (tmp_path / "b.html").write_text(
+        '<p id="there"><img src="e.png">', encoding="utf-8"
+    )
     wrong = ["a.html: b.html#not", "a.html: c.html", "a.html: d.png", "b.html: e.png"]
     assert (sorted(broken(tmp_path)[0]), broken(tmp_path)[1]) == (wrong, 7)
 
 
 def test_the_pages_are_all_there(site: Path) -> None:
     chapters = sorted(path.stem for path in (ROOT / "docs" / "tour").glob("*.ipynb"))
-    assert chapters == sorted(path.stem for path in (site / "docs" / "tour").glob("*.html"))
-    for name in ("index", "docs/five_tutorials", "docs/sweeps", "source/minidqn/agent.py"):
+    assert chapters == sorted(
+        path.stem for path in (site / "docs" / "tour").glob("*.html")
+    )
+    for name in (
+        "index",
+        "docs/five_tutorials",
+        "docs/sweeps",
+        "source/minidqn/agent.py",
+    ):
         assert (site / f"{name}.html").is_file()
     api = Page((site / "docs" / "api.html").read_text(encoding="utf-8"))
     assert {f"minidqn.{name}" for name in minidqn.__all__} <= api.anchors

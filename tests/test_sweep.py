@@ -35,7 +35,10 @@ STEPS = 300
 
 
 def specs(count: int, **options: Any) -> list[Spec]:
-    return [Spec("CartPole-v1", CONFIG, STEPS, s, test_episodes=2, **options) for s in range(count)]
+    return [
+        Spec("CartPole-v1", CONFIG, STEPS, s, test_episodes=2, **options)
+        for s in range(count)
+    ]
 
 
 def quietly(*args: Any, **options: Any) -> list[dict[str, Any]]:
@@ -108,7 +111,9 @@ class AtOnce(Executor):
     def __init__(self) -> None:
         self.submitted = 0
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, **_: Any
+    ) -> Future[Any]:
         self.submitted += 1
         future: Future[Any] = Future()
         future.set_result(function(*args))
@@ -126,7 +131,13 @@ def test_each_run_is_what_it_is_alone(tmp_path: Path) -> None:
     assert len(first["curve"]) == 100
     folder = tmp_path / "together" / "CartPole-v1" / "0"
     left = {file.name for file in folder.iterdir()}
-    assert left == {"agent.safetensors", "history.csv", "run.json", "summary.json", "lock"}
+    assert left == {
+        "agent.safetensors",
+        "history.csv",
+        "run.json",
+        "summary.json",
+        "lock",
+    }
     assert load(folder / "agent.safetensors").config == CONFIG
     assert json.loads((folder / "summary.json").read_text()) == together[0]
 
@@ -139,7 +150,9 @@ def test_a_run_is_tested_as_its_spec_says(tmp_path: Path, monkeypatch: Any) -> N
     tests: list[Any] = []
 
     def evaluate(agent: Any, env: Any, episodes: int, seed: int, **options: Any) -> Any:
-        tests.append((isinstance(env, Wrapped), agent.steps, episodes, seed, options["epsilon"]))
+        tests.append(
+            (isinstance(env, Wrapped), agent.steps, episodes, seed, options["epsilon"])
+        )
         return np.arange(float(episodes))
 
     monkeypatch.setattr("minidqn.lab.spec.evaluate", evaluate)
@@ -158,14 +171,20 @@ def test_a_point_of_the_curve_is_the_mean_of_the_last_20_episodes_by_then() -> N
     assert len(curve) == 100
     for point, moment in zip(curve, range(4, 401, 4), strict=True):
         returns = [number**2 for number in range(40) if 8 * (number + 1) <= moment]
-        assert point == (pytest.approx(np.mean(returns[-20:])) if returns else None), moment
+        assert point == (pytest.approx(np.mean(returns[-20:])) if returns else None), (
+            moment
+        )
 
 
-def test_a_checkpoint_is_saved_once_in_so_many_seconds(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_checkpoint_is_saved_once_in_so_many_seconds(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     seconds, saved = itertools.count(), []  # at each look at the clock, one has passed
     clock = SimpleNamespace(perf_counter=lambda: next(seconds))
     monkeypatch.setattr("minidqn.lab.spec.time", clock)
-    monkeypatch.setattr("minidqn.lab.spec.save", lambda agent, *_, **__: saved.append(agent.steps))
+    monkeypatch.setattr(
+        "minidqn.lab.spec.save", lambda agent, *_, **__: saved.append(agent.steps)
+    )
     train_and_test(specs(1)[0], tmp_path, checkpoint_seconds=100.0)
     assert saved == [100, 200, 300, 300]  # the last is the policy
 
@@ -175,18 +194,30 @@ def test_what_has_ended_is_not_run_again(tmp_path: Path) -> None:
     (tmp_path / "notes" / "001" / "summary.json").unlink()
     (tmp_path / "sweep.json").unlink()  # or else the other task's code would be refused
     after = quietly(notes(5), tmp_path, executor=AtOnce(), task=fail)
-    assert [("failed" in result) for result in after] == [False, True, False, True, True]
+    assert [("failed" in result) for result in after] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
     assert after[0] == before[0]
     assert "ArithmeticError: no result of notes/001" in after[1]["failed"]
-    again = quietly(notes(5), tmp_path, executor=AtOnce(), task=write_down)  # same file, same code
+    again = quietly(
+        notes(5), tmp_path, executor=AtOnce(), task=write_down
+    )  # same file, same code
     assert [result["eval_mean"] for result in again] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_killed_worker_costs_only_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+def test_a_killed_worker_costs_only_what_came_after_the_checkpoint(
+    tmp_path: Path,
+) -> None:
     """And the run ends on the bits on which it would have ended."""
     wrapper = partial(dies_once, file=tmp_path / "died")
     task = partial(train_and_test, checkpoint_seconds=0.0)
-    (dead, other) = quietly([*specs(1, train_wrapper=wrapper), *specs(2)[1:]], tmp_path, task=task)
+    (dead, other) = quietly(
+        [*specs(1, train_wrapper=wrapper), *specs(2)[1:]], tmp_path, task=task
+    )
     assert (tmp_path / "died").exists()
     expected = run(specs(1)[0], tmp_path / "alone")
     assert dead["params_sha256"] == expected["params_sha256"]
@@ -195,9 +226,13 @@ def test_a_killed_worker_costs_only_what_came_after_the_checkpoint(tmp_path: Pat
     assert other["train_seconds"] > 0.0
 
 
-def test_a_run_that_always_kills_its_worker_is_given_up_and_no_other(tmp_path: Path) -> None:
+def test_a_run_that_always_kills_its_worker_is_given_up_and_no_other(
+    tmp_path: Path,
+) -> None:
     zero, one, two = quietly(notes(3), tmp_path, task=die_of_one, attempts=2)
-    assert re.match(r"2 times: ProcessExpired\(.*\) \{.*'exitcode': -9\b", one["failed"])
+    assert re.match(
+        r"2 times: ProcessExpired\(.*\) \{.*'exitcode': -9\b", one["failed"]
+    )
     assert (zero["eval_mean"], two["eval_mean"]) == (0.0, 2.0)
 
 
@@ -212,8 +247,12 @@ def test_a_stopped_sweep_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     env = os.environ | {"PYTHONPATH": str(root)}
     sweeping = subprocess.Popen([sys.executable, tmp_path / "script.py"], env=env)
-    checkpoints = [tmp_path / f"CartPole-v1/{i}/checkpoint.safetensors" for i in range(2)]
-    wait_until(lambda: bool(sweeping.poll()) or any(file.exists() for file in checkpoints))
+    checkpoints = [
+        tmp_path / f"CartPole-v1/{i}/checkpoint.safetensors" for i in range(2)
+    ]
+    wait_until(
+        lambda: bool(sweeping.poll()) or any(file.exists() for file in checkpoints)
+    )
     assert sweeping.poll() is None
     with pytest.raises(ValueError, match=r"is in use: expected no other run there"):
         quietly(notes(1), tmp_path)
@@ -259,7 +298,10 @@ def test_an_abandoned_sweep_ends_its_processes(tmp_path: Path) -> None:
 def test_results_come_back_by_value(tmp_path: Path) -> None:
     (result,) = quietly(specs(1), tmp_path, shared=False, policies=True)
     folder = tmp_path / "CartPole-v1" / "0"
-    assert {file.name for file in folder.iterdir()} == {"agent.safetensors", "summary.json"}
+    assert {file.name for file in folder.iterdir()} == {
+        "agent.safetensors",
+        "summary.json",
+    }
     assert result == json.loads((folder / "summary.json").read_text())
     assert load(folder / "agent.safetensors").seed == 0
     assert quietly(specs(1), tmp_path, shared=False, executor=AtOnce()) == [result]
@@ -267,7 +309,9 @@ def test_results_come_back_by_value(tmp_path: Path) -> None:
     assert not (tmp_path / "notes" / "notes" / "000" / "note.txt").exists()
 
 
-def test_it_reads_no_more_specs_than_it_submits(tmp_path: Path, monkeypatch: Any) -> None:
+def test_it_reads_no_more_specs_than_it_submits(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(module, "SUBMITTED", 5)
     read: list[str] = []
 
@@ -305,7 +349,9 @@ def test_calls_that_are_left_at_the_end_are_not_made() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.002, 0.004])
-def test_a_sweep_that_ends_while_its_processes_are_starting(tmp_path: Path, seconds: float) -> None:
+def test_a_sweep_that_ends_while_its_processes_are_starting(
+    tmp_path: Path, seconds: float
+) -> None:
     def generate() -> Iterator[Note]:
         yield from notes(1)
         time.sleep(seconds)
@@ -331,8 +377,17 @@ def test_as_many_processes_as_asked_for(tmp_path: Path, monkeypatch: Any) -> Non
 
 def test_what_makes_a_run_another_one() -> None:
     (spec,) = specs(1)
-    others: dict[str, Any] = {"steps": 301, "seed": 1, "make_env": clip, "train_wrapper": Wrapped}
-    others |= {"test_epsilon": 0.1, "test_episodes": 3, "config": replace(CONFIG, gamma=0.5)}
+    others: dict[str, Any] = {
+        "steps": 301,
+        "seed": 1,
+        "make_env": clip,
+        "train_wrapper": Wrapped,
+    }
+    others |= {
+        "test_epsilon": 0.1,
+        "test_episodes": 3,
+        "config": replace(CONFIG, gamma=0.5),
+    }
     for name, value in others.items():
         assert replace(spec, **{name: value}).about() != spec.about(), name
     assert replace(spec, env_id="some_package:CartPole-v1").threshold() == 475.0
@@ -348,7 +403,9 @@ def test_the_policy_of_a_run_is_kept_without_its_buffer(tmp_path: Path) -> None:
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"specs is \[\]: expected one or more"):
         sweep([], tmp_path)
-    with pytest.raises(ValueError, match="two specs are named 'CartPole-v1/0': expected a name fo"):
+    with pytest.raises(
+        ValueError, match="two specs are named 'CartPole-v1/0': expected a name fo"
+    ):
         sweep(specs(1) + specs(1), tmp_path)
     with pytest.raises(
         TypeError, match=r"spec 'CartPole-v1/0': .*lambda.*: expected functions and"
@@ -365,11 +422,15 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"test_episodes is 0: expected 1 or more"):
         replace(specs(1)[0], test_episodes=0)
     here: Any = object()
-    with pytest.raises(ValueError, match=r"has <object object at 0x.*expected functions, classes"):
+    with pytest.raises(
+        ValueError, match=r"has <object object at 0x.*expected functions, classes"
+    ):
         sweep(specs(1, make_env=partial(gym.make, here)), tmp_path)
     assert Spec("a:b/C-v1", CONFIG, STEPS, 7).name == "a.b/C-v1/7"
     for name in ("/tmp/elsewhere", "../elsewhere", ""):
-        with pytest.raises(ValueError, match=f"a spec is named '{name}': expected the name of a"):
+        with pytest.raises(
+            ValueError, match=f"a spec is named '{name}': expected the name of a"
+        ):
             sweep([Note(name)], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -383,26 +444,42 @@ def test_other_settings_or_other_code_are_refused_by_name(tmp_path: Path) -> Non
         ({"train_wrapper": dies_once}, "train_wrapper None"),
     ):
         other = replace(specs(1)[0], **changes)
-        with pytest.raises(ValueError, match=f"has another run, with {differ}: expected another"):
+        with pytest.raises(
+            ValueError, match=f"has another run, with {differ}: expected another"
+        ):
             sweep([*specs(2)[1:], other], tmp_path)  # before it runs the first
     assert not (tmp_path / "CartPole-v1/1").exists()
     mark = tmp_path / "sweep.json"
     code = json.loads(mark.read_text())
-    assert {"minidqn/agent.py", "examples/cartpole.py", "numpy", "python"} <= code.keys()
+    assert {
+        "minidqn/agent.py",
+        "examples/cartpole.py",
+        "numpy",
+        "python",
+    } <= code.keys()
     mark.write_text(json.dumps(code | {"numpy": "1.0"}))
-    with pytest.raises(ValueError, match=r"has another run, with numpy 1.0: expected the same co"):
+    with pytest.raises(
+        ValueError, match=r"has another run, with numpy 1.0: expected the same co"
+    ):
         quietly(specs(1), tmp_path)
     assert (tmp_path / "CartPole-v1/0/summary.json").exists()
 
 
-def test_a_task_that_was_changed_since_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_task_that_was_changed_since_is_refused(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     file, out = tmp_path / "own_task.py", tmp_path / "out"
     file.write_text("def task(note, folder):\n    return {'eval_mean': 1.0}\n")
-    options: Any = {"executor": AtOnce(), "task": importlib.import_module("own_task").task}
+    options: Any = {
+        "executor": AtOnce(),
+        "task": importlib.import_module("own_task").task,
+    }
     assert quietly(notes(1), out, **options) == quietly(notes(1), out, **options)
     file.write_text("def task(note, folder):\n    return {'eval_mean': 2.0}\n")
-    with pytest.raises(ValueError, match=r"another run, with .*/own_task.py .*: expected the same"):
+    with pytest.raises(
+        ValueError, match=r"another run, with .*/own_task.py .*: expected the same"
+    ):
         quietly(notes(2), out, **options)
 
 
@@ -421,7 +498,9 @@ def test_a_run_that_has_not_ended_is_refused_too(tmp_path: Path) -> None:
     (spec,) = specs(1)
     (tmp_path / spec.name).mkdir(parents=True)
     (tmp_path / spec.name / "run.json").write_text(json.dumps(spec.about()))
-    with pytest.raises(ValueError, match=r"has another run, with gamma 0.99: expected another"):
+    with pytest.raises(
+        ValueError, match=r"has another run, with gamma 0.99: expected another"
+    ):
         sweep([replace(spec, config=replace(CONFIG, gamma=0.5))], tmp_path)
 
 
@@ -451,7 +530,9 @@ def test_an_executor_that_was_shut_down(tmp_path: Path) -> None:
 class Broken(AtOnce):
     """Its workers have died: it fails what it has, and takes no more."""
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, **_: Any
+    ) -> Future[Any]:
         if self.submitted:
             raise RuntimeError("broken")
         self.submitted += 1
@@ -460,13 +541,19 @@ class Broken(AtOnce):
         return future
 
 
-def test_a_broken_executor_ends_the_sweep_even_if_a_run_has_one_attempt(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="takes no more runs; the results so far are kept"):
+def test_a_broken_executor_ends_the_sweep_even_if_a_run_has_one_attempt(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(
+        RuntimeError, match="takes no more runs; the results so far are kept"
+    ):
         quietly(notes(1), tmp_path, executor=Broken(), attempts=1)
 
 
 def test_a_sweep_may_end_in_another_thread(tmp_path: Path) -> None:
-    results = sweep(notes(2), tmp_path, executor=AtOnce(), task=write_down, progress=False)
+    results = sweep(
+        notes(2), tmp_path, executor=AtOnce(), task=write_down, progress=False
+    )
     next(results)
     with ThreadPoolExecutor(1) as pool:
         assert len(pool.submit(list, results).result()) == 1
@@ -523,7 +610,9 @@ def test_a_folder_that_cannot_be_locked_is_not_waited_for(tmp_path: Path) -> Non
         run(notes(1)[0], tmp_path, write_down)
 
 
-def test_json_is_written_all_at_once_or_not_at_all(tmp_path: Path, monkeypatch: Any) -> None:
+def test_json_is_written_all_at_once_or_not_at_all(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     file = tmp_path / "run.json"
     write_json(file, {"seed": 1})
 
@@ -581,14 +670,18 @@ def test_a_checkpoint_at_the_last_step(tmp_path: Path, monkeypatch: Any) -> None
         with pytest.raises(ZeroDivisionError):
             run(spec, tmp_path / "run", partial(train_and_test, checkpoint_seconds=0.0))
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
-    (tmp_path / "run" / "checkpoint.safetensors.tmp").touch()  # killed while it was written
+    (
+        tmp_path / "run" / "checkpoint.safetensors.tmp"
+    ).touch()  # killed while it was written
     result = run(spec, tmp_path / "run")
     assert result["eval_mean"] == run(spec, tmp_path / "other")["eval_mean"]
     assert not list((tmp_path / "run").glob("checkpoint*"))
 
 
 def test_what_has_ended_is_kept_when_the_sweep_is_closed(tmp_path: Path) -> None:
-    results = sweep(notes(5), tmp_path, shared=False, executor=AtOnce(), task=write_down)
+    results = sweep(
+        notes(5), tmp_path, shared=False, executor=AtOnce(), task=write_down
+    )
     next(results)
     results.close()
     assert len(list(tmp_path.glob("notes/*/summary.json"))) == 5
@@ -605,12 +698,18 @@ def test_a_script_that_ends_ends_its_sweep(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(script)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     command = [sys.executable, str(tmp_path / "script.py")]
-    ended = subprocess.run(command, env=env, capture_output=True, timeout=60, check=True)
+    ended = subprocess.run(
+        command, env=env, capture_output=True, timeout=60, check=True
+    )
     assert ended.stdout.decode().strip() == "notes/000"
 
 
 def note_or_run(spec: Any, folder: Path) -> dict[str, Any]:
-    return write_down(spec, folder) if isinstance(spec, Note) else train_and_test(spec, folder)
+    return (
+        write_down(spec, folder)
+        if isinstance(spec, Note)
+        else train_and_test(spec, folder)
+    )
 
 
 def test_processes_survive_one_of_them() -> None:
@@ -635,20 +734,36 @@ def test_dask_with_a_killed_worker(tmp_path: Path) -> None:
     file, started = tmp_path / "scheduler.json", []
 
     def start(*command: str) -> subprocess.Popen[bytes]:
-        whole = [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]]
-        started.append(subprocess.Popen(whole, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL))
+        whole = [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_" + command[0],
+            *command[1:],
+        ]
+        started.append(
+            subprocess.Popen(whole, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        )
         return started[-1]
 
     try:
         listen = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         start("scheduler", "--scheduler-file", str(file), *listen)
         wait_until(file.exists)
-        about = ("--scheduler-file", str(file), "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        about = (
+            "--scheduler-file",
+            str(file),
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+        )
         workers = [start("worker", *about) for _ in range(2)]
         with connect(scheduler_file=str(file)) as client:
             client.wait_for_workers(2, timeout=60)
             results = []
-            for result in sweep(specs(20), tmp_path / "dask", executor=client.get_executor()):
+            for result in sweep(
+                specs(20), tmp_path / "dask", executor=client.get_executor()
+            ):
                 results.append(result)
                 if len(results) == 3:
                     workers[0].kill()

@@ -14,7 +14,9 @@ jupytext = pytest.importorskip("jupytext", reason="the tour takes the extra `tou
 TOUR = Path(__file__).parent.parent / "docs" / "tour"
 sys.path.insert(0, str(TOUR))
 build: Any = importlib.import_module("build")
-chapters = pytest.mark.parametrize("chapter", build.CHAPTERS, ids=lambda path: path.stem)
+chapters = pytest.mark.parametrize(
+    "chapter", build.CHAPTERS, ids=lambda path: path.stem
+)
 
 
 def cells(book: Any) -> list[tuple[str, str]]:
@@ -35,7 +37,9 @@ def test_the_notebook_is_the_chapter_and_runs(chapter: Path) -> None:
     assert cells(committed) == cells(built)
     assert code_shown(committed) == code_shown(built)  # else: python docs/tour/build.py
     assert "solution" not in "".join(source for _, source in cells(built))
-    pictures = [out for c in committed.cells for out in c.get("outputs", ()) if "data" in out]
+    pictures = [
+        out for c in committed.cells for out in c.get("outputs", ()) if "data" in out
+    ]
     assert any("image/png" in out["data"] for out in pictures)
 
 
@@ -73,7 +77,7 @@ def test_the_exercises_on_backprop() -> None:
     check_1, check_2, tanh = found["check_1"], found["check_2"], found["Solution1"]
 
     class OfX(tanh):  # type: ignore[misc, valid-type]  # mypy cannot know a chapter's class
-        def forward(self, x: Any, cache: Any) -> Any:
+        def forward(self, x: Any, cache: Any, rng: Any = None) -> Any:
             cache["x"] = x
             return super().forward(x, cache)
 
@@ -85,7 +89,7 @@ def test_the_exercises_on_backprop() -> None:
             return 1 - cache["y"] ** 2
 
     class NotTanh(tanh):  # type: ignore[misc, valid-type]  # as above
-        def forward(self, x: Any, cache: Any) -> Any:
+        def forward(self, x: Any, cache: Any, rng: Any = None) -> Any:
             cache["y"] = x
             return x
 
@@ -121,9 +125,15 @@ def test_the_exercises_on_q_learning() -> None:
     assert rejected(
         check_1,
         found["my_target"],
-        lambda reward, q, terminated: reward + 0.9 * q.max(),  # bootstraps through the end
-        lambda reward, q, terminated: solution(reward, np.full(2, q.mean()), terminated),
-        lambda reward, q, terminated: solution(reward, q / 0.9, terminated),  # without gamma
+        lambda reward, q, terminated: (
+            reward + 0.9 * q.max()
+        ),  # bootstraps through the end
+        lambda reward, q, terminated: solution(
+            reward, np.full(2, q.mean()), terminated
+        ),
+        lambda reward, q, terminated: solution(
+            reward, q / 0.9, terminated
+        ),  # without gamma
     )
     assert check_2(found["solution_2"])
     assert rejected(check_2, found["my_value"], 0.9**5, 0.9, 5 * 0.9)
@@ -156,7 +166,12 @@ def test_the_exercises_on_replay_and_targets() -> None:
     assert rejected(check_2, found["my_follow"], rebinds, backwards, the_other_share)
     # what the chapter claims: each part helps, over seeds
     errors = {
-        name: np.mean([np.nanmean(np.abs(found["learned_values"](a) - found["exact"])) for a in of])
+        name: np.mean(
+            [
+                np.nanmean(np.abs(found["learned_values"](a) - found["exact"]))
+                for a in of
+            ]
+        )
         for name, of in found["trained"].items()
     }
     first, second, third = errors.values()
@@ -182,7 +197,9 @@ def test_the_exercises_on_cartpole() -> None:
         lambda R, k, gamma, q, over, cut: solution(R, k, gamma, q, False, cut),
         lambda R, k, gamma, q, over, cut: solution(R, 1, gamma, q, over, cut),
     )
-    firsts = {name: [values[0] for values in of] for name, of in found["values"].items()}
+    firsts = {
+        name: [values[0] for values in of] for name, of in found["values"].items()
+    }
     assert max(firsts["done"]) < min(firsts["truncated"])  # as the picture shows
 
 
@@ -190,8 +207,12 @@ def test_the_exercises_on_comparing() -> None:
     found = names_of(9)
     check_1, check_2 = found["check_1"], found["check_2"]
 
-    def quantiles(values: Any, resamples: int, of: Any, share: float = 0.95, size: int = 0) -> Any:
-        draws = np.random.default_rng(2).choice(values, (resamples, size or len(values)))
+    def quantiles(
+        values: Any, resamples: int, of: Any, share: float = 0.95, size: int = 0
+    ) -> Any:
+        draws = np.random.default_rng(2).choice(
+            values, (resamples, size or len(values))
+        )
         return np.quantile(of(draws, axis=1), [(1 - share) / 2, (1 + share) / 2])
 
     def normal(values: Any, resamples: int) -> Any:
@@ -206,7 +227,9 @@ def test_the_exercises_on_comparing() -> None:
         lambda values, resamples: quantiles(values, resamples, np.median),
         lambda values, resamples: quantiles(values, resamples, np.mean, 0.90),
         lambda values, resamples: quantiles(values, resamples, np.mean, size=10),
-        lambda values, resamples: np.quantile(values, [0.025, 0.975]),  # of the seeds themselves
+        lambda values, resamples: np.quantile(
+            values, [0.025, 0.975]
+        ),  # of the seeds themselves
         lambda values, resamples: found["interval"](values, resamples),  # of the IQM
         normal,  # as if the values were not skewed
     )
@@ -249,7 +272,9 @@ def test_the_exercises_on_pixels() -> None:
     assert rejected(
         check_1,
         found["my_count"],
-        lambda row, column, size, k: min(row + 1, k) * min(column + 1, k),  # forgets the far edges
+        lambda row, column, size, k: (
+            min(row + 1, k) * min(column + 1, k)
+        ),  # forgets the far edges
         lambda row, column, size, k: (size - k + 1) ** 2,  # all patches
         lambda row, column, size, k: found["solution_1"](row, row, size, k),
     )
@@ -257,7 +282,9 @@ def test_the_exercises_on_pixels() -> None:
     assert rejected(
         check_2,
         found["my_convolution"],
-        lambda x, W, s: solution(x, W[::-1, ::-1], s),  # upside down, as mathematicians have it
+        lambda x, W, s: solution(
+            x, W[::-1, ::-1], s
+        ),  # upside down, as mathematicians have it
         lambda x, W, s: solution(x, W, 1),  # forgets the stride
         lambda x, W, s: solution(x, W, s).T,
     )
@@ -273,15 +300,21 @@ def test_the_exercises_on_the_parts() -> None:
         check_1,
         found["my_double_target"],
         lambda R, discount, online, target: R + discount * target.max(),  # plain DQN
-        lambda R, discount, online, target: R + discount * online.max(),  # no target network
+        lambda R, discount, online, target: (
+            R + discount * online.max()
+        ),  # no target network
         lambda R, discount, online, target: R + discount * online[target.argmax()],
-        lambda R, discount, online, target: R + target[online.argmax()],  # not discounted
+        lambda R, discount, online, target: (
+            R + target[online.argmax()]
+        ),  # not discounted
     )
 
     def past_the_end(rewards: Any, terminated: Any, n: int, gamma: float) -> Any:
         return solution(rewards, [False] * n, n, gamma)
 
-    def bootstraps_at_the_end(rewards: Any, terminated: Any, n: int, gamma: float) -> Any:
+    def bootstraps_at_the_end(
+        rewards: Any, terminated: Any, n: int, gamma: float
+    ) -> Any:
         return solution(rewards, terminated, n, gamma)[0], gamma**n
 
     def one_discount(rewards: Any, terminated: Any, n: int, gamma: float) -> Any:
@@ -295,10 +328,18 @@ def test_the_exercises_on_the_parts() -> None:
         )[1]
 
     def sums_undiscounted(rewards: Any, terminated: Any, n: int, gamma: float) -> Any:
-        return solution(rewards, terminated, n, 1.0)[0], solution(rewards, terminated, n, gamma)[1]
+        return solution(rewards, terminated, n, 1.0)[0], solution(
+            rewards, terminated, n, gamma
+        )[1]
 
     assert check_2(solution)
-    wrong = past_the_end, bootstraps_at_the_end, one_discount, without_the_last, sums_undiscounted
+    wrong = (
+        past_the_end,
+        bootstraps_at_the_end,
+        one_discount,
+        without_the_last,
+        sums_undiscounted,
+    )
     assert rejected(check_2, found["my_return"], *wrong)
     # what the chapter claims
     copied, following = found["targets"]

@@ -25,6 +25,7 @@ from minidqn import (
 from minidqn.batch import TRUNCATED
 from minidqn.lab.envs import TEST, TRAIN, OwnEnvs, episode_seed
 from minidqn.lab.training import in_training
+from minidqn.nn.layers import Array
 
 from .conftest import TableEnv
 
@@ -72,7 +73,9 @@ def test_one_environment_and_a_vector_of_one_give_the_same_bits() -> None:
     for name, array in one.replay.arrays.items():
         np.testing.assert_array_equal(array, many.replay.arrays[name])
     np.testing.assert_array_equal(one.online.params, many.online.params)
-    np.testing.assert_array_equal(history["episode_return"], vector_history["episode_return"])
+    np.testing.assert_array_equal(
+        history["episode_return"], vector_history["episode_return"]
+    )
 
 
 def test_many_lanes_count_every_real_step() -> None:
@@ -89,10 +92,20 @@ def test_many_lanes_count_every_real_step() -> None:
 def test_watchers_stop_a_run() -> None:
     env = chain()
     agent = agent_for(env)
-    train(agent, env, 100, on_step=lambda agent, history: agent.steps == 20, progress=False)
+    train(
+        agent,
+        env,
+        100,
+        on_step=lambda agent, history: agent.steps == 20,
+        progress=False,
+    )
     assert agent.steps == 20
     history = train(
-        agent, env, 100, on_episode=lambda a, h: h["step"].size >= np.int64(4), progress=False
+        agent,
+        env,
+        100,
+        on_episode=lambda a, h: h["step"].size >= np.int64(4),
+        progress=False,
     )
     assert len(history) == 4
 
@@ -113,12 +126,21 @@ def test_all_watchers_are_called_at_every_step_and_episode() -> None:
     def second(agent: DQN, history: History) -> None:
         episodes.append(("second", len(history), agent.steps))
 
-    history = train(agent, env, 30, on_step=after_step, on_episode=second, progress=False)
+    history = train(
+        agent, env, 30, on_step=after_step, on_episode=second, progress=False
+    )
     assert steps == list(range(1, 31))  # the last one too
     assert episodes == [("second", n, int(s)) for n, s in enumerate(history["step"], 1)]
     steps.clear()
     episodes.clear()
-    again = train(agent, env, 100, on_step=[after_step], on_episode=[first, second], progress=False)
+    again = train(
+        agent,
+        env,
+        100,
+        on_step=[after_step],
+        on_episode=[first, second],
+        progress=False,
+    )
     assert steps == list(range(31, agent.steps + 1))
     assert 50 < agent.steps < 60
     numbers = [(n, int(s)) for n, s in enumerate(again["step"], 1)]
@@ -126,20 +148,31 @@ def test_all_watchers_are_called_at_every_step_and_episode() -> None:
 
 
 @pytest.mark.parametrize("steps", [9, 12])
-def test_the_learning_rate_is_that_of_the_step(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_is_that_of_the_step(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env, rates = chain(), []
     decay = LinearDecay(1e-2, 0.0, 20)
     agent = agent_for(env, learning_rate=decay)
     step = agent.adam.step
-    monkeypatch.setattr(agent.adam, "step", lambda grads, lr: rates.append(lr) or step(grads, lr))  # type: ignore[func-returns-value]  # it is None
+
+    def remember(grads: Array, lr: float) -> None:
+        rates.append(lr)
+        step(grads, lr)
+
+    monkeypatch.setattr(agent.adam, "step", remember)
     train(agent, env, steps, progress=False)
     assert rates == [decay(t) for t in range(8, steps + 1)]
 
 
-def test_blas_has_one_thread_in_training_and_tests_and_as_many_as_before_after() -> None:
+def test_blas_has_one_thread_in_training_and_tests_and_as_many_as_before_after() -> (
+    None
+):
     def threads() -> list[int]:
         return [
-            library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+            library["num_threads"]
+            for library in threadpool_info()
+            if library["user_api"] == "blas"
         ]
 
     class Tested(gym.Wrapper[Any, Any, Any, Any]):
@@ -172,10 +205,16 @@ def test_a_short_repeat_reaches_the_run(num_envs: int) -> None:
 
 def test_a_repeated_action_ends_with_all_episodes_of_a_run() -> None:
     """With every action repeated for long, each episode begins with an action of its own."""
-    env = SyncVectorEnv([lambda: chain(limit=1)] * 2, autoreset_mode=AutoresetMode.DISABLED)
-    agent = agent_for(env, 2, epsilon=1.0, epsilon_hold=1000, learning_starts=100, batch_size=100)
+    env = SyncVectorEnv(
+        [lambda: chain(limit=1)] * 2, autoreset_mode=AutoresetMode.DISABLED
+    )
+    agent = agent_for(
+        env, 2, epsilon=1.0, epsilon_hold=1000, learning_starts=100, batch_size=100
+    )
     train(agent, env, 200, progress=False)
-    first = agent.replay.action[agent.replay.kind >= TRUNCATED]  # all steps are first ones
+    first = agent.replay.action[
+        agent.replay.kind >= TRUNCATED
+    ]  # all steps are first ones
     assert len(first) >= 90
     assert 0.3 < first.mean() < 0.7
 
@@ -253,8 +292,9 @@ def test_the_random_actions_of_a_test_are_its_own() -> None:
     assert spy.rng is before
     assert before not in generators
     assert len(set(map(id, generators))) == 1
-    draws = np.random.default_rng((3, TEST)).random(len(generators) + 1)
-    assert generators[0].random() == draws[-1]  # one draw for each action, and no other
+    draws = np.random.default_rng((3, TEST)).random(2 * len(generators) + 1)
+    # for each action, whether it is random and which: no other draws
+    assert generators[0].random() == draws[-1]
 
 
 def test_evaluation_leaves_no_trace() -> None:
@@ -296,7 +336,9 @@ def test_every_episode_has_a_seed_of_its_own() -> None:
     env = Recorder(chain())
     agent = agent_for(env)
     train(agent, env, 20, progress=False)
-    train(agent, env, 20, progress=False)  # goes on, and does not play the same episodes again
+    train(
+        agent, env, 20, progress=False
+    )  # goes on, and does not play the same episodes again
     evaluate(agent, env, 3, seed=agent.seed)
     assert len(set(env.seen)) == len(env.seen)
     assert env.seen[0] == episode_seed(agent.seed, TRAIN, 0)
@@ -320,13 +362,18 @@ def test_what_does_not_fit_is_refused() -> None:
         with pytest.raises(ValueError, match=f"steps is {steps}: expected 1 or more"):
             train(agent, env, steps, progress=False)
     with pytest.raises(
-        ValueError, match="steps is 7: expected enough for the first update, at learning_starts, 8"
+        ValueError,
+        match="steps is 7: expected enough for the first update, at learning_starts, 8",
     ):
         train(agent, env, 7, progress=False)
     train(agent_for(env), chain(), 8, progress=False)  # is just enough
-    with pytest.raises(ValueError, match=r"spaces are \(Box.*expected the agent's, \(Box"):
+    with pytest.raises(
+        ValueError, match=r"spaces are \(Box.*expected the agent's, \(Box"
+    ):
         train(agent, gym.make("CartPole-v1"), 100, progress=False)
-    with pytest.raises(ValueError, match=r"spaces are .*Discrete\(3\)\): expected the agent's, "):
+    with pytest.raises(
+        ValueError, match=r"spaces are .*Discrete\(3\)\): expected the agent's, "
+    ):
         evaluate(agent, TableEnv(np.zeros((3, 3), int), np.zeros((3, 3))))
     with pytest.raises(ValueError, match="2 environments: expected num_envs=1"):
         train(agent, SyncVectorEnv([chain, chain]), 100, progress=False)
@@ -348,7 +395,8 @@ def test_an_environment_that_returns_nan_leaves_the_agent_whole() -> None:
     env = Broken([[0], [0]], [[1.0], [1.0]])
     agent = agent_for(env)
     with pytest.raises(
-        ValueError, match=r"step 5: observation has nan at index \(0,\): expected finite"
+        ValueError,
+        match=r"step 5: observation has nan at index \(0,\): expected finite",
     ):
         train(agent, env, 100, progress=False)
     assert agent.steps == agent.replay.count == 4
@@ -364,11 +412,15 @@ class Endless(TableEnv):
 
 def test_an_episode_that_does_not_end_is_cut_with_a_warning() -> None:
     agent = agent_for(Endless())
-    with pytest.warns(RuntimeWarning, match="3 of 3 episodes had not ended after 50 steps, and w"):
+    with pytest.warns(
+        RuntimeWarning, match="3 of 3 episodes had not ended after 50 steps, and w"
+    ):
         returns = evaluate(agent, Endless(), 3, max_steps=50)
     assert returns.tolist() == [50.0] * 3
     five = TableEnv([[0, 0]], [[1, 1]], limit=5)
-    assert evaluate(agent_for(five), five, 3, max_steps=5).tolist() == [5.0] * 3  # just in time
+    assert (
+        evaluate(agent_for(five), five, 3, max_steps=5).tolist() == [5.0] * 3
+    )  # just in time
     default = inspect.signature(evaluate).parameters["max_steps"].default
     assert 27_000 < default < 10**6  # above the longest game of Atari
 
@@ -397,9 +449,13 @@ def test_the_environment_of_training_is_not_tested_in() -> None:
 
     def test_somewhere(agent: DQN, history: History) -> None:
         tested.append(evaluate(agent, test_env, 2))
-        train(agent_for(other), other, 10, progress=False)  # another run inside this one
+        train(
+            agent_for(other), other, 10, progress=False
+        )  # another run inside this one
         for taken in (env, gym.wrappers.TimeLimit(env, 3)):
-            with pytest.raises(ValueError, match=r"is being trained in: expected another one"):
+            with pytest.raises(
+                ValueError, match=r"is being trained in: expected another one"
+            ):
                 evaluate(agent, taken, 2)
 
     history = train(agent, env, 30, on_episode=test_somewhere, progress=False)

@@ -27,18 +27,27 @@ def test_the_settings_of_an_example_make_an_agent(env_id: str) -> None:
     assert config.learning_rate == LinearDecay(config.learning_rate.start, 0.0, steps)  # type: ignore[union-attr]  # it is one
     space: gym.Space[Any] = gym.spaces.Box(0, 255, (128,), np.uint8)
     actions: gym.Space[Any] = gym.spaces.Discrete(4)
-    if env_id in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"):  # which need nothing else
+    if env_id in (
+        "CartPole-v1",
+        "Acrobot-v1",
+        "MountainCar-v0",
+    ):  # which need nothing else
         env = gym.make(env_id)
         space, actions = env.observation_space, env.action_space
     if config.conv:
         planes: Any = gym.spaces.Box(0, 1, (10, 10, 4), np.bool_)
-        space = planes if "MinAtar" in env_id else gym.spaces.Box(0, 255, (84, 84), np.uint8)
+        space = (
+            planes
+            if "MinAtar" in env_id
+            else gym.spaces.Box(0, 255, (84, 84), np.uint8)
+        )
         config = replace(config, buffer_size=config.learning_starts)  # a small one
     assert DQN(space, actions, config).config == config
 
 
 def test_every_example_of_an_environment_is_known() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")} - {
+        "one_page.py",
         "five_tutorials.py",
         "tune.py",
         "playground.py",
@@ -47,7 +56,9 @@ def test_every_example_of_an_environment_is_known() -> None:
 
 
 @pytest.mark.parametrize("env_id", SCRIPTS)
-def test_what_each_script_learned_lies_under_the_name_of_its_environment(env_id: str) -> None:
+def test_what_each_script_learned_lies_under_the_name_of_its_environment(
+    env_id: str,
+) -> None:
     for name in (env_id, f"some_package:{env_id}"):
         assert (EXAMPLES / "trained" / f"{short_name(name)}.safetensors").exists()
 
@@ -89,7 +100,9 @@ def test_the_options_of_a_script_reach_a_worker() -> None:
 
 
 def test_unknown_environments_and_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="env_id is 'Pong': expected one of CartPole-v1, "):
+    with pytest.raises(
+        ValueError, match="env_id is 'Pong': expected one of CartPole-v1, "
+    ):
         tuned("Pong")
     with pytest.raises(ValueError, match="setting 'n_steps': expected n_step or "):
         tuned("CartPole-v1", n_steps=3)
@@ -108,7 +121,9 @@ def test_an_installed_package_has_its_own_copy_of_the_examples(
     about = site / "minidqn-0.1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Name: minidqn\nVersion: 0.1.0\n")
-    (about / "RECORD").write_text("minidqn/config.py,,\n../share/minidqn/examples/cartpole.py,,\n")
+    (about / "RECORD").write_text(
+        "minidqn/config.py,,\n../share/minidqn/examples/cartpole.py,,\n"
+    )
     monkeypatch.syspath_prepend(site)
     assert tuned("CartPole-v1").n_step == 41
 

@@ -47,7 +47,12 @@ def finish(watch: Watcher, returns: list[float]) -> list[bool]:
 
 def test_it_stops_when_the_mean_is_there() -> None:
     assert finish(until_solved(5.0, episodes=3), [9, 9, 9]) == [False, False, True]
-    assert finish(until_solved(5.0, episodes=2), [4, 5, 5, 4.9]) == [False, False, True, False]
+    assert finish(until_solved(5.0, episodes=2), [4, 5, 5, 4.9]) == [
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_line_for_each_multiple_of_episodes_that_end_together(
@@ -84,20 +89,26 @@ def test_a_test_episode_is_recorded_every_few_episodes(tmp_path: Path) -> None:
     watch = record_every(20, films, tmp_path, max_steps=30)
     history = train(agent, env, 1000, on_episode=watch, progress=False)
     numbers = range(20, len(history) + 1, 20)
-    assert sorted(tmp_path.iterdir()) == [tmp_path / f"episode_{n:05}.gif" for n in numbers]
+    assert sorted(tmp_path.iterdir()) == [
+        tmp_path / f"episode_{n:05}.gif" for n in numbers
+    ]
     assert len(numbers) > 1
     for path in tmp_path.iterdir():
         with Image.open(path) as film:
             assert 3 < getattr(film, "n_frames", 1) <= 16  # one for every second step
     train(plain, env, 1000, progress=False)
-    np.testing.assert_array_equal(agent.online.params, plain.online.params)  # the same run
+    np.testing.assert_array_equal(
+        agent.online.params, plain.online.params
+    )  # the same run
 
 
 def test_the_recorded_episode_is_a_test_of_the_run_s_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filmed: list[Any] = []
-    monkeypatch.setattr("minidqn.lab.watchers.animate", lambda *args: filmed.append(args))
+    monkeypatch.setattr(
+        "minidqn.lab.watchers.animate", lambda *args: filmed.append(args)
+    )
     agent, history, films = small_agent(seed=3), History(), object()
     add_episode(history, 10.0)
     record_every(1, films, tmp_path / "new", 30)(agent, history)
@@ -111,18 +122,31 @@ def test_a_checkpoint_every_few_steps(
     num_envs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     saved = []
-    monkeypatch.setattr("minidqn.lab.watchers.save", lambda agent, *_: saved.append(agent.steps))
+    monkeypatch.setattr(
+        "minidqn.lab.watchers.save", lambda agent, *_: saved.append(agent.steps)
+    )
     env = environments(num_envs)
     watch = save_every(10, tmp_path / "agent.safetensors")
     train(agent_for(env, num_envs), env, 60, on_step=watch, progress=False)
-    assert {steps // 10 for steps in saved} == {1, 2, 3, 4, 5, 6}  # also where one steps over it
+    assert {steps // 10 for steps in saved} == {
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    }  # also where one steps over it
     assert all(steps % 10 < num_envs for steps in saved)
 
 
-def test_a_step_of_a_vector_that_resets_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_of_a_vector_that_resets_counts_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """From 9 to 10 steps, and then to 12: 10 is passed once."""
     saved = []
-    monkeypatch.setattr("minidqn.lab.watchers.save", lambda agent, *_: saved.append(agent.steps))
+    monkeypatch.setattr(
+        "minidqn.lab.watchers.save", lambda agent, *_: saved.append(agent.steps)
+    )
     agent, watch = agent_for(environments(3), 3), save_every(10, "agent.safetensors")
     obs, no = np.zeros((3, 3)), np.zeros(3, np.bool_)
     agent.begin(obs)
@@ -140,8 +164,16 @@ def test_the_plot_that_moves_shows_the_returns_so_far() -> None:
         assert not watch(agent, history)
     (axes,) = plt.gcf().axes
     returns, means, solved = axes.lines
-    assert np.asarray(returns.get_xydata()).tolist() == [[1.0, 3.0], [2.0, 1.0], [3.0, 8.0]]
-    assert np.asarray(means.get_xydata()).tolist() == [[1.0, 3.0], [2.0, 2.0], [3.0, 4.0]]
+    assert np.asarray(returns.get_xydata()).tolist() == [
+        [1.0, 3.0],
+        [2.0, 1.0],
+        [3.0, 8.0],
+    ]
+    assert np.asarray(means.get_xydata()).tolist() == [
+        [1.0, 3.0],
+        [2.0, 2.0],
+        [3.0, 4.0],
+    ]
     assert set(np.ravel(np.asarray(solved.get_ydata()))) == {5.0}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("episode", "return")
     plt.close()
@@ -193,7 +225,9 @@ def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:
         train(agent, chain(), 80, on_step=follow, progress=False)
     assert tests == [(other, 3, 1_000_000)] * 4
     assert (saved[0] != saved[1]).any()
-    np.testing.assert_array_equal(saved[1], saved[2])  # what is no better does not replace it
+    np.testing.assert_array_equal(
+        saved[1], saved[2]
+    )  # what is no better does not replace it
     np.testing.assert_array_equal(saved[1], saved[3])
     train(plain, chain(), 80, progress=False)
     np.testing.assert_array_equal(agent.online.params, plain.online.params)
@@ -212,7 +246,9 @@ def test_a_run_that_goes_on_keeps_its_best_policy(tmp_path: Path) -> None:
     path, means, env = tmp_path / "best", iter([3.0, 2.0, 4.0]), chain()
     files = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minidqn.lab.watchers.evaluate", lambda *_, **__: np.array([next(means)]))
+        patch.setattr(
+            "minidqn.lab.watchers.evaluate", lambda *_, **__: np.array([next(means)])
+        )
         agent, history, best = agent_for(env), History(), -math.inf
         for _ in range(3):
             watch = save_best(30, path, chain(), best=best)
@@ -235,14 +271,18 @@ def test_rows_are_written_while_the_run_goes_on(num_envs: int, tmp_path: Path) -
     assert lines == list(range(2, len(history) + 2))
     history.write_csv(tmp_path / "whole.csv")
     assert path.read_text() == (tmp_path / "whole.csv").read_text()
-    train(agent, env, 60, history=history, on_episode=log_csv(path), progress=False)  # resumed
+    train(
+        agent, env, 60, history=history, on_episode=log_csv(path), progress=False
+    )  # resumed
     history.write_csv(tmp_path / "whole.csv")
     assert path.read_text() == (tmp_path / "whole.csv").read_text()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_gets_every_column(tmp_path: Path) -> None:
-    writer = pytest.importorskip("tensorboardX", reason="it comes with the extra `test`")
+    writer = pytest.importorskip(
+        "tensorboardX", reason="it comes with the extra `test`"
+    )
     seen: dict[str, list[tuple[float, int]]] = {}
     with pytest.MonkeyPatch.context() as patch:
 
@@ -251,7 +291,9 @@ def test_tensorboard_gets_every_column(tmp_path: Path) -> None:
 
         patch.setattr(writer.SummaryWriter, "add_scalar", add)
         watch = log_tensorboard(tmp_path / "runs")
-        history = train(agent_for(chain()), chain(), 60, on_episode=watch, progress=False)
+        history = train(
+            agent_for(chain()), chain(), 60, on_episode=watch, progress=False
+        )
     assert list(seen) == list(Episode._fields)
     for name, points in seen.items():
         values, steps = np.array(points).T

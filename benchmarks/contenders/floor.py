@@ -39,7 +39,9 @@ def update(hidden: list[int], batch: int) -> Call:
     return products
 
 
-def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+def conv_update(
+    shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
+) -> Call:
     """The same with convolutions: products with all patches, as if they cost nothing to make.
 
     Both networks have the same arrays here, as in minidqn: larger ones leave the cache.
@@ -85,4 +87,6 @@ def environment_seconds(env_id: str, steps: int, seed: int) -> float:
     return time.perf_counter() - start
 
 
-serve({"update": update, "conv_update": conv_update}, {"environment": environment_seconds})
+serve(
+    {"update": update, "conv_update": conv_update}, {"environment": environment_seconds}
+)

@@ -27,7 +27,10 @@ def parameters(hidden: list[int], rng: np.random.Generator) -> list[Any]:
     """Weights and biases as in minidqn's Linear."""
     pairs = []
     for i, o in pairwise([4, *hidden, 2]):
-        W, b = rng.normal(0, (2 / i) ** 0.5, (i, o)), rng.uniform(-(i**-0.5), i**-0.5, o)
+        W, b = (
+            rng.normal(0, (2 / i) ** 0.5, (i, o)),
+            rng.uniform(-(i**-0.5), i**-0.5, o),
+        )
         pairs.append((jnp.asarray(W, jnp.float32), jnp.asarray(b, jnp.float32)))
     return pairs
 
@@ -39,7 +42,9 @@ def q_values(params: list[Any], x: Any) -> Any:
     return x @ W + b
 
 
-def adam_update(params: Any, grads: Any, m: Any, v: Any, t: Any, rate: float) -> tuple[Any, Any]:
+def adam_update(
+    params: Any, grads: Any, m: Any, v: Any, t: Any, rate: float
+) -> tuple[Any, Any]:
     t = t + 1
     m, v = 0.9 * m + 0.1 * grads, 0.999 * v + 0.001 * grads * grads
     m_scale, v_scale = 1 / (1 - 0.9**t), 1 / (1 - 0.999**t)
@@ -54,7 +59,9 @@ def one_update(state: Any, target: Any, buffer: Any, batch: int, unravel: Any) -
     y = rewards + discounts * q_values(unravel(target), next_obs).max(axis=1)
 
     def loss_of(params: Any) -> Any:
-        q = jnp.take_along_axis(q_values(unravel(params), obs), actions[:, None], axis=1)[:, 0]
+        q = jnp.take_along_axis(
+            q_values(unravel(params), obs), actions[:, None], axis=1
+        )[:, 0]
         e = q - y
         return jnp.where(abs(e) <= 1, 0.5 * e * e, abs(e) - 0.5).mean()
 
@@ -125,7 +132,9 @@ def conv_parameters(shape: list[int], conv: list[list[int]], hidden: list[int]) 
     sizes += pairwise(widths)
     return [
         (
-            jnp.asarray(rng.normal(0, (2 / np.prod(size[:-1])) ** 0.5, size), jnp.float32),
+            jnp.asarray(
+                rng.normal(0, (2 / np.prod(size[:-1])) ** 0.5, size), jnp.float32
+            ),
             jnp.zeros(size[-1]),
         )
         for size in sizes
@@ -137,25 +146,36 @@ def conv_q_values(params: list[Any], x: Any, strides: list[int]) -> Any:
     x = x.astype(jnp.float32) / 255
     for (W, b), s in zip(params, strides, strict=False):
         layout = ("NHWC", "HWIO", "NHWC")
-        x = jax.lax.conv_general_dilated(x, W, (s, s), "VALID", dimension_numbers=layout)
+        x = jax.lax.conv_general_dilated(
+            x, W, (s, s), "VALID", dimension_numbers=layout
+        )
         x = jax.nn.relu(x + b)
     return q_values(params[len(strides) :], x.reshape(len(x), -1))
 
 
-def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+def conv_update(
+    shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
+) -> Call:
     """One update from a batch that it is given, compiled whole."""
     params, unravel = ravel_pytree(conv_parameters(shape, conv, hidden))
-    target, rng, strides = params * 1.0, np.random.default_rng(0), [s for _, _, s in conv]
+    target, rng, strides = (
+        params * 1.0,
+        np.random.default_rng(0),
+        [s for _, _, s in conv],
+    )
     high = 256 if shape[0] > 50 else 2
     obs, next_obs = (
-        jnp.asarray(rng.integers(high, size=(batch, *shape)), jnp.uint8) for _ in range(2)
+        jnp.asarray(rng.integers(high, size=(batch, *shape)), jnp.uint8)
+        for _ in range(2)
     )
     actions = jnp.asarray(rng.integers(6, size=(batch, 1)))
     discounts = jnp.asarray(0.99 * (rng.random(batch) > 0.05), jnp.float32)
 
     def one(state: Any, obs: Any, next_obs: Any) -> Any:
         params, m, v, t = state
-        y = 1.0 + discounts * conv_q_values(unravel(target), next_obs, strides).max(axis=1)
+        y = 1.0 + discounts * conv_q_values(unravel(target), next_obs, strides).max(
+            axis=1
+        )
 
         def loss_of(params: Any) -> Any:
             q = conv_q_values(unravel(params), obs, strides)
@@ -180,7 +200,9 @@ def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batc
 def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call:
     params, strides = conv_parameters(shape, conv, hidden), [s for _, _, s in conv]
     obs = np.random.default_rng(0).integers(2, size=(1, *shape)).astype(np.uint8)
-    greedy = jax.jit(lambda params, x: conv_q_values(params, x, strides).argmax(axis=-1))
+    greedy = jax.jit(
+        lambda params, x: conv_q_values(params, x, strides).argmax(axis=-1)
+    )
     return lambda: int(greedy(params, obs)[0])
 
 

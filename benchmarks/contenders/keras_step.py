@@ -26,7 +26,9 @@ def tutorial_step(hidden: list[int], batch: int) -> Call:
         np.argmax(model.predict(obs[rows[:1]], verbose=0))
         targets = model.predict(obs[rows], verbose=0)
         best = model.predict(next_obs[rows], verbose=0).max(axis=1)
-        targets[np.arange(batch), actions[rows]] = rewards[rows] + GAMMA * goes_on[rows] * best
+        targets[np.arange(batch), actions[rows]] = (
+            rewards[rows] + GAMMA * goes_on[rows] * best
+        )
         fit = model.fit(obs[rows], targets, epochs=1, verbose=0)
         return float(fit.history["loss"][0])
 

@@ -9,7 +9,6 @@ from worker import Call, learning, serve
 
 from minidqn import DQN, DQNConfig, LinearDecay, train
 from minidqn.lab.tuned import tuned_spec
-from minidqn.nn.network import Pass
 from minidqn.replay import Replay
 
 BUFFER = 10_000
@@ -59,8 +58,8 @@ def explore(hidden: list[int]) -> Call:
 def forward_and_draw(hidden: list[int]) -> Call:
     """What explore cannot do without: a forward of one observation, and a random number."""
     agent = filled_agent(hidden, 64)
-    use, x, rng = Pass(agent.online), agent.replay.head, agent.rng
-    return lambda: (use.forward(x), rng.random(1))
+    network, x, rng = agent.online, agent.replay.head, agent.rng
+    return lambda: (network.predict(x), rng.random(1))
 
 
 def observe() -> Call:
@@ -71,7 +70,12 @@ def observe() -> Call:
 
 def sample(batch: int) -> Call:
     agent = filled_agent([64, 64], 64)
-    return lambda: agent.replay.batch(agent.replay.draw(batch, agent.rng), 1, 0.99)
+
+    def draw_and_gather() -> Any:
+        starts, _ = agent.sampler.draw(batch, agent.rng, step=0)
+        return agent.replay.batch(starts, 1, 0.99)
+
+    return draw_and_gather
 
 
 def tutorial_step(hidden: list[int], batch: int) -> Call:
@@ -87,7 +91,9 @@ def tutorial_step(hidden: list[int], batch: int) -> Call:
     return step
 
 
-def image_agent(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> DQN:
+def image_agent(
+    shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
+) -> DQN:
     """Plain DQN on images: boolean planes, or stacks of grey frames; a full buffer of noise."""
     height, width, channels = shape
     grey = height > 50
@@ -120,7 +126,9 @@ def image_agent(shape: list[int], conv: list[list[int]], hidden: list[int], batc
     return agent
 
 
-def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+def conv_update(
+    shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
+) -> Call:
     """A whole update. Unlike the others' it also draws and gathers its batch."""
     agent = image_agent(shape, conv, hidden, batch)
     learning(lambda: agent.learn().loss)

@@ -61,7 +61,9 @@ def act(hidden: list[int], batch: int) -> Call:
     return one_action if batch == 1 else actions
 
 
-def conv_network(shape: list[int], conv: list[list[int]], hidden: list[int]) -> nn.Sequential:
+def conv_network(
+    shape: list[int], conv: list[list[int]], hidden: list[int]
+) -> nn.Sequential:
     side, _, channels = shape
     layers: list[nn.Module] = []
     for n_out, k, s in conv:
@@ -80,7 +82,9 @@ def images(shape: list[int], batch: int) -> torch.Tensor:
     return torch.randint(high, (batch, *shape), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
-def conv_update(shape: list[int], conv: list[list[int]], hidden: list[int], batch: int) -> Call:
+def conv_update(
+    shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
+) -> Call:
     """One update from a batch that it is given."""
     online, target = (conv_network(shape, conv, hidden) for _ in range(2))
     optimizer = torch.optim.Adam(online.parameters(), lr=1e-4, fused=True)
@@ -112,7 +116,12 @@ def conv_act(shape: list[int], conv: list[list[int]], hidden: list[int]) -> Call
 
 
 def minatar_network(channels: int) -> nn.Sequential:
-    convolution = nn.Conv2d(channels, 16, 3), nn.Flatten(), nn.LayerNorm(1024), nn.ReLU()
+    convolution = (
+        nn.Conv2d(channels, 16, 3),
+        nn.Flatten(),
+        nn.LayerNorm(1024),
+        nn.ReLU(),
+    )
     hidden = nn.Linear(1024, 128), nn.LayerNorm(128), nn.ReLU()
     return nn.Sequential(*convolution, *hidden, nn.Linear(128, 6))
 
@@ -147,7 +156,9 @@ def minatar_steps(game: str, steps: int) -> Call:
         loss.backward()
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 0.005)
+            torch._foreach_lerp_(
+                list(target.parameters()), list(online.parameters()), 0.005
+            )
 
     def run(steps: int, epsilon: float) -> None:
         nonlocal stored

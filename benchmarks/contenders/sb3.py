@@ -24,7 +24,9 @@ def filled_model(hidden: list[int], batch: int) -> DQN:
         policy_kwargs={"net_arch": hidden},
         seed=0,
     )
-    model.learn(BUFFER)  # random play, to fill the buffer and to set up what `train` needs
+    model.learn(
+        BUFFER
+    )  # random play, to fill the buffer and to set up what `train` needs
     return model
 
 

@@ -91,16 +91,15 @@ plt.show()
 
 # %%
 from minidqn.nn.layers import Linear
-from minidqn.nn.network import Network, Pass
+from minidqn.nn.network import Network
 
 rng = np.random.default_rng(0)
 network = Network([Linear(3, 8, relu=True), Linear(8, 1)], np.float64)
 network.initialize(rng)
 inputs, targets = rng.normal(size=(5, 3)), rng.normal(size=(5, 1))
 
-use = Pass(network)
-errors = use.forward(inputs) - targets
-use.backward(errors)  # dL/dy of L = half the sum of the squared errors
+errors = network.forward(inputs) - targets
+network.backward(errors)  # dL/dy of L = half the sum of the squared errors
 
 
 def loss_of(params):
@@ -126,7 +125,12 @@ def my_dL_db(w, b, x, target):
 
 # %% tags=["checker"]
 def check_1(answer):
-    for w, b, x in ((0.8, 0.1, 1.5), (-1.0, 0.2, 2.0), (0.5, 1.0, -1.0), (2.0, -0.5, 0.3)):
+    for w, b, x in (
+        (0.8, 0.1, 1.5),
+        (-1.0, 0.2, 2.0),
+        (0.5, 1.0, -1.0),
+        (2.0, -0.5, 0.3),
+    ):
         expected = derivative(lambda b, w=w, x=x: loss(w, b, x, 2.0), b)
         if not np.isclose(answer(w, b, x, 2.0), expected):
             return right(False, f"at w = {w}, b = {b}, x = {x} it is {expected:.3f}")

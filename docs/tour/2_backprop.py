@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from tour import derivative, right, source
 
 from minidqn.nn.layers import Layer, Linear
-from minidqn.nn.network import Network, Pass
+from minidqn.nn.network import Network
 
 # %% [markdown]
 # ## A layer, forward and backward
@@ -32,11 +32,11 @@ source(Linear)
 # last to the first:
 
 # %%
-source(Pass.backward)
+source(Network.backward)
 
 # %% [markdown]
 # What forward computed is needed again on the way back: x for dW, y to know where the ReLU was on. It
-# waits in the *cache*.
+# waits in the *cache*, which each layer makes with `new_cache`.
 #
 # ## Fit a curve
 #
@@ -52,13 +52,13 @@ def fit(layers, updates, rate=0.1):
     """The curves of a network, at some moments of its training, and its loss at each update."""
     network = Network(layers, np.float64)
     network.initialize(np.random.default_rng(1))
-    use, curves, losses = Pass(network), {}, []
+    curves, losses = {}, []
     for update in range(updates + 1):
-        y = use.forward(x)
+        y = network.forward(x)
         if update in (0, 30, 300, updates):
             curves[update] = y.copy()
         losses.append(0.5 * np.mean((y - target) ** 2))
-        use.backward((y - target) / len(x))
+        network.backward((y - target) / len(x))
         network.params -= rate * network.grads
     return curves, losses
 
@@ -92,10 +92,12 @@ class Forgetful(Linear):
 
 def check_gradients(layers_of):
     """The largest relative error of the gradients of a network with these layers."""
-    network, exact = Network(layers_of(), np.float64), Network(layers_of(), np.complex128)
+    network, exact = (
+        Network(layers_of(), np.float64),
+        Network(layers_of(), np.complex128),
+    )
     network.initialize(np.random.default_rng(3))
-    use = Pass(network)
-    use.backward(use.forward(x) - target)
+    network.backward(network.forward(x) - target)
 
     def loss(params):
         exact.params[:] = params
@@ -122,7 +124,10 @@ for kind in (Linear, Forgetful):
 
 # %%
 class MyTanh(Layer):
-    def forward(self, x, cache):
+    def new_cache(self, batch_size, dtype):
+        return {}
+
+    def forward(self, x, cache, rng=None):
         cache["y"] = np.tanh(x)
         return cache["y"]
 
@@ -132,11 +137,14 @@ class MyTanh(Layer):
 
 # %% tags=["checker"]
 def check_1(answer):
-    y = answer().forward(x, {})
+    layer = answer()
+    y = layer.forward(x, layer.new_cache(len(x), x.dtype))
     if not np.allclose(y, np.tanh(x)):
         return right(False, "forward is no longer tanh")
     error = check_gradients(lambda: [Linear(1, 4), answer(), Linear(4, 1)])
-    return right(error < 1e-9, f"the gradient is wrong by {error:.0%}; dx is dy times dy/dx")
+    return right(
+        error < 1e-9, f"the gradient is wrong by {error:.0%}; dx is dy times dy/dx"
+    )
 
 
 check_1(MyTanh)
@@ -144,7 +152,10 @@ check_1(MyTanh)
 
 # %% tags=["solution"]
 class Solution1(Layer):
-    def forward(self, x, cache):
+    def new_cache(self, batch_size, dtype):
+        return {}
+
+    def forward(self, x, cache, rng=None):
         cache["y"] = np.tanh(x)
         return cache["y"]
 
@@ -167,7 +178,10 @@ my_choice = ""  # your answer
 
 # %% tags=["checker"]
 def check_2(answer):
-    return right(answer == "B", "dx is (B, I); and if the loss is a mean, its 1/B is in dy already")
+    return right(
+        answer == "B",
+        "dx is (B, I); and if the loss is a mean, its 1/B is in dy already",
+    )
 
 
 check_2(my_choice)

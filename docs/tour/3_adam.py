@@ -39,7 +39,10 @@ def adam(updates, rate):
     return np.array(path)
 
 
-paths = {"descent, rate 0.01": descend(60, 0.01), "descent, rate 0.039": descend(60, 0.039)}
+paths = {
+    "descent, rate 0.01": descend(60, 0.01),
+    "descent, rate 0.039": descend(60, 0.039),
+}
 paths["Adam, rate 0.15"] = adam(60, 0.15)
 figure, (valley, distance) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(2, 1))
 u, v = np.meshgrid(np.linspace(-4.5, 1.5, 200), np.linspace(-1.2, 1.2, 100))
@@ -90,7 +93,9 @@ for _ in range(10):
 assert np.allclose(real, first_steps(correct=True))  # the real module does the same
 
 plt.figure(figsize=(7, 3.5))
-plt.plot(range(1, 11), first_steps(correct=True), "o-", label="corrected, as minidqn does")
+plt.plot(
+    range(1, 11), first_steps(correct=True), "o-", label="corrected, as minidqn does"
+)
 plt.plot(range(1, 11), first_steps(correct=False), "s--", label="without correction")
 plt.xlabel("update")
 plt.ylabel("length of the step, in learning rates")
@@ -114,7 +119,9 @@ my_length = 0.0  # your answer
 # %% tags=["checker"]
 def check_1(answer):
     expected = first_steps(correct=True, gradient=1000.0, rate=0.001, updates=1)[0]
-    return right(bool(np.isclose(answer, expected)), "the gradient is divided by its own size")
+    return right(
+        bool(np.isclose(answer, expected)), "the gradient is divided by its own size"
+    )
 
 
 check_1(my_length)
@@ -140,7 +147,8 @@ def check_2(answer):
     if not np.allclose(new_v, expected_v):
         return right(False, f"the velocity should be {expected_v}")
     return right(
-        bool(np.allclose(new_p, p + expected_v)), "the parameters move by the new velocity"
+        bool(np.allclose(new_p, p + expected_v)),
+        "the parameters move by the new velocity",
     )
 
 

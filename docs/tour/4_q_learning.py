@@ -43,9 +43,9 @@ def step(state, action):
 #
 # y = reward + gamma · max Q(next state), or only the reward where the episode terminated.
 #
-# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch. (It
-# can do more, see chapter 7. Here `q_select` and `theta_next` are the same Q, every action is allowed, N, the
-# number of values for each action, is 1, and `discounts` is gamma, or 0 at the end.)
+# *Q-learning* moves Q(s, a) a part of the way to y. That is all. minidqn computes y like this, for a batch of B
+# steps. Here `returns` are the rewards, `discounts` is gamma, or 0 at the end, `q_next` is Q of the next states,
+# and `next_actions` are the best actions there. (Chapter 7 has other choices.)
 
 # %%
 source(td_targets)
@@ -55,6 +55,20 @@ source(td_targets)
 # *greedy* policy takes the one with the largest Q. With probability *epsilon*, here one half, we take a random
 # one instead, so that everything is tried. That does not spoil y, which asks what the best next action would
 # give, not which one we will take.
+
+
+# %%
+def target(reward, discount, q_next):
+    """y of one step, a batch of one; q_next has a value for each action."""
+    y = np.empty(1)
+    td_targets(
+        np.array([reward]),
+        np.array([discount]),
+        q_next[None],
+        np.array([q_next.argmax()]),
+        y,
+    )
+    return y[0]
 
 
 # %% mystnb={"image": {"alt": "Values in the grid after 1, 5, 20 and 300 episodes: they spread from the goal back to the start."}}
@@ -67,15 +81,8 @@ def learn(q, episodes, rng, rate=0.5, epsilon=0.5):
             greedy = rng.choice(np.flatnonzero(q[state] == q[state].max()))
             action = rng.integers(4) if rng.random() < epsilon else greedy
             after, reward, over = step(state, action)
-            q_next = q[after][None]  # (1, actions): a batch of one
-            y = td_targets(
-                np.array([reward], np.float32),
-                np.array([0.0 if over else GAMMA], np.float32),
-                q_next,
-                np.ones((1, 4), np.bool_),
-                q_next[:, :, None],
-            )
-            q[state][action] += rate * (y[0, 0] - q[state][action])
+            y = target(reward, 0.0 if over else GAMMA, q[after])
+            q[state][action] += rate * (y - q[state][action])
             state, length = after, length + 1
         lengths.append(length)
     return lengths
@@ -94,7 +101,9 @@ for axes, (episodes, values) in zip(panels.flat, pictures.items(), strict=True):
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1)
     axes.text(GOAL[1], GOAL[0], "goal", ha="center", va="center", color="white")
     axes.text(START[1], START[0], "start", ha="center", va="center", color="white")
-    axes.set(title=f"after {episodes} episode{'s' * (episodes > 1)}", xticks=[], yticks=[])
+    axes.set(
+        title=f"after {episodes} episode{'s' * (episodes > 1)}", xticks=[], yticks=[]
+    )
 figure.colorbar(image, ax=panels, label="max Q, in rewards")
 plt.show()
 
@@ -118,7 +127,9 @@ def distances():
         row, column = edge.pop(0)
         for down, across in MOVES:
             field = row + down, column + across
-            inside = 0 <= field[0] < HEIGHT and 0 <= field[1] < WIDTH and field not in WALL
+            inside = (
+                0 <= field[0] < HEIGHT and 0 <= field[1] < WIDTH and field not in WALL
+            )
             if inside and far[field] == np.inf:
                 far[field] = far[row, column] + 1
                 edge.append(field)
@@ -168,14 +179,13 @@ def my_target(reward, next_q, terminated, gamma=0.9):
 # %% tags=["checker"]
 def check_1(answer):
     for terminated in (False, True):
-        for reward, next_q in ((0.0, [0.5, 1.0, 0.2]), (1.0, [-2.0, -1.0]), (0.5, [3.0, 3.0, 0.0])):
-            expected = td_targets(
-                np.array([reward]),
-                np.array([0.0 if terminated else 0.9]),
-                np.array([next_q]),
-                np.ones((1, len(next_q)), np.bool_),
-                np.array([next_q])[:, :, None],
-            )[0, 0]
+        for reward, next_q in (
+            (0.0, [0.5, 1.0, 0.2]),
+            (1.0, [-2.0, -1.0]),
+            (0.5, [3.0, 3.0, 0.0]),
+        ):
+            discount = 0.0 if terminated else 0.9
+            expected = target(reward, discount, np.array(next_q))
             if not np.isclose(answer(reward, np.array(next_q), terminated), expected):
                 hint = f"reward {reward}, next {next_q}, terminated {terminated}: {expected:.2f}"
                 return right(False, hint)
@@ -200,7 +210,9 @@ my_value = 1.0  # your answer
 # %% tags=["checker"]
 def check_2(answer):
     (expected,) = set(np.round(exact_values()[distances() == 5], 6))
-    return right(bool(np.isclose(answer, expected, atol=1e-3)), "the fifth step earns the reward")
+    return right(
+        bool(np.isclose(answer, expected, atol=1e-3)), "the fifth step earns the reward"
+    )
 
 
 check_2(my_value)

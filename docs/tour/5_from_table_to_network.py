@@ -88,8 +88,18 @@ def learned_values(agent):
 # - *With replay and a target network*: the target is computed by a copy, renewed every 100 updates.
 
 # %% mystnb={"image": {"alt": "Four grids of values: as in the table, too high on the right; with replay, closer; with the target network too, closest; and the exact one."}}
-same = {"hidden": (64, 64), "gamma": GAMMA, "epsilon": 0.5, "double": False, "n_step": 1}
-alone = {"buffer_size": 3, "batch_size": 1, "learning_starts": 1}  # hardly more than the last step
+same = {
+    "hidden": (64, 64),
+    "gamma": GAMMA,
+    "epsilon": 0.5,
+    "double": False,
+    "n_step": 1,
+}
+alone = {
+    "buffer_size": 3,
+    "batch_size": 1,
+    "learning_starts": 1,
+}  # hardly more than the last step
 replay = {"buffer_size": 10_000, "batch_size": 32, "learning_starts": 100}
 moving, copied = {"tau": 1.0, "target_every": 1}, {"tau": 1.0, "target_every": 100}
 agents = {
@@ -106,10 +116,14 @@ def learn(config, seed):
     return agent
 
 
-trained = {name: [learn(config, seed) for seed in SEEDS] for name, config in agents.items()}
+trained = {
+    name: [learn(config, seed) for seed in SEEDS] for name, config in agents.items()
+}
 exact = exact_values()
 figure, panels = plt.subplots(2, 2, figsize=(10, 6))
-pictures = {name: learned_values(of[0]) for name, of in trained.items()} | {"exact": exact}
+pictures = {name: learned_values(of[0]) for name, of in trained.items()} | {
+    "exact": exact
+}
 for axes, (name, values) in zip(panels.flat, pictures.items(), strict=True):
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1)
     axes.set(title=name, xticks=[], yticks=[])
@@ -124,9 +138,13 @@ plt.show()
 plt.figure(figsize=(8, 3.5))
 for at, (name, of) in enumerate(trained.items()):
     errors = [np.nanmean(np.abs(learned_values(agent) - exact)) for agent in of]
-    goals = sum(evaluate(agent, Grid(), 1, max_steps=100, progress=False)[0] for agent in of)
+    goals = sum(
+        evaluate(agent, Grid(), 1, max_steps=100, progress=False)[0] for agent in of
+    )
     plt.plot(errors, [at] * len(errors), "o", ms=9, alpha=0.6, color="black")
-    print(f"{name}: mean error {np.mean(errors):.3f}, {goals:.0f} of {len(of)} find the goal")
+    print(
+        f"{name}: mean error {np.mean(errors):.3f}, {goals:.0f} of {len(of)} find the goal"
+    )
 plt.yticks(range(3), trained)
 plt.ylim(2.5, -0.5)
 plt.xscale("log")
@@ -157,10 +175,10 @@ source(Network.move_towards)
 # 3. makes an update, here after each step, from a random batch of what is stored;
 # 4. after every so many updates, moves the target network.
 #
-# Here is one update of minidqn. `_valuing` is the target network; `_learning` is the network that learns, which is
-# called *online*. With N = 1 the loss is half the squared error (a straight line beyond
-# `huber_delta`). Read past priorities and `q_select`, which are in chapter 7, past noise, and past the clipping of
-# gradients that are too long:
+# Here is one update of minidqn. `target` is the target network; the network that learns is called *online*.
+# `sampler` draws where the steps of a batch begin, and `loss` has the targets of chapter 4, and half the squared
+# error (a straight line beyond `huber_delta`). Read past `double` and `weights`, which are in chapter 7, and past the
+# clipping of gradients that are too long:
 
 # %%
 source(DQN.learn)
@@ -218,7 +236,9 @@ def check_2(answer):
     if np.allclose(view, [0.25, 3.5]):
         answer(target, online, 1.0)
         same = np.array_equal(view, online) and np.array_equal(online, before)
-        return right(same, "with tau = 1 the target must equal online, which must not change")
+        return right(
+            same, "with tau = 1 the target must equal online, which must not change"
+        )
     return right(False, f"from [0, 4] to [1, 2] with tau 0.25 it became {view}")
 
 

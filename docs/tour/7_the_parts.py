@@ -11,10 +11,11 @@ from matplotlib import pyplot as plt
 from tour import right, source
 
 from minidqn import DQN, DQNConfig, train
-from minidqn.batch import gather
-from minidqn.prioritized import set_priorities
+from minidqn.batch import n_step_returns
+from minidqn.parts.prioritized import set_priorities
+from minidqn.parts.quantiles import quantile_huber_loss
 from minidqn.replay import Replay
-from minidqn.targets import quantile_huber_loss, td_targets
+from minidqn.targets import td_targets
 
 # %% [markdown]
 # ## A corridor
@@ -27,7 +28,9 @@ from minidqn.targets import quantile_huber_loss, td_targets
 class Corridor(gym.Env):
     def __init__(self, length, n_actions, rule):
         self.rule, self.seen = rule, np.eye(length + 1, length, dtype=np.float32)
-        self.fields = self.seen[:length]  # what is seen in each field; beyond them, zeros
+        self.fields = self.seen[
+            :length
+        ]  # what is seen in each field; beyond them, zeros
         self.observation_space = gym.spaces.Box(0, 1, (length,), np.float32)
         self.action_space = gym.spaces.Discrete(n_actions)
 
@@ -43,7 +46,13 @@ class Corridor(gym.Env):
 
 
 SEEDS = range(6)
-SAME = {"hidden": (32,), "n_step": 1, "double": False, "batch_size": 32, "learning_starts": 500}
+SAME = {
+    "hidden": (32,),
+    "n_step": 1,
+    "double": False,
+    "batch_size": 32,
+    "learning_starts": 500,
+}
 
 
 def learn(env, steps, seed, watch=(), **settings):
@@ -56,7 +65,9 @@ def learn(env, steps, seed, watch=(), **settings):
 def draw(axes, x, curves, style, label):
     """The mean over the seeds, and a band from the lowest to the highest: curves (seeds, x)."""
     (line,) = axes.plot(x, np.mean(curves, axis=0), style, lw=2, label=label)
-    axes.fill_between(x, *np.quantile(curves, (0, 1), 0), alpha=0.2, color=line.get_color())
+    axes.fill_between(
+        x, *np.quantile(curves, (0, 1), 0), alpha=0.2, color=line.get_color()
+    )
 
 
 # %% [markdown]
@@ -66,8 +77,8 @@ def draw(axes, x, curves, style, label):
 # So each value is exactly 0. But an agent knows each action from a few rewards only, some lucky. The
 # maximum of eight noisy estimates is too high, and the field before takes it as its target.
 #
-# *Double DQN* lets the online network say which action is best, `q_select`, and the target network how good
-# it is, `theta_next`. An action that was lucky for one need not have been lucky for the other.
+# *Double DQN* lets the online network say which action is best, `next_actions`, and the target network how good
+# it is, `q_next`. An action that was lucky for one need not have been lucky for the other.
 
 # %%
 source(td_targets)
@@ -80,12 +91,18 @@ def noisy(field, action, rng):
 
 world, too_high = Corridor(6, 8, noisy), {}
 copied, following = {"target_every": 1_000}, {"tau": 0.01, "target_every": 1}
-targets = {"target copied every 1,000 updates": copied, "target follows, tau = 0.01": following}
+targets = {
+    "target copied every 1,000 updates": copied,
+    "target follows, tau = 0.01": following,
+}
 settings = {"gamma": 1.0, "epsilon": 1.0, "buffer_size": 1_000}
 figure, panels = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True)
 for axes, (name, target) in zip(panels, targets.items(), strict=True):
     for double, style, label in ((False, "s--", "DQN"), (True, "o-", "Double DQN")):
-        of = [learn(world, 6_000, seed, double=double, **settings, **target) for seed in SEEDS]
+        of = [
+            learn(world, 6_000, seed, double=double, **settings, **target)
+            for seed in SEEDS
+        ]
         values = np.array([agent.q_values(world.fields).max(axis=1) for agent in of])
         too_high[name, label] = values[:, 0]
         draw(axes, range(6), values, style, label)
@@ -98,9 +115,9 @@ plt.show()
 
 # %% [markdown]
 # (Lines are means over six seeds; bands go from the lowest seed to the highest.) In plain DQN the error grows
-# from the last field back to the start: each adds a maximum of its own. On the left, Double DQN takes away half
-# of it or more in the first three fields. (In the last there is nothing to take away: no maximum is in its target.)
-# On the right it does almost nothing: there the target network is close behind the online one,
+# from the last field back to the start: each adds a maximum of its own. On the left, Double DQN takes away two thirds
+# of it at the start, and nearly half in the next two fields. (In the last there is nothing to take away: no maximum
+# is in its target.) On the right it does almost nothing: there the target network is close behind the online one,
 # both learned from the same 1,000 steps, and the same luck deceives both. On the left, the memory has been
 # renewed between two copies. And tau = 0.01 is minidqn's default.
 #
@@ -112,7 +129,7 @@ plt.show()
 # y = r₁ + gamma r₂ + ... + gamma^(n-1) rₙ + gamma^n · max Q(the state after n steps)
 
 # %%
-source(gather)
+source(n_step_returns)
 
 
 # %% mystnb={"image": {"alt": "The value of the start against steps for n = 1, 3 and 10: the larger n, the sooner it rises, and the lower it ends."}}
@@ -123,7 +140,9 @@ def long(field, action, rng):
 def values_of_start(seed, n):
     curve, start = [], world.fields[0]
     look = [lambda agent, history: curve.append(agent.q_values(start).max())]
-    learn(world, 5_000, seed, look, n_step=n, gamma=0.95, epsilon=0.5, learning_rate=3e-3)
+    learn(
+        world, 5_000, seed, look, n_step=n, gamma=0.95, epsilon=0.5, learning_rate=3e-3
+    )
     return curve
 
 
@@ -132,9 +151,14 @@ figure, axes = plt.subplots(figsize=(8, 3.5))
 for n, style in ((1, "-"), (3, "--"), (10, ":")):
     curves = np.array([values_of_start(seed, n) for seed in SEEDS])
     draw(axes, range(100, 5_001, 100), curves[:, 99::100], style, f"n = {n}")
-    half = 5_001 - np.argmax(curves[:, ::-1] < exact / 2, axis=1)  # after the last that was below
+    half = 5_001 - np.argmax(
+        curves[:, ::-1] < exact / 2, axis=1
+    )  # after the last that was below
     travel[n] = half, curves[:, -1] / exact
-    print(f"n = {n}: above half of the exact value from step {np.median(half):.0f} on, ", end="")
+    print(
+        f"n = {n}: above half of the exact value from step {np.median(half):.0f} on, ",
+        end="",
+    )
     print(f"in the end at {travel[n][1].mean():.2f} of it")
 axes.axhline(exact, color="black", lw=1, label="exact")
 axes.set(xlabel="steps", ylabel="max Q of the start, in rewards")
@@ -180,10 +204,18 @@ for delta, style in ((1.0, "s"), (0.02, "o")):
     theta[delta] = np.array(outputs)[:, :, 1]  # of action 1: seeds, fields, quantiles
     label = f"learned, delta = {delta}"
     axes.plot(theta[delta][0, 0], shares, style, mfc="none", ms=7, label=label)
-    start, _, last = np.abs(theta[delta] - np.quantile(outcomes, shares)).mean(axis=(0, 2))
-    print(f"{label}: mean error {last:.2f} in the last field, {start:.2f} at the start", end="; ")
+    start, _, last = np.abs(theta[delta] - np.quantile(outcomes, shares)).mean(
+        axis=(0, 2)
+    )
+    print(
+        f"{label}: mean error {last:.2f} in the last field, {start:.2f} at the start",
+        end="; ",
+    )
     print(f"Q there {theta[delta][:, 0].mean():.2f}, exact 0.40")
-axes.set(xlabel="return of action 1 at the start, in rewards", ylabel="share of returns below")
+axes.set(
+    xlabel="return of action 1 at the start, in rewards",
+    ylabel="share of returns below",
+)
 axes.legend(frameon=False)
 plt.show()
 
@@ -198,7 +230,7 @@ plt.show()
 # reward. We store 5,000 random steps and then only learn: how many updates until the values of all
 # actions that go on are right within 0.1?
 # *Prioritised replay* draws a transition in proportion to a power of its last error, so that the few with a
-# reward are drawn sooner. (`alpha` is that power, `delta` here the last error. What is drawn too often weighs
+# reward are drawn sooner. (`alpha` is that power, and `errors` are the last ones. What is drawn too often weighs
 # less in the loss.)
 
 # %%
@@ -211,7 +243,12 @@ def updates_needed(length, seed, alpha):
         return (field + 1, field + 1 == length) if action == field % 2 else (-1, 0)
 
     world, way = Corridor(length, 2, cliff), np.arange(length)
-    settings = {"learning_starts": 5_000, "target_every": 10, "gamma": 0.9, "epsilon": 1.0}
+    settings = {
+        "learning_starts": 5_000,
+        "target_every": 10,
+        "gamma": 0.9,
+        "epsilon": 1.0,
+    }
     agent, wrong = learn(world, 5_000, seed, priority_alpha=alpha, **settings), np.inf
     while wrong > 0.1 and agent.updates < 5_000:
         agent.learn()
@@ -223,7 +260,9 @@ def updates_needed(length, seed, alpha):
 lengths, needed = np.array([3, 6, 9]), {}
 figure, axes = plt.subplots(figsize=(8, 3.5))
 for alpha, style, label in ((0.0, "C0s", "uniform"), (0.6, "C1o", "with priorities")):
-    of = np.array([[updates_needed(length, seed, alpha) for seed in SEEDS] for length in lengths])
+    of = np.array(
+        [[updates_needed(length, seed, alpha) for seed in SEEDS] for length in lengths]
+    )
     needed[alpha] = np.median(of, axis=1)
     x = lengths.repeat(len(SEEDS)) + 0.6 * alpha - 0.2
     axes.plot(x, of.ravel(), style, mfc="none", label=label)
@@ -231,7 +270,8 @@ for alpha, style, label in ((0.0, "C0s", "uniform"), (0.6, "C1o", "with prioriti
 axes.set(yscale="log", xlim=(1.5, 10.5), ylabel="updates needed (a mark for each seed)")
 axes.set_yticks([100, 200, 500, 1000, 2000], ["100", "200", "500", "1,000", "2,000"])
 axes.set_xticks(
-    lengths, [f"{n} fields:\none step in {2 ** (n + 1) - 2:,} rewarded" for n in lengths]
+    lengths,
+    [f"{n} fields:\none step in {2 ** (n + 1) - 2:,} rewarded" for n in lengths],
 )
 axes.legend(frameon=False)
 plt.show()
@@ -258,11 +298,11 @@ def check_1(answer):
     rng = np.random.default_rng(0)
     for discount in (0.9, 0.5, 0.0):
         R, online_q, target_q = np.split(rng.normal(size=9).round(1), (1, 5))
-        one = R, np.array([discount]), online_q[None], np.ones((1, 4), np.bool_)
-        expected = td_targets(*one, target_q[None, :, None])[0, 0]
-        if not np.isclose(answer(R[0], discount, online_q, target_q), expected):
+        best, y = np.array([online_q.argmax()]), np.empty(1)
+        td_targets(R, np.array([discount]), target_q[None], best, y)
+        if not np.isclose(answer(R[0], discount, online_q, target_q), y[0]):
             q = f"online {online_q}, target {target_q}"
-            return right(False, f"R {R[0]}, discount {discount}, {q}: {expected:.2f}")
+            return right(False, f"R {R[0]}, discount {discount}, {q}: {y[0]:.2f}")
     return right(True, "")
 
 

@@ -11,7 +11,7 @@ from tour import right, source
 
 from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 from minidqn.lab.plotting import plot_filters
-from minidqn.nn.conv import Conv2d, add_lines
+from minidqn.parts.conv import Conv2d, Patches, add_lines
 
 # %% [markdown]
 # ## A small layer, everywhere
@@ -21,12 +21,14 @@ from minidqn.nn.conv import Conv2d, add_lines
 # outputs are a *filter*. Here is one that we made by hand: it adds up the left column of the patch and subtracts the right one.
 
 # %% mystnb={"image": {"alt": "A white rectangle, and what the filter answers: dark along its left edge, bright along its right edge, grey elsewhere."}}
-picture = np.zeros((1, 1, 10, 10, 1), np.float32)  # one picture, one frame, 10 x 10, one channel
+picture = np.zeros(
+    (1, 1, 10, 10, 1), np.float32
+)  # one picture, one frame, 10 x 10, one channel
 picture[0, 0, 2:8, 3:7] = 1.0
 layer = Conv2d((1, 10, 10, 1), n_out=1, k=3, s=1)
 layer.bind(np.zeros(layer.size, np.float32), np.zeros(layer.size, np.float32))
 layer.W[:, 0] = [1, 0, -1] * 3
-cache = {}
+cache = layer.new_cache(1, picture.dtype)
 response = layer.forward(picture, cache).reshape(8, 8)
 
 figure, (left, right_hand) = plt.subplots(1, 2, figsize=(7, 3))
@@ -44,7 +46,7 @@ plt.show()
 # `copy_lines` copies every line of every patch from the picture into its place in the matrix:
 
 # %%
-source(Conv2d.patches)
+source(Patches.copy)
 
 # %%
 source(Conv2d.forward)
@@ -53,8 +55,8 @@ source(Conv2d.forward)
 source(Conv2d.backward)
 
 # %% [markdown]
-# `add_lines` is the new part. A pixel lies in several patches, and changes the loss through each of them. So its
-# gradient is the sum over these patches. `starts` says where in the picture each line of each patch begins. If the
+# `patches.add` calls `add_lines`, which is the new part. A pixel lies in several patches, and changes the loss through
+# each of them. So its gradient is the sum over these patches. `starts` says where in the picture each line of each patch begins. If the
 # gradient of every number in every patch is 1, we see in how many patches a pixel lies:
 
 # %%
@@ -62,7 +64,8 @@ source(add_lines)
 
 # %% mystnb={"image": {"alt": "In how many patches each pixel lies: 9 inside, fewer towards the edges, 1 in the corners."}}
 count = np.zeros((1, 10 * 10))  # the picture as one row
-add_lines(np.ones((1, len(layer.starts), 3)), layer.starts, count)
+starts = layer.patches.starts
+add_lines(np.ones((1, len(starts), 3)), starts, count)
 count = count.reshape(10, 10)
 plt.figure(figsize=(4, 3))
 plt.imshow(count, cmap="gray", vmin=0)
@@ -93,7 +96,10 @@ class Catch(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.row, self.ball, self.player = 0, *self.np_random.integers(7, size=2).tolist()
+        self.row, self.ball, self.player = (
+            0,
+            *self.np_random.integers(7, size=2).tolist(),
+        )
         self.slant = int(self.np_random.integers(-1, 2))
         return self.picture(), {}
 
@@ -138,7 +144,10 @@ caught = {}
 for frames, agents in players.items():
     returns = [evaluate(agent, Catch(), 200, progress=False).mean() for agent in agents]
     caught[frames] = [50 * (1 + mean) for mean in returns]
-    print(f"{frames} frame(s): catches", ", ".join(f"{share:.0f} %" for share in caught[frames]))
+    print(
+        f"{frames} frame(s): catches",
+        ", ".join(f"{share:.0f} %" for share in caught[frames]),
+    )
 
 # %% [markdown]
 # ## What the filters have learned
@@ -173,10 +182,14 @@ def check_1(answer):
             for column in range(size):
                 corners = range(size - k + 1)
                 truth = sum(
-                    i <= row < i + k and j <= column < j + k for i in corners for j in corners
+                    i <= row < i + k and j <= column < j + k
+                    for i in corners
+                    for j in corners
                 )
                 if answer(row, column, size, k) != truth:
-                    return right(False, f"({row}, {column}), size {size}, k = {k}: {truth}")
+                    return right(
+                        False, f"({row}, {column}), size {size}, k = {k}: {truth}"
+                    )
     return right(True, "")
 
 
@@ -213,7 +226,8 @@ def check_2(answer):
         given = np.asarray(answer(x, W, s))
         if given.shape != np.shape(truth) or not np.allclose(given, truth):
             return right(
-                False, f"stride {s}: expected shape {np.shape(truth)}, first {truth[0][0]:.4f}"
+                False,
+                f"stride {s}: expected shape {np.shape(truth)}, first {truth[0][0]:.4f}",
             )
     return right(True, "")
 

@@ -21,8 +21,14 @@ def notebook(chapter: Path) -> Any:
 
     book: Any = jupytext.read(chapter)
     book.cells = [c for c in book.cells if "solution" not in c.metadata.get("tags", ())]
-    book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(HERE)}}).execute()
+    book.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    NotebookClient(
+        book, timeout=120, resources={"metadata": {"path": str(HERE)}}
+    ).execute()
     book.metadata.pop("jupytext")  # sets in it have another order in every build
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number}"
@@ -30,7 +36,9 @@ def notebook(chapter: Path) -> Any:
         if cell.cell_type == "code":  # without what tqdm advises to install
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
             texts = [out for out in cell.outputs if out.get("name") == "stdout"]
-            for text in texts[1:]:  # what comes late is an output of its own, now and then
+            for text in texts[
+                1:
+            ]:  # what comes late is an output of its own, now and then
                 texts[0].text += text.text
                 cell.outputs.remove(text)
     return book

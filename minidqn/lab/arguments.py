@@ -24,7 +24,9 @@ def at_least(least: int) -> Callable[[str], int]:
 def setting(text: str) -> tuple[str, Any]:
     """An argparse type: NAME=VALUE."""
     name, _, value = text.partition("=")
-    with suppress(ValueError, SyntaxError):  # inf is no literal, but DQNConfig takes the word
+    with suppress(
+        ValueError, SyntaxError
+    ):  # inf is no literal, but DQNConfig takes the word
         return name, from_json(ast.literal_eval(value))
     return name, value
 
@@ -52,7 +54,9 @@ def parser(description: str) -> argparse.ArgumentParser:
         parser.add_argument(flag, type=at_least(least), metavar="N", help=text)
     for flag, text in FLAGS.items():
         parser.add_argument(flag, action="store_true", help=text)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for the results")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder for the results"
+    )
     many: Any = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
     what = "another value for a setting of DQNConfig"
     parser.add_argument("--set", type=setting, help=what, **many)

@@ -47,14 +47,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """An empty file to write to, which becomes `path` in the end, all at once or not at all."""
     beside = path.with_name(path.name + ".tmp")
     try:
-        beside.open("wb").close()  # raises the system's own error where this is not possible
+        beside.open(
+            "wb"
+        ).close()  # raises the system's own error where this is not possible
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, flush the new name too
+    if hasattr(
+        os, "O_DIRECTORY"
+    ):  # where folders can be opened, flush the new name too
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
         os.close(folder)
@@ -65,7 +69,9 @@ def load(path: str | Path, network: Build | None = None, **changes: Any) -> DQN:
     return load_run(path, network, **changes)[0]
 
 
-def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> tuple[DQN, History]:
+def load_run(
+    path: str | Path, network: Build | None = None, **changes: Any
+) -> tuple[DQN, History]:
     """The agent that `save` wrote and the history of its run, for `train` to go on with.
 
     `network` is needed again if the agent was made with one. `changes` replace settings, from
@@ -78,11 +84,15 @@ def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> 
         with safe_open(path, framework="numpy") as file:
             names, text = list(file.keys()), (file.metadata() or {}).get("minidqn")
             if text is None:
-                raise CheckpointError(f"was not written by minidqn: it contains {names[:20]}")
+                raise CheckpointError(
+                    f"was not written by minidqn: it contains {names[:20]}"
+                )
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
             def get(name: str, rows: Any = ...) -> Any:
-                return file.get_tensor(name) if rows is ... else file.get_slice(name)[rows]
+                return (
+                    file.get_tensor(name) if rows is ... else file.get_slice(name)[rows]
+                )
 
             agent, history = restore(text, shapes, get, network)
     except OSError:
@@ -90,8 +100,12 @@ def load_run(path: str | Path, network: Build | None = None, **changes: Any) -> 
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is no safetensors file, or damaged: {error}") from error
+        raise CheckpointError(
+            f"{path} is no safetensors file, or damaged: {error}"
+        ) from error
     except Exception as error:  # an unknown file can be wrong in any way
-        raise CheckpointError(f"{path} does not describe an agent: {error!r}") from error
+        raise CheckpointError(
+            f"{path} does not describe an agent: {error!r}"
+        ) from error
     reconfigure(agent, changes)
     return agent, history

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidqn.checks import expect
+from minidqn.lab.expect import expect
 from minidqn.lab.plotting import PALETTE, RED, blank, finished
 from minidqn.nn.layers import Array
 
@@ -64,39 +64,65 @@ def compare(
     the environment's first line. Runs that failed are counted, and else left out; settings of
     which all failed come last. Raises ValueError if none is left, or if two have the same name.
     """
-    groups: dict[str, dict[str, list[Any]]] = {}  # of each environment, of each settings
+    groups: dict[
+        str, dict[str, list[Any]]
+    ] = {}  # of each environment, of each settings
     names, failed = set(), Counter[str]()
     for result in results:
-        expect(result["name"] not in names, f"two runs are named {result['name']!r}", "one")
+        expect(
+            result["name"] not in names, f"two runs are named {result['name']!r}", "one"
+        )
         names.add(result["name"])
         settings = result["name"].rpartition("/")[0] or result["name"]
         failed[settings] += "failed" in result
         if "failed" not in result:
-            groups.setdefault(result["env_id"], {}).setdefault(settings, []).append(result)
+            groups.setdefault(result["env_id"], {}).setdefault(settings, []).append(
+                result
+            )
     expect(groups, "no run has ended", "one or more results")
 
-    heads = ["", "seeds", "failed", "mean", "IQM (95 % interval)", "worst seed", "solved", "better"]
-    lines = [f"| {' | '.join([*heads, 'updates', 'seconds, median'])} |", "| --- " * 10 + "|"]
+    heads = [
+        "",
+        "seeds",
+        "failed",
+        "mean",
+        "IQM (95 % interval)",
+        "worst seed",
+        "solved",
+        "better",
+    ]
+    lines = [
+        f"| {' | '.join([*heads, 'updates', 'seconds, median'])} |",
+        "| --- " * 10 + "|",
+    ]
     figure = blank(10, 0.6 + 3.2 * len(groups))
     figure.suptitle(title)
     rows = figure.subplots(len(groups), 2, width_ratios=(3, 1), squeeze=False)
     for (curves, ends), (env_id, of_env) in zip(rows, groups.items(), strict=True):
         first = [result["eval_mean"] for result in next(iter(of_env.values()))]
         for at, (name, group) in enumerate(of_env.items()):
-            group.sort(key=lambda result: int(result["seed"]))  # so that intervals are the same
+            group.sort(
+                key=lambda result: int(result["seed"])
+            )  # so that intervals are the same
             lines.append(line(name, group, first, failed[name]))
             draw_curves(curves, group, PALETTE[at % len(PALETTE)], name)
             draw_ends(ends, group, PALETTE[at % len(PALETTE)], at)
-        curves.set(title=env_id, xlabel="environment steps", ylabel="return in training")
+        curves.set(
+            title=env_id, xlabel="environment steps", ylabel="return in training"
+        )
         ends.set(title="last policy, test", xlim=(-0.6, len(of_env) - 0.4), xticks=[])
         for axes in (curves, ends):
             axes.spines[["top", "right"]].set_visible(False)
-            shaped = axes is curves and group[0]["train_wrapper"]  # training has other returns
+            shaped = (
+                axes is curves and group[0]["train_wrapper"]
+            )  # training has other returns
             if group[0]["solved_at"] is not None and not shaped:
                 axes.axhline(group[0]["solved_at"], color=RED, lw=1, ls="--")
         if len(of_env) > 1:
             curves.legend(frameon=False)
-    none = [name for name in failed if not any(name in of_env for of_env in groups.values())]
+    none = [
+        name for name in failed if not any(name in of_env for of_env in groups.values())
+    ]
     lines += [f"| {name} | 0 | {failed[name]} |" + " |" * 7 for name in none]
     return "\n".join(lines) + "\n", finished(figure, path)
 
@@ -115,7 +141,9 @@ def line(name: str, group: list[Any], first: ArrayLike, failed: int) -> str:
         f"{means.mean():.2f}",
         f"{iqm(means):.2f} ({low:.2f} to {high:.2f})" if len(means) > 1 else "",
         f"{means.min():.2f} (seed {worst})",
-        f"{np.sum(means >= solved_at)} of {len(means)} from {solved_at:g}" if known else "",
+        f"{np.sum(means >= solved_at)} of {len(means)} from {solved_at:g}"
+        if known
+        else "",
         f"{improvement(means, first):.2f}",
         f"{group[0]['updates']:,}",
         f"{np.median(times):.1f}" if times else "",  # None of a run that was resumed
@@ -140,7 +168,9 @@ def draw_ends(axes: Any, group: list[Any], color: str, at: float) -> None:
     """The test of every seed as a dot, their IQM as a line, its interval as a bar."""
     means = [result["eval_mean"] for result in group]
     low, high = interval(means)
-    axes.plot([at, at], [low, high], color=color, lw=6, alpha=0.4, solid_capstyle="butt")
+    axes.plot(
+        [at, at], [low, high], color=color, lw=6, alpha=0.4, solid_capstyle="butt"
+    )
     axes.plot([at] * len(means), means, ".", color=color, alpha=0.6, ms=9, mew=0)
     axes.plot(at, iqm(means), "_", color=color, ms=18, mew=2.5)
 
@@ -149,6 +179,8 @@ def write_results(results: Iterable[dict[str, Any]], path: str | Path) -> None:
     """Write a line of numbers for each result: a CSV file that pandas and polars read."""
     rows = [{key: r[key] for key in r if key not in LISTS} for r in results]
     with Path(path).open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        table = csv.DictWriter(
+            file, list(dict.fromkeys(key for row in rows for key in row))
+        )
         table.writeheader()
         table.writerows(rows)

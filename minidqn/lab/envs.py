@@ -15,17 +15,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FrameStackObservation, TransformObservation
 
 from minidqn.agent import DQN
-from minidqn.checks import expect
+from minidqn.lab.expect import expect
 from minidqn.nn.layers import Array
+from minidqn.parts.frames import CurrentStack
 
 TRAIN, TEST = 0, 1  # what an episode is for
 
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
-Outcome = tuple[tuple[Any, ...], Sequence[float]]  # what DQN.observe takes; the rewards, (E,)
+# what DQN.observe takes, and the rewards, (E,), which it has to check first
+Outcome = tuple[tuple[Any, ...], Sequence[Any]]
 
 
 def episode_seed(seed: int, purpose: int, number: int) -> int:
@@ -40,17 +42,20 @@ def play(
 
     The first is (0, False, observation), after the reset.
     """
+    stack = None
     if agent.config.frame_stack > 1:
-        copied = TransformObservation(env, np.copy, None)  # env may reuse its array
-        env = FrameStackObservation(copied, agent.config.frame_stack)
+        ring = agent.replay
+        stack = CurrentStack(ring.obs_shape, ring.obs.dtype, agent.config.frame_stack)
     obs, info = env.reset(seed=seed)
-    reward, over = 0.0, False
-    yield reward, over, obs
+    seen = obs if stack is None else stack.begin(obs)
+    yield 0.0, False, seen
+    over = False
     while not over:
-        action = agent.act(obs, epsilon, info.get("action_mask"))
-        obs, reward, terminated, truncated, info = env.step(action)  # type: ignore[assignment]  # reward
+        action = agent.act(seen, epsilon, info.get("action_mask"))
+        obs, reward, terminated, truncated, info = env.step(action)
+        seen = obs if stack is None else stack.add(obs)
         over = terminated or truncated
-        yield float(reward), over, obs
+        yield float(reward), over, seen
 
 
 class OwnEnvs:
@@ -59,7 +64,9 @@ class OwnEnvs:
     def __init__(self, envs: Sequence[gym.Env[Any, Any]], agent: DQN) -> None:
         self.envs, self.seed, self.n_actions = envs, agent.seed, agent.n_actions
 
-    def reset_one(self, env: gym.Env[Any, Any], number: int) -> tuple[Any, dict[str, Any]]:
+    def reset_one(
+        self, env: gym.Env[Any, Any], number: int
+    ) -> tuple[Any, dict[str, Any]]:
         return env.reset(seed=episode_seed(self.seed, TRAIN, number))
 
     def reset(self, number: int) -> tuple[Array, Array | None]:
@@ -67,19 +74,19 @@ class OwnEnvs:
         if len(starts) == 1:
             ((obs, info),) = starts
             return obs, info.get("action_mask")
-        return np.stack([obs for obs, _ in starts]), self.masks([info for _, info in starts])
+        return np.stack([obs for obs, _ in starts]), self.masks(
+            [info for _, info in starts]
+        )
 
     def masks(self, infos: Sequence[dict[str, Any]]) -> Array | None:
-        """The action masks of all, (E, A); None if there are none."""
-        if not any("action_mask" in info for info in infos):
-            return None
-        return np.stack([info.get("action_mask", np.ones(self.n_actions)) for info in infos])
+        return masks_of([info.get("action_mask") for info in infos], self.n_actions)
 
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
-        if len(self.envs) == 1:  # the usual case, without lists; it is never `over` here
+        if len(self.envs) == 1:  # the usual case; it is never `over` here
             action = actions.item()
-            obs, reward, *ends, info = self.envs[0].step(action)
-            return (action, reward, obs, *ends, info.get("action_mask")), [float(reward)]
+            obs, reward, terminated, truncated, info = self.envs[0].step(action)
+            mask = info.get("action_mask")
+            return (action, reward, obs, terminated, truncated, mask), [reward]
         steps: list[Any] = []
         for env, action, is_over in zip(self.envs, actions.tolist(), over, strict=True):
             if is_over:
@@ -88,26 +95,42 @@ class OwnEnvs:
                 number += 1
             else:
                 steps.append(env.step(action))
-        rewards = [float(step[1]) for step in steps]
-        all_obs, _, terminated, truncated, infos = zip(*steps, strict=True)
-        outcome = actions, rewards, np.stack(all_obs), terminated, truncated, self.masks(infos)
+        rewards = [step[1] for step in steps]
+        columns: Any = zip(*steps, strict=True)
+        all_obs, _, terminated, truncated, infos = columns
+        outcome = (
+            actions,
+            rewards,
+            np.stack(all_obs),
+            terminated,
+            truncated,
+            self.masks(infos),
+        )
         return outcome, rewards
 
 
 class VectorEnvs:
     """A vector environment that resets itself: only its first episodes can be seeded."""
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], seed: int) -> None:
-        self.env, self.seed = env, seed
+    def __init__(self, env: VectorEnv[Any, Any, Any], agent: DQN) -> None:
+        self.env, self.seed, self.n_actions = env, agent.seed, agent.n_actions
 
     def reset(self, number: int) -> tuple[Array, Array | None]:
         obs, info = self.env.reset(seed=episode_seed(self.seed, TRAIN, number))
-        return obs, _vector_mask(info)
+        return obs, self.masks(info)
 
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
         obs, rewards, terminated, truncated, info = self.env.step(actions)
-        outcome = (actions, rewards, obs, terminated, truncated, _vector_mask(info))
+        outcome = (actions, rewards, obs, terminated, truncated, self.masks(info))
         return outcome, np.asarray(rewards).tolist()
+
+    def masks(self, info: dict[str, Any]) -> Array | None:
+        if "action_mask" not in info:
+            return None
+        masks = list(info["action_mask"])
+        given = info.get("_action_mask", [True] * len(masks))  # which of them gave one
+        masks = [mask if has else None for mask, has in zip(masks, given, strict=True)]
+        return masks_of(masks, self.n_actions)
 
 
 Envs = OwnEnvs | VectorEnvs
@@ -121,7 +144,7 @@ def as_envs(agent: DQN, env: Env) -> Envs:
         envs, num_envs = OwnEnvs([env], agent), 1
     else:
         check_spaces(agent, env.single_observation_space, env.single_action_space)
-        envs, num_envs = VectorEnvs(env, agent.seed), env.num_envs
+        envs, num_envs = VectorEnvs(env, agent), env.num_envs
         mode = env.metadata.get("autoreset_mode")
         if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
             envs, mode = OwnEnvs(env.envs, agent), AutoresetMode.NEXT_STEP
@@ -135,11 +158,18 @@ def as_envs(agent: DQN, env: Env) -> Envs:
 def check_spaces(agent: DQN, *spaces: Any) -> None:
     """Raise ValueError unless these are the spaces that the agent was made for."""
     made_for = agent.observation_space, agent.action_space
-    expect(spaces == made_for, f"the environment's spaces are {spaces}", f"the agent's, {made_for}")
+    obs_space, actions = spaces
+    # two Discrete spaces are unequal if their dtypes differ, but that does not matter here
+    same_actions = isinstance(actions, Discrete) and (actions.n, actions.start) == (
+        agent.n_actions,
+        0,
+    )
+    same = obs_space == agent.observation_space and same_actions
+    expect(same, f"the environment's spaces are {spaces}", f"the agent's, {made_for}")
 
 
-def _vector_mask(info: dict[str, Any]) -> Array | None:
-    """The masks of a vector environment; "_action_mask" says which of them gave one."""
-    if "action_mask" not in info:
+def masks_of(masks: Sequence[Any], n_actions: int) -> Array | None:
+    """The action masks of several environments, (E, A); None if none of them gave one."""
+    if all(mask is None for mask in masks):
         return None
-    return np.asarray(np.where(info["_action_mask"][:, None], info["action_mask"], 1))
+    return np.stack([np.ones(n_actions) if mask is None else mask for mask in masks])

@@ -17,13 +17,17 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
-from minidqn.checks import expect
 from minidqn.lab.envs import play
+from minidqn.lab.expect import expect
 from minidqn.lab.plotting import GREY, PALETTE
 from minidqn.nn.layers import Array
 
 WIDTH, GAP, STRIP = 300, 4, 28  # pixels of a picture, between two, and for the caption
-CHART, LEFT, RIGHT = 96, 46, 220  # pixels: the height of the Q-values, and where their lines are
+CHART, LEFT, RIGHT = (
+    96,
+    46,
+    220,
+)  # pixels: the height of the Q-values, and where their lines are
 
 
 def has_display() -> bool:
@@ -56,17 +60,23 @@ def animate(
     """
     expect(seeds, f"seeds is {seeds!r}", "one or more")
     each = agents.items()
-    films = [[film(agent, env, s, name, max_steps) for name, agent in each] for s in seeds]
+    films = [
+        [film(agent, env, s, name, max_steps) for name, agent in each] for s in seeds
+    ]
     gif = Gif(as_gif(films, env))
     if path is not None:
         Path(path).write_bytes(gif)
     return gif
 
 
-def film(agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int) -> list[Any]:
+def film(
+    agent: DQN, env: gym.Env[Any, Any], seed: int, caption: str, max_steps: int
+) -> list[Any]:
     """The pictures of one greedy episode, about 25 a second."""
     pictures, values = {}, []  # the picture of a step; the Q-values of each step
-    for step, (_, over, obs) in enumerate(islice(play(agent, env, seed), max_steps + 1)):
+    for step, (_, over, obs) in enumerate(
+        islice(play(agent, env, seed), max_steps + 1)
+    ):
         if np.ndim(obs) > 1:
             values.append(agent.q_values(obs))
         if over or step % steps_per_picture(env) == 0:
@@ -97,8 +107,13 @@ def with_chart(image: Any, q: Array, step: int, names: Sequence[str]) -> Any:
     low, high = q.min(), q.max()
     recent = q[max(step - (RIGHT - LEFT) // 2, 0) : step + 1]  # two pixels a step
     x = RIGHT - 2 * np.arange(len(recent))[::-1]  # the newest is at the right end
-    y = whole.height - 6 - (recent - low) / max(high - low, 1e-9) * (CHART - 12)  # (steps, A)
-    for at, text in ((whole.height - CHART, f"{high:.2f}"), (whole.height - 16, f"{low:.2f}")):
+    y = (
+        whole.height - 6 - (recent - low) / max(high - low, 1e-9) * (CHART - 12)
+    )  # (steps, A)
+    for at, text in (
+        (whole.height - CHART, f"{high:.2f}"),
+        (whole.height - 16, f"{low:.2f}"),
+    ):
         draw.text((3, at), text, GREY, font)
     apart = min(CHART / len(names), 15)
     for action, name in enumerate(names):
@@ -114,11 +129,17 @@ def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
     """What the environment looks like, under a caption; dimmed if the episode has ended."""
     from PIL import Image, ImageDraw, ImageFont
 
-    expect(env.render_mode == "rgb_array", f"render_mode is {env.render_mode!r}", '"rgb_array"')
+    expect(
+        env.render_mode == "rgb_array",
+        f"render_mode is {env.render_mode!r}",
+        '"rgb_array"',
+    )
     if not has_display():  # else pygame looks for one, and complains
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     colors = np.asarray(env.render())
-    colors = colors if colors.dtype == np.uint8 else (255 * colors).astype(np.uint8)  # 0 to 1
+    colors = (
+        colors if colors.dtype == np.uint8 else (255 * colors).astype(np.uint8)
+    )  # 0 to 1
     height = round(WIDTH * len(colors) / len(colors[0]))
     image = Image.new("RGB", (WIDTH, STRIP + height), "white")
     smooth = Image.Resampling.NEAREST if len(colors) < 50 else Image.Resampling.BICUBIC
@@ -126,7 +147,9 @@ def picture(env: gym.Env[Any, Any], caption: str, over: bool) -> Any:
     if over:
         image = Image.blend(image, Image.new("RGB", image.size, GREY), 0.4)
         caption += ", ended"
-    ImageDraw.Draw(image).text((8, 3), caption, "black", ImageFont.load_default(WIDTH / 18))
+    ImageDraw.Draw(image).text(
+        (8, 3), caption, "black", ImageFont.load_default(WIDTH / 18)
+    )
     return image
 
 
@@ -142,7 +165,9 @@ def as_gif(episodes: list[list[list[Any]]], env: gym.Env[Any, Any]) -> bytes:
             for column, film in enumerate(films):
                 frame.paste(film[min(i, len(film) - 1)], ((width + GAP) * column, 0))
             frames.append(frame.quantize(64, dither=Image.Dither.NONE))
-    milliseconds = round(1000 * steps_per_picture(env) / env.metadata.get("render_fps", 50))
+    milliseconds = round(
+        1000 * steps_per_picture(env) / env.metadata.get("render_fps", 50)
+    )
     timing: Any = {"duration": milliseconds, "loop": 0, "optimize": True}
     file = BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], **timing)

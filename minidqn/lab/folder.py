@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from minidqn.checks import expect
 from minidqn.lab.checkpoint import replacing
+from minidqn.lab.expect import expect
 
 AGENT, HISTORY, SUMMARY = "agent.safetensors", "history.csv", "summary.json"
 CHECKPOINT = "checkpoint.safetensors"  # of a run in a sweep, until it has ended
@@ -47,7 +47,9 @@ def short_name(env_id: str) -> str:
 
 def refuse_other(found: str, before: Json, about: Json, expected: str) -> None:
     """Raise ValueError, which names it, if `before` has anything that `about` has not."""
-    differ = [f"{name} {value}" for name, value in before.items() if value != about.get(name)]
+    differ = [
+        f"{name} {value}" for name, value in before.items() if value != about.get(name)
+    ]
     expect(not differ, f"{found} {', '.join(differ)}", expected)
 
 
@@ -65,7 +67,9 @@ def claim(folder: Path, *, overwrite: bool, numbered: bool) -> Path:
         return folder
     candidate, number = folder, 1
     while True:
-        with suppress(FileExistsError):  # of several processes at the same moment, one makes it
+        with suppress(
+            FileExistsError
+        ):  # of several processes at the same moment, one makes it
             candidate.mkdir(parents=True)
             return candidate
         number += 1
@@ -99,6 +103,9 @@ def same_code(folder: Path, sources: Iterable[Path]) -> None:
     }
     code |= {name: version(name) for name in ("gymnasium", "numba", "numpy")}
     code["python"] = platform.python_version()
-    before, expected = read_json(folder / "sweep.json"), "the same code, or another folder"
+    before, expected = (
+        read_json(folder / "sweep.json"),
+        "the same code, or another folder",
+    )
     refuse_other(f"{folder} has another run, with", before, code, expected)
     write_json(folder / "sweep.json", code)

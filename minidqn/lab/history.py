@@ -12,7 +12,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,11 +39,15 @@ class Unfinished:
     """An episode that is going on: its number in the run, its actions, its return so far."""
 
     def __init__(self, number: int, actions: Iterable[int] = ()) -> None:
-        self.number, self.actions, self.episode_return = number, array("i", actions), 0.0
+        self.number, self.actions, self.episode_return = (
+            number,
+            array("i", actions),
+            0.0,
+        )
 
     def add(self, action: int, reward: float) -> None:
         self.actions.append(action)
-        self.episode_return += reward
+        self.episode_return += float(reward)
 
 
 class History:
@@ -55,19 +59,25 @@ class History:
     """
 
     def __init__(
-        self, rows: bytes = b"", updates: bytes = b"", unfinished: Iterable[Unfinished] = ()
+        self,
+        rows: Any = (),
+        updates: Any = (),
+        unfinished: Iterable[Unfinished] = (),
     ) -> None:
         # flat arrays, because a long run has many numbers
-        self._rows = array("d", rows)
+        self._rows = array("d", np.asarray(rows, np.float64).tobytes())
         self._next_rows = array("d")  # of the same step, not yet counted
-        self._updates = array("d", updates)  # the metrics of each update since the last row
+        # the metrics of each update since the last row
+        self._updates = array("d", np.asarray(updates, np.float64).tobytes())
         self.unfinished = list(unfinished)  # one for each environment
 
     def add_update(self, metrics: Metrics) -> None:
         """Keep what one update saw for the next row."""
         self._updates.extend(metrics)
 
-    def add_episode(self, step: int, epsilon: float, episode_return: float, length: int) -> None:
+    def add_episode(
+        self, step: int, epsilon: float, episode_return: float, length: int
+    ) -> None:
         """Add a row, in a loop of your own: an episode ended at `step` of the run."""
         list(self.add_ended(step, epsilon, [(episode_return, length)]))
 
@@ -79,10 +89,14 @@ class History:
         Until the last one, len(history) counts only the rows so far, but a save stores all.
         """
         columns = [self._updates[i::METRICS] for i in range(METRICS)]
-        means = [sum(column) / len(column) if column else math.nan for column in columns]
+        means = [
+            sum(column) / len(column) if column else math.nan for column in columns
+        ]
         del self._updates[:]
         for episode_return, length in ended:
-            self._next_rows.extend(Episode(step, episode_return, length, epsilon, *means))
+            self._next_rows.extend(
+                Episode(step, episode_return, length, epsilon, *means)
+            )
         while self._next_rows:
             self._rows.extend(self._next_rows[:COLUMNS])
             del self._next_rows[:COLUMNS]
@@ -114,7 +128,9 @@ class History:
     def episodes(self, start: int = 0) -> list[Episode]:
         """The rows from number `start` on."""
         rows = np.array(self._rows[start * COLUMNS :]).reshape(-1, COLUMNS).tolist()
-        return [Episode(int(step), r, int(length), *rest) for step, r, length, *rest in rows]
+        return [
+            Episode(int(step), r, int(length), *rest) for step, r, length, *rest in rows
+        ]
 
     def __repr__(self) -> str:
         if len(self) == 0:

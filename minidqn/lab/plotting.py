@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minidqn.agent import DQN
-from minidqn.checks import expect
+from minidqn.lab.expect import expect
 from minidqn.lab.history import History
-from minidqn.nn.conv import Conv2d
 from minidqn.nn.layers import Array
+from minidqn.parts.conv import Conv2d
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,10 +57,25 @@ def finished(figure: "Figure", path: str | Path | None) -> "Figure":
 def draw_returns(axes: Any, returns: Array, solved_at: float | None) -> None:
     """Draw the return of every episode of training, (episodes,), and its rolling mean."""
     episodes = range(1, len(returns) + 1)
-    axes.plot(episodes, returns, color=BLUE, alpha=0.4, lw=1, label="training, with exploration")
-    axes.plot(episodes, rolling_mean(returns), color=BLUE, lw=2.2, label="mean of the last 100")
+    axes.plot(
+        episodes,
+        returns,
+        color=BLUE,
+        alpha=0.4,
+        lw=1,
+        label="training, with exploration",
+    )
+    axes.plot(
+        episodes,
+        rolling_mean(returns),
+        color=BLUE,
+        lw=2.2,
+        label="mean of the last 100",
+    )
     if solved_at is not None:
-        axes.axhline(solved_at, color=RED, lw=1, ls="--", label=f"solved, {solved_at:g}")
+        axes.axhline(
+            solved_at, color=RED, lw=1, ls="--", label=f"solved, {solved_at:g}"
+        )
     axes.set(xlabel="episode", ylabel="return")
 
 
@@ -83,7 +98,11 @@ def plot_learning_curve(
         after = len(returns) + np.arange(1, len(tests) + 1)
         how = f"test, epsilon {test_epsilon:g}" if test_epsilon else "test, greedy"
         axes.plot(after, tests, ".", color=GREEN, ms=4, label=how)
-    right, label, episodes = axes.twinx(), "epsilon, right axis", range(1, len(returns) + 1)
+    right, label, episodes = (
+        axes.twinx(),
+        "epsilon, right axis",
+        range(1, len(returns) + 1),
+    )
     right.plot(episodes, history["epsilon"], color=GREY, lw=1.2, ls=":", label=label)
     right.set(ylim=(0.0, 1.05), ylabel="epsilon")
     for each in (axes, right):
@@ -122,7 +141,11 @@ def plot_value_function(
     n, names = agent.n_actions, list(actions) or [*map(str, range(agent.n_actions))]
     expect(len(names) == n, f"actions is {actions}", f"{n} names")
     shape = agent.replay.stack_shape
-    expect(len(shape) == 1, f"an observation has shape {shape}", "a vector, of which two are drawn")
+    expect(
+        len(shape) == 1,
+        f"an observation has shape {shape}",
+        "a vector, of which two are drawn",
+    )
     states = np.zeros((points, points, *shape), agent.replay.obs.dtype)
     states[:] = obs
     states[:, :, x.entry] = np.linspace(x.low, x.high, points)
@@ -132,12 +155,18 @@ def plot_value_function(
     figure = blank(10, 4.4)
     figure.suptitle(title)
     values, choices = figure.subplots(1, 2, sharey=True)
-    options: Any = {"origin": "lower", "extent": (x.low, x.high, y.low, y.high), "aspect": "auto"}
+    options: Any = {
+        "origin": "lower",
+        "extent": (x.low, x.high, y.low, y.high),
+        "aspect": "auto",
+    }
     figure.colorbar(values.imshow(q.max(axis=2), **options), ax=values)
     values.set(title="value: Q of the best action", xlabel=x.label, ylabel=y.label)
     colors = ListedColormap(PALETTE[:n]) if n <= len(PALETTE) else colormaps["hsv"]
     options |= {"cmap": colors, "vmin": -0.5, "vmax": n - 0.5}
-    bar = figure.colorbar(choices.imshow(q.argmax(axis=2), **options), ax=choices, ticks=range(n))
+    bar = figure.colorbar(
+        choices.imshow(q.argmax(axis=2), **options), ax=choices, ticks=range(n)
+    )
     bar.ax.set_yticklabels(names)
     choices.set(title="the best action", xlabel=x.label)
     return finished(figure, path)
@@ -154,16 +183,23 @@ def plot_filters(agent: DQN, obs: Any, path: str | Path | None = None) -> "Figur
 
     conv: Any = agent.online.layers[0]
     name = type(conv).__name__
-    expect(isinstance(conv, Conv2d), f"the first layer is a {name}", "a Conv2d", TypeError)
+    expect(
+        isinstance(conv, Conv2d), f"the first layer is a {name}", "a Conv2d", TypeError
+    )
     frames, height, width, channels = conv.shape
     _, h, w, n_out = conv.out_shape
     k, tiles = conv.k, frames * channels
-    seen = conv.forward(np.asarray(obs)[None], {}).reshape(h, w, n_out)
+    cache = conv.new_cache(1, agent.online.dtype)
+    seen = conv.forward(np.asarray(obs)[None], cache).reshape(h, w, n_out)
     weights = conv.W.reshape(frames, k, k, channels, n_out).transpose(4, 1, 0, 3, 2)
-    filters = np.full((n_out, k, tiles, k + 1), np.nan)  # with a gap to the right of each tile
+    filters = np.full(
+        (n_out, k, tiles, k + 1), np.nan
+    )  # with a gap to the right of each tile
     filters[..., :k] = weights.reshape(n_out, k, tiles, k)
     newest = np.asarray(obs).reshape(frames, height, width, channels)[-1]
-    kinds = np.where(newest.any(axis=2), 1 + newest.argmax(axis=2), 0)  # a colour per channel
+    kinds = np.where(
+        newest.any(axis=2), 1 + newest.argmax(axis=2), 0
+    )  # a colour per channel
     colors = ListedColormap(["black", *colormaps["tab20"](range(channels))])
 
     figure = blank(12, 0.55 * n_out / 2 + 0.8)
@@ -177,12 +213,16 @@ def plot_filters(agent: DQN, obs: Any, path: str | Path | None = None) -> "Figur
     axes.set(title="what the agent sees" + (", its newest frame" if frames > 1 else ""))
     rows, pairs = -(-n_out // 2), {"width_ratios": (3, 1, 3, 1)}
     grid = right.subplots(rows, 4, squeeze=False, gridspec_kw=pairs).reshape(-1, 2)
-    for (strip, map_), each, y in zip(grid, filters, np.moveaxis(seen, 2, 0), strict=False):
+    for (strip, map_), each, y in zip(
+        grid, filters, np.moveaxis(seen, 2, 0), strict=False
+    ):
         reach = np.nanmax(np.abs(filters))
         strip.imshow(each.reshape(k, -1), cmap="RdBu", vmin=-reach, vmax=reach)
         map_.imshow(y, cmap="grey", vmin=0.0, vmax=max(float(y.max()), 1e-9))
     for each in [axes, *grid.flat]:
         each.axis("off")
     each = "frame" if channels == 1 else "channel"
-    right.suptitle(f"Each filter: its weights for every {each}, and where in the image it responds")
+    right.suptitle(
+        f"Each filter: its weights for every {each}, and where in the image it responds"
+    )
     return finished(figure, path)

@@ -25,7 +25,9 @@ def begin() -> None:
         parent.join()
         os._exit(1)
 
-    tqdm.set_lock(RLock())  # or else, if this process is killed, it leaves a semaphore behind
+    tqdm.set_lock(
+        RLock()
+    )  # or else, if this process is killed, it leaves a semaphore behind
     Thread(target=end_with_parent, daemon=True).start()
 
 
@@ -40,10 +42,14 @@ class Processes(Executor):
         count = count or os.cpu_count() or 1
         self.pool = ProcessPool(count, initializer=begin, context=get_context("spawn"))
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, **_: Any
+    ) -> Future[Any]:
         return self.pool.schedule(function, args)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.pool.stop()  # type: ignore[no-untyped-call]  # Pebble gives it no types
-        if not sys.is_finalizing():  # then its threads are gone, and its processes have ended
+        if (
+            not sys.is_finalizing()
+        ):  # then its threads are gone, and its processes have ended
             self.pool.join()

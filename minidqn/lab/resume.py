@@ -18,11 +18,17 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
     replay, unfinished = agent.replay, history.unfinished
     anew = [True] * replay.num_envs
     numbers = [episode.number for episode in unfinished]
-    if replay.over or len(numbers) != replay.num_envs or max(numbers) != agent.resets - 1:
+    if (
+        replay.over
+        or len(numbers) != replay.num_envs
+        or max(numbers) != agent.resets - 1
+    ):
         return anew
     if isinstance(envs, VectorEnvs):
         exactly = "an exact resume needs a SyncVectorEnv with AutoresetMode.DISABLED"
-        _warn(f"the unfinished episodes of {replay.num_envs} environments start again: {exactly}")
+        _warn(
+            f"the unfinished episodes of {replay.num_envs} environments start again: {exactly}"
+        )
         return anew
     over: list[bool] = replay.ended.tolist()
     for i, (env, episode) in enumerate(zip(envs.envs, unfinished, strict=True)):
@@ -37,9 +43,13 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
                     ended = bool(terminated or truncated)
             head = replay.head[i]
             steps = min(len(rewards), replay.count, replay.slots - 1)  # that are stored
-            stored = replay.reward[np.arange(replay.count - steps, replay.count) % replay.slots, i]
+            stored = replay.reward[
+                np.arange(replay.count - steps, replay.count) % replay.slots, i
+            ]
             same = not ended and np.array_equal(np.asarray(obs, head.dtype), head)
-            same &= np.array_equal(np.array(rewards[len(rewards) - steps :], np.float32), stored)
+            same &= np.array_equal(
+                np.array(rewards[len(rewards) - steps :], np.float32), stored
+            )
             if not same:
                 with np.printoptions(threshold=20, edgeitems=2):
                     _warn(

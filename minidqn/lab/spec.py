@@ -12,9 +12,10 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
-from minidqn.checks import expect, probability
+from minidqn.checks import probability
 from minidqn.config import DQNConfig
 from minidqn.lab.checkpoint import load_run, save
+from minidqn.lab.expect import expect
 from minidqn.lab.folder import AGENT, CHECKPOINT, HISTORY, Json, normal
 from minidqn.lab.history import History
 from minidqn.lab.plotting import rolling_mean
@@ -22,7 +23,10 @@ from minidqn.lab.snapshot import settings
 from minidqn.lab.training import evaluate, train
 from minidqn.nn.layers import Array
 
-POINTS, WINDOW = 100, 20  # of the learning curve in a summary; episodes that a point is a mean of
+POINTS, WINDOW = (
+    100,
+    20,
+)  # of the learning curve in a summary; episodes that a point is a mean of
 
 
 @dataclass(frozen=True)
@@ -52,34 +56,55 @@ class Spec:
         name = f"{self.env_id.replace(':', '.')}/{self.seed}"  # no folder of Windows has a colon
         object.__setattr__(self, "name", self.name or name)
         probability("test_epsilon", self.test_epsilon)
-        expect(self.test_episodes >= 1, f"test_episodes is {self.test_episodes}", "1 or more")
+        expect(
+            self.test_episodes >= 1,
+            f"test_episodes is {self.test_episodes}",
+            "1 or more",
+        )
 
     def make(self, *, training: bool = False, **options: Any) -> gym.Env[Any, Any]:
         """The environment: of the test, or the one to train in."""
-        env = self.make_env(**options) if self.make_env else gym.make(self.env_id, **options)
+        env = (
+            self.make_env(**options)
+            if self.make_env
+            else gym.make(self.env_id, **options)
+        )
         return self.train_wrapper(env) if training and self.train_wrapper else env
 
     def threshold(self) -> float:
         """The mean return from which it is solved; inf if nobody said."""
         spec = gym.registry.get(self.env_id.split(":")[-1])  # without its module
-        known = spec.reward_threshold if spec and self.solved_at is None else self.solved_at
+        known = (
+            spec.reward_threshold if spec and self.solved_at is None else self.solved_at
+        )
         return float("inf") if known is None else known
 
     def about(self) -> Json:
         """What makes this run another one: a folder takes only runs in which all is equal."""
         about = {"env_id": self.env_id, "seed": self.seed, "steps": self.steps}
-        about |= {name: named(getattr(self, name)) for name in ("make_env", "train_wrapper")}
-        about |= {"test_epsilon": self.test_epsilon, "test_episodes": self.test_episodes}
+        about |= {
+            name: named(getattr(self, name)) for name in ("make_env", "train_wrapper")
+        }
+        about |= {
+            "test_epsilon": self.test_epsilon,
+            "test_episodes": self.test_episodes,
+        }
         return normal(about | settings(self.config))
 
-    def outcome(self, agent: DQN, history: History, returns: Array, seconds: float | None) -> Json:
+    def outcome(
+        self, agent: DQN, history: History, returns: Array, seconds: float | None
+    ) -> Json:
         """The numbers that came of it. `seconds` of training, None if it was resumed."""
         digest = hashlib.sha256(agent.online.params.tobytes()).hexdigest()
         threshold = self.threshold()
         run: Json = {"solved_at": threshold if threshold < float("inf") else None}
         run |= {"steps": agent.steps, "updates": agent.updates}
         run |= {"train_seconds": seconds, "params_sha256": digest}
-        run |= {"eval_mean": returns.mean(), "eval_std": returns.std(), "eval_min": returns.min()}
+        run |= {
+            "eval_mean": returns.mean(),
+            "eval_std": returns.std(),
+            "eval_min": returns.min(),
+        }
         curve = learning_curve(history, agent.steps)
         return normal(run | {"eval_returns": returns.tolist(), "curve": curve})
 
@@ -93,7 +118,11 @@ def named(value: Any) -> Any:
     if name:
         return f"{value.__module__}.{name}"
     expected = "functions, classes and plain data, which are the same in every process"
-    expect(" at 0x" not in repr(value), f"make_env or train_wrapper has {value!r}", expected)
+    expect(
+        " at 0x" not in repr(value),
+        f"make_env or train_wrapper has {value!r}",
+        expected,
+    )
     return value
 
 

@@ -28,15 +28,17 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from minidqn.checks import expect
 from minidqn.lab import folder as files
+from minidqn.lab.expect import expect
 from minidqn.lab.folder import AGENT, CHECKPOINT, SUMMARY, Json
 from minidqn.lab.processes import Processes
 from minidqn.lab.spec import train_and_test
 from minidqn.lab.training import bar_for
 from minidqn.lab.tuned import examples
 
-Task = Callable[[Any, Path], Json]  # makes the run of a spec in a folder: what came of it
+Task = Callable[
+    [Any, Path], Json
+]  # makes the run of a spec in a folder: what came of it
 SUBMITTED = 1000  # runs that are given to an executor at a time
 
 
@@ -65,11 +67,15 @@ def finished(spec: Any, folder: Path) -> Json:
     about = files.normal(spec.about())
     before = result or files.read_json(folder / "run.json") or about
     there = {name: before.get(name) for name in about}
-    files.refuse_other(f"{folder} has another run, with", there, about, "another folder")
+    files.refuse_other(
+        f"{folder} has another run, with", there, about, "another folder"
+    )
     return result
 
 
-def work(name: str, job: bytes, folder: Path | None, policy: bool) -> tuple[Json, bytes]:
+def work(
+    name: str, job: bytes, folder: Path | None, policy: bool
+) -> tuple[Json, bytes]:
     """A run in a worker: its result, or why it failed; and the file of its policy."""
     with nullcontext(folder) if folder else TemporaryDirectory() as place:
         try:
@@ -109,9 +115,20 @@ def sweep(
     """
     expect(attempts >= 1, f"attempts is {attempts}", "1 or more")
     expect(workers is None or workers >= 1, f"workers is {workers}", "1 or more")
-    expect(not (shared and policies), "policies=True", "shared=False; else they are in the folder")
-    folder, of_task = Path(folder).absolute(), Path(getfile(getattr(task, "func", task)))
-    sources = *Path(__file__).parents[1].rglob("*.py"), *examples().glob("*.py"), of_task
+    expect(
+        not (shared and policies),
+        "policies=True",
+        "shared=False; else they are in the folder",
+    )
+    folder, of_task = (
+        Path(folder).absolute(),
+        Path(getfile(getattr(task, "func", task))),
+    )
+    sources = (
+        *Path(__file__).parents[1].rglob("*.py"),
+        *examples().glob("*.py"),
+        of_task,
+    )
     total = len(specs) if isinstance(specs, Sequence) else None
     expect(total != 0, f"specs is {specs!r}", "one or more")
     for spec, _ in jobs(specs, task) if total else ():
@@ -123,7 +140,11 @@ def sweep(
 
         def todo() -> Iterator[Any]:
             for spec, job in jobs(specs, task):
-                yield spec.name, finished(spec, folder / spec.name), (job, place, policies)
+                yield (
+                    spec.name,
+                    finished(spec, folder / spec.name),
+                    (job, place, policies),
+                )
             bar.refresh()  # so that the known results are shown while the others run
 
         own = Processes(workers) if executor is None else nullcontext(executor)
@@ -131,15 +152,22 @@ def sweep(
             files.same_code(folder, sources)
             for result in outcomes(engine, todo(), attempts, folder):
                 if "eval_mean" in result:
-                    tested, sum_of_means = tested + 1, sum_of_means + result["eval_mean"]
-                    bar.set_postfix_str(f"mean {sum_of_means / tested:.1f}", refresh=False)
+                    tested, sum_of_means = (
+                        tested + 1,
+                        sum_of_means + result["eval_mean"],
+                    )
+                    bar.set_postfix_str(
+                        f"mean {sum_of_means / tested:.1f}", refresh=False
+                    )
                 bar.update()
                 yield result
 
     return results()
 
 
-def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path) -> Iterator[Json]:
+def outcomes(
+    engine: Executor, todo: Iterator[Any], attempts: int, folder: Path
+) -> Iterator[Json]:
     """The result of each run as it ends. `todo`: name, known result or {}, what `work` takes."""
     running: dict[Future[Any], Any] = {}
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
@@ -148,7 +176,9 @@ def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path)
         try:
             future = engine.submit(work, name, *given)
         except RuntimeError as error:
-            text = f"{engine} takes no more runs; the results so far are kept: sweep again"
+            text = (
+                f"{engine} takes no more runs; the results so far are kept: sweep again"
+            )
             raise RuntimeError(text) from error
         running[future] = name, given, attempt
         future.add_done_callback(ended.put)
@@ -160,10 +190,15 @@ def outcomes(engine: Executor, todo: Iterator[Any], attempts: int, folder: Path)
         try:
             yield receive(folder, name, *future.result())
         except Exception as error:  # the worker died
-            if attempt < attempts or isinstance(error, BrokenExecutor):  # then submit raises
+            if attempt < attempts or isinstance(
+                error, BrokenExecutor
+            ):  # then submit raises
                 submit(name, given, attempt + 1)
             else:
-                yield {"name": name, "failed": f"{attempt} times: {error!r} {vars(error)}"}
+                yield {
+                    "name": name,
+                    "failed": f"{attempt} times: {error!r} {vars(error)}",
+                }
 
     try:
         for name, result, given in todo:
@@ -198,8 +233,16 @@ def jobs(specs: Iterable[Any], task: Task) -> Iterator[tuple[Any, bytes]]:
     for spec in specs:
         name = Path(spec.name)
         inside = name.parts and not name.anchor and ".." not in name.parts
-        expect(inside, f"a spec is named {spec.name!r}", "the name of a folder in the sweep's")
-        expect(spec.name not in names, f"two specs are named {spec.name!r}", "a name for each")
+        expect(
+            inside,
+            f"a spec is named {spec.name!r}",
+            "the name of a folder in the sweep's",
+        )
+        expect(
+            spec.name not in names,
+            f"two specs are named {spec.name!r}",
+            "a name for each",
+        )
         names.add(spec.name)
         try:
             job = pickle.dumps((spec, task))

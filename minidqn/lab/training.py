@@ -18,14 +18,17 @@ from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
-from minidqn.checks import expect
 from minidqn.lab.envs import TEST, Env, Envs, as_envs, check_spaces, episode_seed, play
+from minidqn.lab.expect import expect
 from minidqn.lab.history import History, Unfinished
 from minidqn.lab.resume import resume
+from minidqn.lab.snapshot import DECAYS
 from minidqn.nn.layers import Array
 from minidqn.schedules import value_at
 
-Watcher = Callable[[DQN, History], object]  # returning True, or what counts as true, stops
+Watcher = Callable[
+    [DQN, History], object
+]  # returning True, or what counts as true, stops
 
 
 def train(
@@ -58,9 +61,14 @@ def train(
     history = History() if history is None else history
     over = resume(agent, envs, history)
     rate, ends = agent.config.learning_rate, (agent.steps, last_step)
-    if all(value_at(rate, at, agent.updates, agent.episodes) == 0.0 for at in ends):
+    known = type(rate) in DECAYS.values()  # one of your own may be above 0 in between
+    if known and all(
+        value_at(rate, at, agent.updates, agent.episodes) == 0.0 for at in ends
+    ):
         text = f"learning_rate is 0 from step {agent.steps} to {last_step}, so nothing is learned: "
-        warnings.warn(text + "save, and load(path, learning_rate=1e-4)", RuntimeWarning, 2)
+        warnings.warn(
+            text + "save, and load(path, learning_rate=1e-4)", RuntimeWarning, 2
+        )
     shown, stop = agent.steps, False  # what the progress bar shows
 
     with (
@@ -76,14 +84,18 @@ def train(
             stop = agent.steps >= last_step
             if True in over:
                 each = zip(history.unfinished, over, strict=True)
-                ended = [(e.episode_return, len(e.actions)) for e, is_over in each if is_over]
+                ended = [
+                    (e.episode_return, len(e.actions)) for e, is_over in each if is_over
+                ]
                 for _ in history.add_ended(agent.steps, agent.epsilon, ended):
                     for watch in episode_watchers:
                         stop |= bool(watch(agent, history))
             for watch in step_watchers:
                 stop |= bool(watch(agent, history))
 
-            if stop or agent.steps - shown >= 200:  # more often would cost more than a step
+            if (
+                stop or agent.steps - shown >= 200
+            ):  # more often would cost more than a step
                 note = f"epsilon {agent.epsilon:.2f}, mean return {history.mean_return():.1f}"
                 bar.set_postfix_str(note, refresh=stop)
                 bar.update(agent.steps - shown)
@@ -100,12 +112,14 @@ def bar_for(progress: bool, **options: Any) -> Any:
 
 def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
     """Step each environment, or reset it where its episode is `over`; return where it is now."""
-    number = agent.resets if True in over else 0  # of the next episode
+    number = 0
     try:
-        if all(over):
-            agent.begin(*envs.reset(number))
-            history.unfinished = [Unfinished(number + i) for i in range(len(over))]
-            over = [False] * len(over)
+        if True in over:
+            number = agent.resets  # of the next episode
+            if all(over):
+                agent.begin(*envs.reset(number))
+                history.unfinished = [Unfinished(number + i) for i in range(len(over))]
+                over = [False] * len(over)
         actions = agent.explore()
         outcome, rewards = envs.step(actions, over, number)
         agent.observe(*outcome)
@@ -151,13 +165,25 @@ def evaluate(
     deterministic policy never ends an episode. One that takes longer than `max_steps` is cut
     there, with a warning. A test of more than a second shows its progress.
     """
-    expect(not isinstance(env, VectorEnv), f"env is {env}", "one environment", TypeError)
+    expect(
+        not isinstance(env, VectorEnv), f"env is {env}", "one environment", TypeError
+    )
     free = all(env.unwrapped is not other for other in TRAINING)
-    expect(free, f"{env} is being trained in", "another one, made by a second gym.make(...)")
+    expect(
+        free,
+        f"{env} is being trained in",
+        "another one, made by a second gym.make(...)",
+    )
     check_spaces(agent, env.observation_space, env.action_space)
     returns, steps, cut = np.zeros(episodes), 0, 0
     rng, agent.rng = agent.rng, np.random.default_rng((seed, TEST))
-    shown: Any = {"total": episodes, "unit": " episodes", "delay": 1, "miniters": 0, "leave": False}
+    shown: Any = {
+        "total": episodes,
+        "unit": " episodes",
+        "delay": 1,
+        "miniters": 0,
+        "leave": False,
+    }
     try:
         with threadpool_limits(1, user_api="blas"), bar_for(progress, **shown) as bar:
             for episode in range(episodes):

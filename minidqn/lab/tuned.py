@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
-from minidqn.checks import expect
 from minidqn.config import DQNConfig
+from minidqn.lab.expect import expect
 from minidqn.lab.finetune import changed
 from minidqn.lab.spec import Spec
 from minidqn.schedules import LinearDecay
@@ -60,14 +60,17 @@ def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
 def untuned(steps: int) -> DQNConfig:
     """Settings for an environment for which none were tuned."""
     return DQNConfig(
-        learning_rate=LinearDecay(1e-3, 0.0, steps), epsilon=LinearDecay(1.0, 0.05, steps / 10)
+        learning_rate=LinearDecay(1e-3, 0.0, steps),
+        epsilon=LinearDecay(1.0, 0.05, steps / 10),
     )
 
 
 UNTUNED: dict[str, Any] = {"STEPS": 50_000, "config": untuned}
 
 
-def tuned_spec(env_id: str, steps: int | None = None, seed: int = 0, **changes: Any) -> Spec:
+def tuned_spec(
+    env_id: str, steps: int | None = None, seed: int = 0, **changes: Any
+) -> Spec:
     """A run of an environment with its tuned settings, or usual ones, and `changes` to them."""
     script = example(env_id) if env_id in SCRIPTS else UNTUNED
     steps = steps or script["STEPS"]
@@ -75,10 +78,14 @@ def tuned_spec(env_id: str, steps: int | None = None, seed: int = 0, **changes: 
     for name, value in options.items():
         if callable(value):  # it is of a script, which a worker cannot import
             options[name] = partial(call_option, env_id, name)
-    return Spec(env_id, for_run(script["config"], steps, changes), steps, seed, **options)
+    return Spec(
+        env_id, for_run(script["config"], steps, changes), steps, seed, **options
+    )
 
 
-def for_run(config: Callable[[int], DQNConfig], steps: int, changes: dict[str, Any]) -> DQNConfig:
+def for_run(
+    config: Callable[[int], DQNConfig], steps: int, changes: dict[str, Any]
+) -> DQNConfig:
     """config(steps) with `changes`; if neither sets beta, it reaches 1 at the end of the run."""
     settings = config(steps)
     if settings.priority_beta == DQNConfig.priority_beta:

@@ -24,13 +24,17 @@ from minidqn.lab.training import Watcher, evaluate
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
     """Stop when the mean return of the last `episodes` episodes reaches `solved_at`."""
-    return lambda _, runs: len(runs) >= episodes and runs.mean_return(episodes) >= solved_at
+    return lambda _, runs: (
+        len(runs) >= episodes and runs.mean_return(episodes) >= solved_at
+    )
 
 
 def due(agent: DQN, steps: int) -> bool:
     """Whether it is the time of what is to be done every `steps` steps."""
     last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
-    return bool(agent.steps % steps < (last != BRIDGE).sum())  # several may step over a multiple
+    return bool(
+        agent.steps % steps < (last != BRIDGE).sum()
+    )  # several may step over a multiple
 
 
 def save_every(steps: int, path: str | Path) -> Watcher:
@@ -108,7 +112,9 @@ def log_tensorboard(folder: str | Path) -> Watcher:
     return watch
 
 
-def record_every(episodes: int, env: Any, folder: str | Path, max_steps: int = 500) -> Watcher:
+def record_every(
+    episodes: int, env: Any, folder: str | Path, max_steps: int = 500
+) -> Watcher:
     """Write a GIF of a greedy test episode every `episodes` episodes.
 
     It is played in `env`, which needs render_mode="rgb_array".

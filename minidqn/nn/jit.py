@@ -2,8 +2,17 @@
 
 NumPy does the matrix products. The few loops that NumPy could only write with extra
 arrays are plain Python functions of arrays, compiled by Numba: *kernels*. They hold no
-state, draw no random numbers, and call only NumPy and other kernels. So each can be read,
-and tested, as the equation it is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
+state and draw no random numbers. So each can be read, and tested, as the equation it
+is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
+
+Three rules for kernels:
+
+- A kernel fills arrays that it is given. To return a new one costs a microsecond.
+- A kernel calls no kernel of another file, and reads no constant of another file.
+  Numba keeps machine code in a cache on disk, and makes it anew when the kernel's own
+  file changes. It does not notice a change in other files.
+- A number in a float32 loop is a float32: `x.dtype.type(0.0)`. A literal 0.0 is a
+  float64, and makes the loop slower.
 """
 
 from collections.abc import Callable
@@ -17,14 +26,14 @@ F = TypeVar("F", bound=Callable[..., object])
 def kernel(function: F) -> F:
     """Compile `function` on its first call, and keep the machine code for the next run.
 
-    error_model="numpy" lets x / 0 be inf instead of an exception: checking for it
-    would keep every loop that divides from being vectorised.
+    error_model="numpy" lets x / 0 be inf instead of an exception. To check each
+    division for zero would keep the loop from being vectorised.
     """
     return _compiled(function, fastmath=False)
 
 
 def kernel_of_sums(function: F) -> F:
-    """The same, but long sums may be reordered, which is faster (parts.py has such sums).
+    """The same, but long sums may be reordered, which is faster.
 
     The last bits then depend on the processor, as they do in a matrix product.
     """

@@ -1,16 +1,15 @@
 """A stack of layers over one flat parameter vector.
 
-The network owns `params` and `grads`, each one contiguous 1-D array; every
-weight and bias is a view of a part of it. So the optimiser is one loop, a
-target network is synchronised by `target.params[:] = online.params`, a soft
-update, a gradient norm or a checkpoint is one line, and a gradient check
-perturbs one vector.
+The network owns `params` and `grads`, each one contiguous 1-D array. Every weight and
+bias is a view of a part of it. So the optimiser is one loop, a target network is
+synchronised by `target.params[:] = online.params`, a gradient norm or a checkpoint is
+one line, and a gradient check perturbs one vector.
 
-The price is one rule: write into the vectors (`params[:] = ...`), never rebind
-them, and copy a network by building a second one. deepcopy and pickle would copy each
-view separately, so they raise TypeError.
+The price is one rule: write into the vectors (`params[:] = ...`), never rebind them,
+and copy a network by building a second one. deepcopy and pickle would copy each view
+separately, so they raise TypeError.
 
-Letters: B batch, O outputs, P parameters.
+Letters: B batch, I inputs, O outputs, P parameters.
 """
 
 from collections.abc import Sequence
@@ -20,16 +19,21 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minidqn.nn.jit import kernel
-from minidqn.nn.layers import Array, Cache, Layer
+from minidqn.nn.layers import Array, Layer
+from minidqn.nn.single import SinglePass, are_linear
+
+MOST_BATCH_SIZES = 4  # that arrays are kept for
 
 
 @kernel
-def move(params: Array, other: Array, tau: float) -> None:
-    """params += tau (other - params), (P,): in one pass, where NumPy takes several."""
+def move(params: Array, goal: Array, tau: float) -> None:
+    """params += tau (goal - params), (P,): in one pass, where NumPy takes several."""
     part = params.dtype.type(tau)
     for i in range(params.size):
-        step = part * (other[i] - params[i])
-        params[i] = other[i] if tau == 1.0 else params[i] + step  # x + (y - x) need not be y
+        if tau == 1.0:
+            params[i] = goal[i]  # x + (y - x) need not be y
+        else:
+            params[i] += part * (goal[i] - params[i])
 
 
 class Network:
@@ -43,62 +47,101 @@ class Network:
         size = sum(layer.size for layer in self.layers)
         self.params: Array = np.zeros(size, dtype)  # (P,)
         self.grads: Array = np.zeros(size, dtype)  # (P,)
+        self.dtype = self.params.dtype
         start = 0
         for layer in self.layers:
-            stretch = slice(start, start + layer.size)
-            layer.bind(self.params[stretch], self.grads[stretch])
-            start += layer.size
+            end = start + layer.size
+            layer.bind(self.params[start:end], self.grads[start:end])
+            start = end
+
+        # no gradient is needed below the first layer with parameters
+        sizes = [layer.size for layer in self.layers]
+        self.first = next((i for i, size in enumerate(sizes) if size > 0), 0)
+        # a cache for each layer, by batch size; and those of the last forward
+        self.caches: dict[int, list[Any]] = {}
+        self.last_caches: list[Any] = []
+        # a faster way for one observation, if all layers from the first on are Linear
+        self.single_pass: SinglePass | None = None
+        if are_linear(self.layers[self.first :]):
+            self.single_pass = SinglePass(self.layers[self.first :], self.params)
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the first parameters of every layer."""
         for layer in self.layers:
             layer.initialize(rng)
 
-    def forward(self, x: Array) -> Array:
-        """Outputs for a batch, (B, ...) to (B, O), when no backward is to follow."""
-        return Pass(self).forward(x)
+    def forward(self, x: Array, rng: np.random.Generator | None = None) -> Array:
+        """Outputs for a batch: (B, ...) to (B, O). The next forward overwrites them.
 
-    def move_towards(self, other: "Network", tau: float) -> None:
-        """Go from these parameters to the other's: all the way with tau = 1, else a part of it."""
-        move(self.params, other.params, tau)
+        Layers with noise draw it from `rng`; without one they add no noise.
+        """
+        self.last_caches = self.caches_for(len(x))
+        return self.through_layers(x, self.last_caches, rng)
 
-    def __reduce__(self) -> Any:
-        raise TypeError("a copy would detach the views: build a second network, set its params[:]")
+    def predict(self, x: Array, rng: np.random.Generator | None = None) -> Array:
+        """The same, if no backward is to follow: faster for one observation.
 
+        A backward for an earlier forward of the same batch size is spoilt.
+        """
+        if len(x) == 1 and self.single_pass is not None:
+            return self.predict_single(x, self.single_pass)
+        return self.through_layers(x, self.caches_for(len(x)), rng)
 
-class Pass:
-    """Forward and backward through a network, with caches that no other pass overwrites.
-
-    Or with those of another pass, to save memory, if the layers are of the same kinds and sizes.
-    Then each forward overwrites what the last one left, so backward comes right after its own.
-    """
-
-    def __init__(self, network: Network, caches: list[Cache] | None = None) -> None:
-        self.dtype, self.as_is = network.params.dtype, network.layers[0].any_dtype
-        self.caches = caches or [{} for _ in network.layers]
-        # the way down ends at the first layer with parameters: nobody needs its dx
-        first = next((i for i, layer in enumerate(network.layers) if layer.size), 0)
-        self.up = list(zip(network.layers, self.caches, strict=True))
-        self.noisy = [(layer, cache) for layer, cache in self.up if layer.noisy]
-        self.down = [(*self.up[i], i > first) for i in range(len(self.up) - 1, first - 1, -1)]
-
-    def forward(self, x: Array) -> Array:
-        """Outputs for a batch: (B, ...) to (B, O). The next forward overwrites them."""
-        h = x if self.as_is or x.dtype == self.dtype else x.astype(self.dtype)
-        for layer, cache in self.up:
-            h = layer.forward(h, cache)
+    def through_layers(
+        self, x: Array, caches: list[Any], rng: np.random.Generator | None
+    ) -> Array:
+        h = self.converted(x)
+        for layer, cache in zip(self.layers, caches, strict=True):
+            h = layer.forward(h, cache, rng)
         return h
 
+    def predict_single(self, x: Array, single_pass: SinglePass) -> Array:
+        h = self.converted(x)
+        if self.first > 0:
+            caches = self.caches_for(1)
+            for i in range(self.first):
+                h = self.layers[i].forward(h, caches[i])
+        return single_pass.forward(h)
+
     def backward(self, dy: Array) -> None:
-        """Set the network's `grads` from dy, (B, O), for the last forward.
+        """Set `grads` for the last forward, from the gradient of its outputs, (B, O).
 
         New gradients overwrite the old: nothing accumulates. dy may be overwritten too.
         """
         dh: Any = dy
-        for layer, cache, need_dx in self.down:
-            dh = layer.backward(dh, cache, need_dx)
+        for i in range(len(self.layers) - 1, self.first - 1, -1):
+            need_dx = i > self.first
+            dh = self.layers[i].backward(dh, self.last_caches[i], need_dx)
 
-    def draw_noise(self, rng: np.random.Generator) -> None:
-        """New noise for the forwards to come, if the network has noisy layers."""
-        for layer, cache in self.noisy:
-            layer.draw_noise(rng, cache)
+    def move_towards(self, other: "Network", tau: float) -> None:
+        """Go to the other's parameters: all the way with tau = 1, else a part of it."""
+        move(self.params, other.params, tau)
+
+    def converted(self, x: Array) -> Array:
+        """x in the network's dtype, unless the first layer converts it."""
+        if x.dtype == self.dtype or self.layers[0].takes_any_dtype:
+            return x
+        return x.astype(self.dtype)
+
+    def caches_for(self, batch_size: int) -> list[Any]:
+        """The caches of all layers for this batch size, made when it first comes."""
+        if batch_size in self.caches:
+            return self.caches[batch_size]
+        if len(self.caches) >= MOST_BATCH_SIZES:
+            oldest = next(iter(self.caches))
+            del self.caches[oldest]
+        caches = [layer.new_cache(batch_size, self.dtype) for layer in self.layers]
+        self.caches[batch_size] = caches
+        return caches
+
+    def share_caches(self, other: "Network") -> None:
+        """Use the arrays of another network with the same layers, to save memory.
+
+        A forward of one then overwrites what the other's last forward left.
+        """
+        self.caches = other.caches
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a copy would detach the views: build a second network, set its params[:]"
+        )

@@ -1,7 +1,7 @@
 """Prioritised replay: transitions with large errors are drawn more often.
 
-Most stored transitions are already learned. So the probability of transition i grows with
-the TD error delta_i that it had when it was last in a batch:
+Most stored transitions are already learned. So the probability of transition i grows
+with the TD error delta_i that it had when it was last in a batch:
 
     P(i) = p_i / sum of all p        p_i = (|delta_i| + 0.01)^alpha
 
@@ -12,19 +12,19 @@ corrects the bias, fully with beta = 1:
 
     w_i = (min over the batch of P / P(i))^beta
 
-Slots where no transition begins have p = 0: the head, the bridges (replay.py), and starts
-whose n rewards are not all stored while their episode continues. Those would be drawn at
-the highest priority, with a shorter return than was asked for.
+Slots where no transition begins have p = 0: the head, the bridges (replay.py), and
+starts whose n rewards are not all stored while their episode continues. Those would be
+drawn at the highest priority, with a shorter return than was asked for.
 
 A draw must be proportional to p among a million numbers that change often. A *sum tree*
 does it in 20 steps: a binary tree whose leaves are the p_i, and every other node is the
 sum of its two children. It is stored in an array: the root is node 1, the children of
-node k are 2k and 2k + 1, node 0 is unused. To draw, take a random number below the root's
-value, and go down: left if it is less than the left child's sum, else subtract that sum
-and go right.
+node k are 2k and 2k + 1, node 0 is unused. To draw, take a random number below the
+root's value, and go down: left if it is less than the left child's sum, else subtract
+that sum and go right.
 
-Letters: B batch, L leaves, a power of two.
-Source: Schaul et al. 2016, "Prioritized experience replay", section 3 and appendix B.2.1.
+Letters: B batch, L leaves, a power of two. Source: Schaul et al. 2016, "Prioritized
+experience replay", section 3 and appendix B.2.1.
 """
 
 import numpy as np
@@ -34,6 +34,7 @@ from minidqn.batch import BRIDGE, TRUNCATED
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 from minidqn.replay import Replay
+from minidqn.schedules import Schedule, value_at
 
 SMALLEST = 0.01  # added to each error, so that every transition is drawn again
 
@@ -63,12 +64,15 @@ def find_leaf(tree: Array, target: float) -> int:
 
 
 @kernel
-def draw_leaves(tree: Array, uniforms: Array, beta: float, starts: Array, weights: Array) -> None:
+def draw_leaves(
+    tree: Array, uniforms: Array, beta: float, starts: Array, weights: Array
+) -> None:
     """A leaf and its weight for each number in [0, 1): (2 L,), (B,) to (B,), (B,).
 
     The range is split into B equal parts, with one number in each.
     """
-    batch, least = len(starts), np.inf
+    batch = len(starts)
+    least = np.inf
     for i in range(batch):
         starts[i] = find_leaf(tree, (i + uniforms[i]) / batch * tree[1])
         least = min(least, tree[len(tree) // 2 + starts[i]])
@@ -77,25 +81,37 @@ def draw_leaves(tree: Array, uniforms: Array, beta: float, starts: Array, weight
 
 
 @kernel
-def admit(tree: Array, kind: Array, count: int, frames: int, n: int, priority: float) -> None:
-    """Let a start be drawn once its n rewards, or all up to the end of its episode, are stored.
+def admit_starts(
+    tree: Array,
+    kind: Array,
+    bridge: int,
+    truncated: int,
+    count: int,
+    spare_slots: int,
+    n: int,
+    priority: float,
+) -> None:
+    """Let a start be drawn once its n rewards, or all of its episode, are stored.
 
-    tree (2 L,), kind (slots, num_envs); `count` slots are complete. The head is not drawn, and
-    nor are the oldest slots, which are only there for the stacks of the next ones.
+    tree (2 L,), kind (slots, E); `count` slots are complete. `bridge` and `truncated`
+    are kinds: from `truncated` on, a kind is an end. The head is not drawn, nor are the
+    oldest slots, which are only there for the stacks of the next ones.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
-        set_leaf(tree, (count + frames - 1) % slots * num_envs + env, 0.0)
+        set_leaf(tree, (count + spare_slots - 1) % slots * num_envs + env, 0.0)
         last = count - 1
-        if kind[last % slots, env] == BRIDGE:
+        if kind[last % slots, env] == bridge:
             last -= 1  # the episode before it may just have been cut
-        over = kind[last % slots, env] >= TRUNCATED
-        for back in range(min(n, last + 1, last + slots - count - frames + 1)):
+        over = kind[last % slots, env] >= truncated
+        oldest = max(count + spare_slots - slots, 0)
+        for back in range(min(n, last + 1 - oldest)):
             slot = (last - back) % slots
-            if kind[slot, env] == BRIDGE:
+            if kind[slot, env] == bridge:
                 break
             leaf = slot * num_envs + env
-            if (over or back == n - 1) and tree[len(tree) // 2 + leaf] == 0.0:
+            complete = over or back == n - 1
+            if complete and tree[len(tree) // 2 + leaf] == 0.0:
                 set_leaf(tree, leaf, priority)
 
 
@@ -110,18 +126,24 @@ def set_priorities(tree: Array, starts: Array, errors: Array, alpha: float) -> f
     return largest
 
 
-class Priorities:
-    """The priority of each transition in `replay`, and the draw in proportion to them.
+class PrioritizedSampler:
+    """Draws transitions in proportion to their priorities.
 
-    `n_step` is the one that batches use.
+    It takes the place of replay.UniformSampler. `n_step` is the one that batches use.
     """
 
-    def __init__(self, replay: Replay, n_step: int, alpha: float) -> None:
-        self.replay, self.n_step, self.alpha = replay, n_step, alpha
+    def __init__(
+        self, replay: Replay, n_step: int, alpha: float, beta: Schedule
+    ) -> None:
+        self.replay = replay
+        self.n_step = n_step
+        self.alpha = alpha
+        self.beta = beta
         entries = replay.kind.size
         leaves = 1 << (entries - 1).bit_length()
         self.tree = np.zeros(2 * leaves)  # (2 L,)
-        self.leaves = self.tree[leaves : leaves + entries].reshape(replay.kind.shape)  # a view
+        # the priority of each slot, (slots, E): a view
+        self.leaves = self.tree[leaves : leaves + entries].reshape(replay.kind.shape)
         self.largest = np.ones(1)  # priority so far
 
     @property
@@ -130,16 +152,35 @@ class Priorities:
         return {"leaves": self.leaves, "largest": self.largest}
 
     def admit(self) -> None:
-        """After each `begin` and `add` of the buffer: new transitions get the largest priority."""
+        """After each `begin` and `add`: new transitions get the largest priority."""
         ring = self.replay
-        admit(self.tree, ring.kind, ring.count, ring.frames, self.n_step, self.largest[0])
+        admit_starts(
+            self.tree,
+            ring.kind,
+            BRIDGE,
+            TRUNCATED,
+            ring.count,
+            ring.spare_slots,
+            self.n_step,
+            self.largest[0],
+        )
 
-    def draw(self, batch_size: int, rng: np.random.Generator, beta: float) -> tuple[Array, Array]:
-        """Where transitions begin, and the weights of their losses: (B,), (B,)."""
+    def draw(
+        self, batch_size: int, rng: np.random.Generator, step: int
+    ) -> tuple[Array, Array]:
+        """Where transitions begin, and the weights of their losses: (B,), (B,).
+
+        The weights use beta's value at this `step` of the run.
+        """
         checks.batch_size(batch_size, len(self.replay))
-        whole = f"one of {self.n_step} steps, or up to the end of its episode"
-        checks.expect(self.tree[1] > 0.0, "no transition is complete yet", whole)
-        starts, weights = np.empty(batch_size, np.int64), np.empty(batch_size, np.float32)
+        if self.tree[1] == 0.0:
+            raise ValueError(
+                f"no transition is complete yet: expected one of {self.n_step} steps, "
+                "or up to the end of its episode"
+            )
+        beta = checks.probability("priority_beta", value_at(self.beta, step), step)
+        starts = np.empty(batch_size, np.int64)
+        weights = np.empty(batch_size, np.float32)
         draw_leaves(self.tree, rng.random(batch_size), beta, starts, weights)
         return starts, weights
 
@@ -149,12 +190,14 @@ class Priorities:
         self.largest[0] = max(self.largest[0], largest)
 
     def restore(self) -> bool:
-        """Compute the sums after the leaves were set; return whether the leaves are valid."""
+        """Compute the sums after the leaves were set; return whether they are valid."""
         for node in range(len(self.tree) // 2 - 1, 0, -1):
             self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1]
-        nothing = self.replay.kind == BRIDGE  # (slots, num_envs)
-        for slot in range(self.replay.count, self.replay.count + self.replay.frames):
-            nothing[slot % self.replay.slots] = True  # the head, and slots kept for stacks
-        least, most = self.leaves.min(), max(self.leaves.max(), 1e-9)
+        ring = self.replay
+        nothing = ring.kind == BRIDGE  # (slots, E)
+        for slot in range(ring.count, ring.count + ring.spare_slots):
+            nothing[slot % ring.slots] = True  # the head, and slots kept for stacks
+        least = self.leaves.min()
+        most = max(self.leaves.max(), 1e-9)
         valid = least >= 0.0 and most <= self.largest[0] < 1e100
         return bool(valid and (self.leaves[nothing] == 0.0).all())

@@ -1,0 +1,199 @@
+"""The whole of DQN on one page. Read it from top to bottom, then run it.
+
+    python examples/one_page.py --seed 3
+
+A cart carries a pole. Each step pushes the cart left or right, and gives a reward of 1
+while the pole stands. Q(s, a) is the sum of the rewards after action a in state s; a
+reward t steps later counts GAMMA^t. DQN (Mnih et al. 2015) trains a network to predict
+Q from what it has seen, and takes the action with the largest Q.
+
+Shapes: B batch, D numbers in an observation, A actions, I inputs and O outputs of a
+layer. A gradient is d + the name: dW says how the loss changes with each entry of W.
+The package minidqn is this page, made general and fast: its tests compare the two.
+"""
+
+import argparse
+import copy
+
+import gymnasium as gym
+import numpy as np
+from numba import njit
+
+STEPS = 40_000  # environment steps in all
+BATCH = 128  # transitions in an update; there is one update every 4 steps
+N_STEP = 40  # rewards that are added up before the network is asked for the rest
+GAMMA = 0.995  # discount
+BOUNDS = np.array([4.8, 1.0, 0.418, 1.0])  # observations are divided by them
+
+
+class Network:
+    """Linear layers, with a ReLU after each but the last: (B, D) to (B, A)."""
+
+    def __init__(self, sizes, rng):
+        self.W = [rng.normal(size=(i, o)) * np.sqrt(2.0 / i) for i, o in sizes]
+        self.b = [rng.uniform(-1.0, 1.0, size=o) / np.sqrt(i) for i, o in sizes]
+        self.params = self.W + self.b
+
+    def forward(self, x):
+        self.h = [x / BOUNDS]  # the input of each layer: backward needs them
+        for W, b in zip(self.W, self.b, strict=True):
+            z = self.h[-1] @ W + b  # (B, O)
+            self.h.append(np.maximum(z, 0.0))
+        return z
+
+    def backward(self, dz):
+        """The gradients of `params`, from that of what forward returned, (B, A)."""
+        dW, db = [], []
+        for W, h in zip(reversed(self.W), reversed(self.h[:-1]), strict=True):
+            dW.insert(0, h.T @ dz)  # (I, O)
+            db.insert(0, dz.sum(axis=0))  # (O,)
+            dz = np.where(h > 0.0, dz @ W.T, 0.0)  # (B, I), below the ReLU that gave h
+        return dW + db
+
+
+class Adam:
+    """Steps of similar size for all parameters (Kingma & Ba 2015)."""
+
+    def __init__(self, params):
+        self.m = [np.zeros_like(p) for p in params]  # mean gradient of recent steps
+        self.v = [np.zeros_like(p) for p in params]  # and mean square of it
+        self.t = 0
+
+    def step(self, params, grads, learning_rate):
+        self.t += 1
+        for p, g, m, v in zip(params, grads, self.m, self.v, strict=True):
+            m[:] = 0.9 * m + 0.1 * g
+            v[:] = 0.999 * v + 0.001 * g * g
+            m_hat = m / (1.0 - 0.9**self.t)  # corrected: m and v started at 0
+            v_hat = v / (1.0 - 0.999**self.t)
+            p -= learning_rate * m_hat / (np.sqrt(v_hat) + 1e-8)
+
+
+BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots
+
+
+class Replay:
+    """A ring of slots, one for each step: observation, action, and what came of it.
+
+    The next observation is in the next slot. After the end of an episode that slot is a
+    bridge: it holds the final observation, and no action is taken there.
+    """
+
+    def __init__(self, capacity, n_obs):
+        self.obs = np.zeros((capacity + 1, n_obs))
+        self.action = np.zeros(capacity + 1, int)
+        self.reward = np.zeros(capacity + 1)
+        self.kind = np.full(capacity + 1, BRIDGE, np.int8)
+        self.head = -1  # the slot of the current observation
+
+    def move_to(self, obs):
+        """Go on to the next slot: it holds what a reset or a step returned."""
+        self.head = (self.head + 1) % len(self.kind)
+        self.obs[self.head] = obs
+        self.kind[self.head] = BRIDGE  # until an action is taken there
+
+    def add(self, action, reward, next_obs, terminated, truncated):
+        self.action[self.head] = action
+        self.reward[self.head] = reward
+        kind = TERMINATED if terminated else TRUNCATED if truncated else STEP
+        self.kind[self.head] = kind
+        self.move_to(next_obs)
+
+
+@njit
+def look_ahead(starts, head, reward, kind):
+    """R, the discount and the slot of s' in the TD target, for each start: (B,) each.
+
+    The target is y = R + discount * Q(s', a'). R sums N_STEP rewards, or fewer at the
+    end of an episode. After k rewards the discount is GAMMA^k, but 0 if the episode
+    terminated, because nothing comes after. A truncated one was only cut by a time
+    limit: the value of its final observation counts.
+    """
+    returns, discounts = np.zeros(len(starts)), np.ones(len(starts))
+    ends = starts.copy()
+    for i in range(len(starts)):
+        for _ in range(N_STEP):
+            slot = ends[i]
+            returns[i] += discounts[i] * reward[slot]
+            discounts[i] *= 0.0 if kind[slot] == TERMINATED else GAMMA
+            ends[i] = (slot + 1) % len(kind)
+            if kind[slot] != STEP or ends[i] == head:
+                break
+    return returns, discounts, ends
+
+
+class Agent:
+    def __init__(self, sizes, capacity, seed):
+        self.rng = np.random.default_rng(seed)
+        self.online = Network(sizes, self.rng)
+        self.target = copy.deepcopy(self.online)  # follows the online network slowly
+        self.adam = Adam(self.online.params)
+        self.replay = Replay(capacity, n_obs=sizes[0][0])
+
+    def act(self, obs, epsilon):
+        """A random action with probability epsilon, else the one with the largest Q."""
+        q = self.online.forward(obs)  # (A,)
+        return self.rng.integers(len(q)) if self.rng.random() < epsilon else q.argmax()
+
+    def learn(self, learning_rate):
+        """One update; returns the targets, the loss and its gradients."""
+        ring = self.replay
+        starts = self.rng.choice(np.flatnonzero(ring.kind != BRIDGE), BATCH)  # (B,)
+        actions, rows = ring.action[starts], np.arange(BATCH)
+
+        # what Q(s, a) should have been. Double DQN (van Hasselt et al. 2016): the
+        # online network chooses the next action, the target network says its worth
+        returns, discounts, ends = look_ahead(starts, ring.head, ring.reward, ring.kind)
+        best = self.online.forward(ring.obs[ends]).argmax(axis=1)  # (B,)
+        q_next = self.target.forward(ring.obs[ends])[rows, best]  # (B,)
+        y = returns + discounts * q_next  # (B,), constants: no gradient flows through
+
+        # Huber's loss of the error u: u^2 / 2 up to |u| = 1, then a straight line
+        q = self.online.forward(ring.obs[starts])  # (B, A)
+        u = y - q[rows, actions]  # (B,)
+        slope = np.clip(u, -1.0, 1.0)
+        loss = (slope * (u - 0.5 * slope)).mean()
+
+        # its gradient: only the action that was taken has an error
+        dq = np.zeros_like(q)  # (B, A)
+        dq[rows, actions] = -slope / BATCH
+        grads = self.online.backward(dq)
+        self.adam.step(self.online.params, grads, learning_rate)
+        for p, p_target in zip(self.online.params, self.target.params, strict=True):
+            p_target += 0.01 * (p - p_target)
+        return y, loss, grads
+
+
+def train(agent, env):
+    over = True  # the first episode has yet to begin
+    for step in range(STEPS):
+        if over:
+            obs, _ = env.reset(seed=int(agent.rng.integers(2**31)))
+            agent.replay.move_to(obs)
+        action = agent.act(obs, epsilon=max(1.0 - 9.0 * step / STEPS, 0.1))
+        obs, reward, terminated, truncated, _ = env.step(action)
+        agent.replay.add(action, reward, obs, terminated, truncated)
+        if step >= 200 and step % 4 == 0:
+            agent.learn(learning_rate=3e-3 * (1.0 - step / STEPS))
+        over = terminated or truncated
+        if over and env.episode_count % 20 == 0:
+            print(f"step {step}: mean return {np.mean(env.return_queue):.1f}")
+
+
+def test(agent, env):
+    for seed in range(100):  # greedy, in episodes that it was not trained on
+        obs, _ = env.reset(seed=seed)
+        over = False
+        while not over:
+            obs, _, terminated, truncated, _ = env.step(agent.act(obs, epsilon=0.0))
+            over = terminated or truncated
+    print("mean return", np.mean(env.return_queue), "minimum", min(env.return_queue))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Learn CartPole-v1.")
+    parser.add_argument("--seed", type=int, default=0)
+    agent = Agent([(4, 64), (64, 64), (64, 2)], 50_000, parser.parse_args().seed)
+    env = gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1"))
+    train(agent, env)
+    test(agent, env)

@@ -1,0 +1,134 @@
+"""Which parts an agent is made of: the settings choose them here, once.
+
+    network        the layers that the config describes      parts/qnetwork.py
+    replay         observations, or stacks of them           parts/frames.py
+    sampler        uniform, or prioritised                   parts/prioritized.py
+    loss           Huber's, or that of quantiles             parts/quantiles.py
+    exploration    epsilon-greedy, or repeated actions       parts/repeat.py
+
+After that, the agent never asks which of them it has: both have the same methods.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from gymnasium.spaces import Box, Space
+
+from minidqn import checks
+from minidqn.config import DQNConfig
+from minidqn.exploration import EpsilonGreedy
+from minidqn.nn.network import Network
+from minidqn.parts.frames import StackedReplay
+from minidqn.parts.prioritized import PrioritizedSampler
+from minidqn.parts.qnetwork import (
+    check_observations,
+    check_own_network,
+    check_pair,
+    q_layers,
+)
+from minidqn.parts.quantiles import QuantileLoss
+from minidqn.parts.repeat import RepeatedActions
+from minidqn.replay import Replay
+from minidqn.sampler import UniformSampler
+from minidqn.targets import HuberLoss
+
+Build = Callable[[Box, int], Network]  # makes a network of one's own
+
+
+def make_networks(
+    config: DQNConfig, space: Space[Any], n_actions: int, build: Build | None
+) -> tuple[Network, Network]:
+    """The online and the target network, which share nothing but scratch arrays."""
+    box = cast(Box, space)
+    networks = []
+    for _ in range(2):
+        if build is None:
+            networks.append(Network(q_layers(config, box, n_actions)))
+        else:
+            networks.append(build(box, n_actions))
+    online, target = networks
+    shape = box.shape if config.frame_stack == 1 else (config.frame_stack, *box.shape)
+    example = np.zeros((1, *shape), box.dtype)
+    check_pair(online, target, example, n_actions * config.quantiles)
+    # the forwards of an update follow each other, so one set of arrays is enough
+    target.share_caches(online)
+    return online, target
+
+
+def make_replay(
+    config: DQNConfig, space: Space[Any], n_actions: int, num_envs: int
+) -> Replay:
+    shape, dtype = cast(Any, space).shape, space.dtype
+    if config.frame_stack == 1:
+        return Replay(config.buffer_size, shape, dtype, n_actions, num_envs)
+    return StackedReplay(
+        config.buffer_size, shape, dtype, n_actions, num_envs, config.frame_stack
+    )
+
+
+def make_sampler(
+    config: DQNConfig, replay: Replay
+) -> UniformSampler | PrioritizedSampler:
+    if config.priority_alpha == 0.0:
+        return UniformSampler(replay)
+    return PrioritizedSampler(
+        replay, config.n_step, config.priority_alpha, config.priority_beta
+    )
+
+
+def make_loss(
+    config: DQNConfig, n_actions: int, dtype: np.dtype[Any]
+) -> HuberLoss | QuantileLoss:
+    size, delta = config.batch_size, config.huber_delta
+    if config.quantiles == 1:
+        return HuberLoss(size, n_actions, dtype, delta)
+    return QuantileLoss(size, n_actions, dtype, delta, config.quantiles)
+
+
+def make_exploration(config: DQNConfig, replay: Replay) -> EpsilonGreedy:
+    if config.epsilon_hold == 1:
+        return EpsilonGreedy()
+    return RepeatedActions(replay, config.epsilon_hold)
+
+
+def check_agent(
+    observation_space: Any,
+    action_space: Any,
+    config: DQNConfig,
+    seed: int = 0,
+    num_envs: int = 1,
+    network: Any = None,
+) -> None:
+    """Raise TypeError or ValueError for what no DQN can be made of."""
+    checks.spaces(observation_space, action_space)
+    checks.count("seed", seed, 0)
+    checks.count("num_envs", num_envs, 1)
+    check_num_envs(config, num_envs)
+    if network is None:
+        check_observations(config, observation_space)
+    else:
+        check_own_network(config)
+
+
+def check_num_envs(config: DQNConfig, num_envs: int) -> None:
+    """Raise ValueError for settings that do not fit this number of environments."""
+    slots = config.buffer_size // num_envs
+    if slots * num_envs < config.batch_size:
+        raise ValueError(
+            f"buffer_size {config.buffer_size} over {num_envs} environments: expected "
+            f"room for a batch, {config.batch_size}"
+        )
+    if config.frame_stack > slots:
+        raise ValueError(
+            f"frame_stack {config.frame_stack}: expected up to {slots} steps stored"
+        )
+    steps_before_learning = -(-config.learning_starts // num_envs)
+    longest = min(steps_before_learning, slots - 1)
+    if config.priority_alpha > 0.0 and config.n_step > longest:
+        raise ValueError(
+            f"n_step {config.n_step} in {num_envs} environments: expected up to "
+            f"{longest} with prioritised replay, which needs complete transitions: "
+            f"learning_starts is {config.learning_starts}, buffer_size "
+            f"{config.buffer_size}"
+        )

@@ -1,0 +1,53 @@
+"""Action masks: which actions an environment allows.
+
+Few environments have them. So the array is made when the first mask comes; until then
+every action is allowed.
+
+Letters: B batch, A actions, E environments.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from minidqn import checks, experience
+from minidqn.nn.layers import Array
+
+
+class Masks:
+    """Which actions are allowed in the observation of each slot of a ring."""
+
+    def __init__(self, slots: int, num_envs: int, n_actions: int) -> None:
+        self.shape = (slots, num_envs, n_actions)
+        self.array: Array | None = None  # (slots, E, A)
+        self.any_action = np.ones((num_envs, n_actions), np.bool_)
+
+    def checked(self, mask: Any, over: Any = False) -> Array:
+        """`mask` as booleans, (E, A). Episodes that are `over` need no action."""
+        num_envs = self.shape[1]
+        return experience.action_mask(mask, self.shape[1:], num_envs == 1, over)
+
+    def make(self) -> None:
+        """From now on masks are stored; so far, every action was allowed."""
+        megabytes = np.prod(self.shape) / 1e6
+        checks.fits_into_memory("an array of action masks", float(megabytes))
+        self.array = np.ones(self.shape, np.bool_)
+
+    def store(self, slot: int, allowed: Array | None) -> None:
+        """Say what is allowed in a slot: (E, A), or all actions for None."""
+        if allowed is not None and self.array is None:
+            self.make()
+        if self.array is not None:
+            self.array[slot] = True if allowed is None else allowed
+
+    def at(self, slot: int) -> Array:
+        """What is allowed in a slot: (E, A), a view."""
+        if self.array is None:
+            return self.any_action
+        allowed: Array = self.array[slot]
+        return allowed
+
+    def copy_rows(self, rows: Array, out: Array) -> None:
+        """What is allowed at these rows, (B,), slot * E + environment: to (B, A)."""
+        if self.array is not None:
+            out[:] = self.array.reshape(-1, self.shape[2])[rows]

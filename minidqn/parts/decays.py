@@ -1,0 +1,65 @@
+"""Two more ways for a setting to shrink during a run; schedules.py has the usual one.
+
+ExponentialDecay    the distance to the end shrinks to 1/e in every time constant
+GeometricDecay      times a factor after each step, update or episode
+"""
+
+import math
+from dataclasses import dataclass
+
+from minidqn.schedules import make_floats
+
+COUNTS = ("step", "update", "episode")
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """From `start` towards `end`: 1/e of it is left after `time_constant` steps."""
+
+    start: float
+    end: float
+    time_constant: float
+
+    def __post_init__(self) -> None:
+        make_floats(self, "start", "end", "time_constant")
+        if not self.time_constant > 0.0:
+            raise ValueError(
+                f"time_constant is {self.time_constant}: expected more than 0"
+            )
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """All values lie between these."""
+        return self.start, self.end
+
+    def __call__(self, step: int) -> float:
+        shrunk = math.exp(-step / self.time_constant)
+        return self.end + (self.start - self.end) * shrunk
+
+
+@dataclass(frozen=True)
+class GeometricDecay:
+    """`start`, times `factor` after each step, update or episode, but at least `end`.
+
+    `per` is what is counted: "step", "update" or "episode".
+    """
+
+    start: float
+    end: float
+    factor: float
+    per: str = "update"
+
+    def __post_init__(self) -> None:
+        make_floats(self, "start", "end", "factor")
+        if not 0.0 < self.factor <= 1.0:
+            raise ValueError(f"factor is {self.factor}: expected more than 0, up to 1")
+        if self.per not in COUNTS:
+            raise ValueError(f"per is {self.per!r}: expected one of {COUNTS}")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """All values lie between these."""
+        return self.start, self.end
+
+    def __call__(self, count: int) -> float:
+        return max(self.start * self.factor**count, self.end)
