@@ -6,6 +6,9 @@ runs in a copy of the project, first against the tests that ought to notice, and
 not, against all. Those that nobody noticed are listed.
 
     python benchmarks/mutants.py --mutants 300 --out runs/mutants
+    python benchmarks/mutants.py --modules page agent targets --quick
+
+The module "page" is examples/one_page.py.
 """
 
 import argparse
@@ -29,7 +32,9 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 # not test_architecture: a mutant is written without comments, in lines of any length
 EVERYTHING = ["tests", "--ignore=tests/test_architecture.py"]
+PAGE = "page"
 TESTS = {  # the tests of a module that ought to notice, quick ones first
+    PAGE: "one_page",
     "nn/layers": "layers network nn_parts agent one_page",
     "nn/network": "network agent parts one_page",
     "nn/single": "single network agent",
@@ -211,21 +216,31 @@ def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
     return ended.returncode != 0
 
 
+def file_of(module: str, folder: Path) -> Path:
+    if module == PAGE:
+        return folder / "examples" / "one_page.py"
+    return folder / "minidqn" / f"{module}.py"
+
+
 def tests_of(module: str) -> list[str]:
     return [f"tests/test_{name}.py" for name in TESTS[module].split()]
 
 
 def try_one(
-    place: tuple[str, int, str], limits: dict[str, int], folders: "Queue[Path]"
+    place: tuple[str, int, str],
+    limits: dict[str, int],
+    folders: "Queue[Path]",
+    quick: bool,
 ) -> dict[str, Any]:
-    (module, number, word), folder = place, folders.get()
-    file = folder / "minidqn" / f"{module}.py"
+    module, number, word = place
+    folder = folders.get()
+    file = file_of(module, folder)
     original = file.read_text(encoding="utf-8")
     try:
         tree, line, shown = mutated(ast.parse(original), number, word)
         file.write_text(ast.unparse(tree), encoding="utf-8")
         found = noticed(folder, tests_of(module), limits[module])
-        by_all = not found and noticed(folder, EVERYTHING, 1800)
+        by_all = not found and not quick and noticed(folder, EVERYTHING, 1800)
     finally:
         file.write_text(original, encoding="utf-8")
         folders.put(folder)
@@ -245,6 +260,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--modules", nargs="+", choices=TESTS, default=list(TESTS))
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutants")
+    parser.add_argument(
+        "--quick", action="store_true", help="only the tests that ought to notice"
+    )
     args = parser.parse_args()
     folders: Queue[Path] = Queue()
     for job in range(args.jobs):
@@ -258,11 +276,9 @@ def main() -> None:
     everything = [
         (module, *place)
         for module in args.modules
-        for place in places(
-            ast.parse((folder / "minidqn" / f"{module}.py").read_text("utf-8"))
-        )
+        for place in places(ast.parse(file_of(module, folder).read_text("utf-8")))
     ]
-    if noticed(folder, EVERYTHING, 1800):
+    if not args.quick and noticed(folder, EVERYTHING, 1800):
         sys.exit(
             f"The tests fail in {folder}, where nothing is changed: they would notice anything."
         )
@@ -276,7 +292,9 @@ def main() -> None:
             sys.exit(f"The tests of {module} fail where nothing is changed.")
         limits[module] = round(60 + 4 * (time.perf_counter() - start))
     with ThreadPoolExecutor(args.jobs) as pool:
-        tries = pool.map(lambda place: try_one(place, limits, folders), chosen)
+        tries = pool.map(
+            lambda place: try_one(place, limits, folders, args.quick), chosen
+        )
         results = list(tqdm(tries, total=len(chosen), unit=" mutants"))
     (args.out / "mutants.json").write_text(json.dumps(results, indent=1) + "\n")
     found = sum(result["found"] or result["by_all"] for result in results)
@@ -285,7 +303,8 @@ def main() -> None:
     )
     for result in results:
         if not (result["found"] or result["by_all"]):
-            print(f"minidqn/{result['module']}.py:{result['line']}: {result['what']}")
+            file = file_of(result["module"], Path())
+            print(f"{file}:{result['line']}: {result['what']}")
 
 
 if __name__ == "__main__":

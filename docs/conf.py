@@ -46,6 +46,7 @@ docs/tour/*
 :hidden:
 :caption: In depth
 
+docs/one_page
 docs/five_tutorials
 docs/sweeps
 docs/api

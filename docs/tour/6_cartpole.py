@@ -3,13 +3,37 @@
 #
 # A cart carries a pole. Each step pushes it left or right, and gives a reward of 1 while the pole stands. All parts
 # are there now: let them learn it. What does the network know after 500 steps, and what after 20,000?
+#
+# ## All of it on one page
+#
+# [examples/one_page.py](../../examples/one_page.py) has everything that chapters 1 to 5 were about, in less than 200
+# lines, and nothing else: a network with its backprop, Adam, a memory, the targets, an agent, the loop and a test. It
+# takes about ten seconds. Open it beside this page, and read it from top to bottom: you know each of its parts by now.
 
 # %%
 import gymnasium as gym
 import numpy as np
 from matplotlib import pyplot as plt
-from tour import right, source
+from tour import load_page, right, source
 
+page = load_page()
+page_agent = page.Agent([(4, 64), (64, 64), (64, 2)], capacity=50_000, seed=0)
+page_env = gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1"))
+page.train(page_agent, page_env)
+page.test(page_agent, page_env)
+
+# %% [markdown]
+# The last line is of 100 new episodes, without random actions: 500 is perfect. This is its update. The line with
+# `y =` is chapter 5's target; how far `look_ahead` looks is explained in chapter 7.
+
+# %%
+source(page.Agent.learn)
+
+# %% [markdown]
+# minidqn is that page, made general and fast. Its tests hold the two against each other: from the same parameters and
+# batches they end on the same parameters. From here on we use minidqn, because it draws and saves as well.
+
+# %%
 from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 from minidqn.batch import n_step_returns
 

@@ -1,7 +1,10 @@
 """What the chapters share: how they show the project's own source, and check an exercise."""
 
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,16 @@ def source(thing: Any) -> Any:
     from IPython.display import Code
 
     return Code(inspect.getsource(getattr(thing, "py_func", thing)), language="python")
+
+
+def load_page() -> Any:
+    """examples/one_page.py, as a module."""
+    path = Path(__file__).parents[2] / "examples" / "one_page.py"
+    spec: Any = importlib.util.spec_from_file_location("one_page", path)
+    page = importlib.util.module_from_spec(spec)
+    sys.modules["one_page"] = page
+    spec.loader.exec_module(page)
+    return page
 
 
 def right(passed: bool, hint: str) -> bool:
