@@ -3,9 +3,9 @@
     python examples/one_page.py --seed 3
 
 A cart carries a pole. Each step pushes the cart left or right, and gives a reward of 1
-while the pole stands. Q(s, a) is the sum of the rewards after action a in state s; a
-reward t steps later counts GAMMA^t. DQN (Mnih et al. 2015) trains a network to predict
-Q from what it has seen, and takes the action with the largest Q.
+while the pole stands. Q(s, a) is the mean sum of the rewards after action a in state
+s, if the best actions follow; a reward t steps later counts GAMMA^t. DQN (Mnih et al.
+2015) trains a network to predict Q, and takes the action with the largest Q.
 
 Shapes: B batch, D numbers in an observation, A actions, I inputs and O outputs of a
 layer. A gradient is d + the name: dW says how the loss changes with each entry of W.
@@ -23,7 +23,7 @@ STEPS = 40_000  # environment steps in all
 BATCH = 128  # transitions in an update; there is one update every 4 steps
 N_STEP = 40  # rewards that are added up before the network is asked for the rest
 GAMMA = 0.995  # discount
-BOUNDS = np.array([4.8, 1.0, 0.418, 1.0])  # observations are divided by them
+BOUNDS = np.array([4.8, 1.0, 0.418, 1.0])  # observations are divided by these
 
 
 class Network:
@@ -32,23 +32,23 @@ class Network:
     def __init__(self, sizes, rng):
         self.W = [rng.normal(size=(i, o)) * np.sqrt(2.0 / i) for i, o in sizes]
         self.b = [rng.uniform(-1.0, 1.0, size=o) / np.sqrt(i) for i, o in sizes]
-        self.params = self.W + self.b
+        self.params = [*self.W, *self.b]
 
     def forward(self, x):
         self.h = [x / BOUNDS]  # the input of each layer: backward needs them
         for W, b in zip(self.W, self.b, strict=True):
             z = self.h[-1] @ W + b  # (B, O)
-            self.h.append(np.maximum(z, 0.0))
+            self.h.append(np.maximum(z, 0.0))  # not used after the last layer
         return z
 
     def backward(self, dz):
-        """The gradients of `params`, from that of what forward returned, (B, A)."""
+        """The gradients of `params`. dz is that of what forward returned, (B, A)."""
         dW, db = [], []
         for W, h in zip(reversed(self.W), reversed(self.h[:-1]), strict=True):
             dW.insert(0, h.T @ dz)  # (I, O)
             db.insert(0, dz.sum(axis=0))  # (O,)
-            dz = np.where(h > 0.0, dz @ W.T, 0.0)  # (B, I), below the ReLU that gave h
-        return dW + db
+            dz = np.where(h > 0.0, dz @ W.T, 0.0)  # (B, I), below the ReLU of h
+        return [*dW, *db]
 
 
 class Adam:
@@ -105,8 +105,8 @@ def look_ahead(starts, head, reward, kind):
     """R, the discount and the slot of s' in the TD target, for each start: (B,) each.
 
     The target is y = R + discount * Q(s', a'). R sums N_STEP rewards, or fewer at the
-    end of an episode. After k rewards the discount is GAMMA^k, but 0 if the episode
-    terminated, because nothing comes after. A truncated one was only cut by a time
+    end of an episode or at `head`. After k rewards the discount is GAMMA^k, but 0 if
+    the episode terminated: nothing comes after. A truncated one was only cut by a time
     limit: the value of its final observation counts.
     """
     returns, discounts = np.zeros(len(starts)), np.ones(len(starts))
@@ -126,7 +126,7 @@ class Agent:
     def __init__(self, sizes, capacity, seed):
         self.rng = np.random.default_rng(seed)
         self.online = Network(sizes, self.rng)
-        self.target = copy.deepcopy(self.online)  # follows the online network slowly
+        self.target = copy.deepcopy(self.online)  # follows slowly: a steady goal
         self.adam = Adam(self.online.params)
         self.replay = Replay(capacity, n_obs=sizes[0][0])
 
@@ -138,18 +138,19 @@ class Agent:
     def learn(self, learning_rate):
         """One update; returns the targets, the loss and its gradients."""
         ring = self.replay
+        # old steps at random: neighbours in time are too alike
         starts = self.rng.choice(np.flatnonzero(ring.kind != BRIDGE), BATCH)  # (B,)
         actions, rows = ring.action[starts], np.arange(BATCH)
 
-        # what Q(s, a) should have been. Double DQN (van Hasselt et al. 2016): the
-        # online network chooses the next action, the target network says its worth
+        # what Q(s, a) should have been. Double DQN (van Hasselt et al. 2016): one
+        # network chooses the next action, the other values it: their errors differ
         returns, discounts, ends = look_ahead(starts, ring.head, ring.reward, ring.kind)
-        best = self.online.forward(ring.obs[ends]).argmax(axis=1)  # (B,)
-        q_next = self.target.forward(ring.obs[ends])[rows, best]  # (B,)
-        y = returns + discounts * q_next  # (B,), constants: no gradient flows through
+        next_actions = self.online.forward(ring.obs[ends]).argmax(axis=1)  # (B,)
+        q_next = self.target.forward(ring.obs[ends])  # (B, A)
+        y = returns + discounts * q_next[rows, next_actions]  # (B,), constants
 
         # Huber's loss of the error u: u^2 / 2 up to |u| = 1, then a straight line
-        q = self.online.forward(ring.obs[starts])  # (B, A)
+        q = self.online.forward(ring.obs[starts])  # (B, A), kept for backward
         u = y - q[rows, actions]  # (B,)
         slope = np.clip(u, -1.0, 1.0)
         loss = (slope * (u - 0.5 * slope)).mean()
@@ -177,7 +178,7 @@ def train(agent, env):
             agent.learn(learning_rate=3e-3 * (1.0 - step / STEPS))
         over = terminated or truncated
         if over and env.episode_count % 20 == 0:
-            print(f"step {step}: mean return {np.mean(env.return_queue):.1f}")
+            print(f"step {step}: {np.mean(env.return_queue):.1f}, mean of 100 returns")
 
 
 def test(agent, env):

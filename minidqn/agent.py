@@ -8,12 +8,11 @@ regression on what it has seen (Mnih et al. 2015, Algorithm 1). Each step of a r
     explore   the greedy action, or with probability epsilon a random one
     observe   store what came of it in the replay buffer
     learn     draw old transitions at random, and move Q(s, a) towards
-              R + discount * max_a Q_target(s', a)    (targets.py)
+              R + discount * Q_target(s', a'), with a' the best next action
 
-To count on a value that a network gives is called *bootstrapping*. Two things keep it
-stable. Transitions are drawn from a long memory, and so are nearly independent. And the
-values on the right come from a *target network*, which follows the online network
-slowly.
+To use a network's own estimate in a target is called *bootstrapping*. Two things keep
+it stable. Transitions are drawn from a long memory, and so are nearly independent. And
+the values come from a *target network*, which follows the online network slowly.
 
 Letters: B batch, A actions, E environments.
 """
@@ -71,15 +70,18 @@ class DQN:
 
         self.steps = 0  # environment steps observed
         self.updates = 0  # calls of learn
-        self.updates_skipped = 0  # asked for by the config, but not due; see finetune
+        self.updates_skipped = 0  # of updates_due; set when settings change in a run
         self.episodes = 0  # episodes that have ended, in all environments together
         self.last_metrics: Metrics | None = None  # of the last update
 
         self.rng = np.random.default_rng(self.seed)
-        of_spaces = (self._config, observation_space, self.n_actions)
-        self.replay = assembly.make_replay(*of_spaces, index(num_envs))
+        self.replay = assembly.make_replay(
+            self._config, observation_space, self.n_actions, index(num_envs)
+        )
         checks.warn_if_large(self.replay.nbytes, self.replay.obs.dtype)
-        self.online, self.target = assembly.make_networks(*of_spaces, network)
+        self.online, self.target = assembly.make_networks(
+            self._config, observation_space, self.n_actions, network
+        )
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
@@ -127,8 +129,8 @@ class DQN:
         """An action for one observation, an int, or for each of a batch, (B,).
 
         Greedy, or random with probability `epsilon`; only actions that `mask`, (A,) or
-        (B, A), allows. Of equal Q-values the first is taken. Noisy layers give their
-        means. epsilon = 0 draws no random number.
+        (B, A), allows. If Q-values are equal, the first is taken. Noisy layers use
+        their mean weights. epsilon = 0 draws no random number.
         """
         checks.probability("epsilon", epsilon)
         x, single = self._as_batch(obs)  # (B, ...)
@@ -158,9 +160,9 @@ class DQN:
 
     def begin(self, obs: Any, mask: Any = None) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
-        resets = self.resets
+        begun_so_far = self.resets
         self.replay.begin(obs, mask)
-        self.episodes = resets  # the unfinished ones have ended now
+        self.episodes = begun_so_far  # all of them have ended now
         self.exploration.stop()
         self.sampler.admit()
 
@@ -215,9 +217,10 @@ class DQN:
         starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
         batch = self.replay.batch(starts, config.n_step, config.gamma)
 
-        # The next action: in DQN the target network selects it, and says what it is
-        # worth. The largest of several noisy values is too large on average. So in
-        # Double DQN (van Hasselt et al. 2016) the online network selects.
+        # The next action. The largest of several Q-values is often one whose error is
+        # positive. DQN selects and values with one network, so that error goes into the
+        # target. In Double DQN (van Hasselt et al. 2016) two do, whose errors differ.
+        # (They fill the same arrays: each result is used before the next pass.)
         next_actions = self.next_actions  # (B,)
         if config.double:
             q_select = self.online.predict(batch.next_obs, self.rng)  # (B, A)

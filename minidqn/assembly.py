@@ -9,6 +9,7 @@
 After that, the agent never asks which of them it has: both have the same methods.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -59,7 +60,8 @@ def make_networks(
 def make_replay(
     config: DQNConfig, space: Space[Any], n_actions: int, num_envs: int
 ) -> Replay:
-    shape, dtype = cast(Any, space).shape, space.dtype
+    shape = cast(Box, space).shape
+    dtype = space.dtype
     if config.frame_stack == 1:
         return Replay(config.buffer_size, shape, dtype, n_actions, num_envs)
     return StackedReplay(
@@ -80,7 +82,8 @@ def make_sampler(
 def make_loss(
     config: DQNConfig, n_actions: int, dtype: np.dtype[Any]
 ) -> HuberLoss | QuantileLoss:
-    size, delta = config.batch_size, config.huber_delta
+    size = config.batch_size
+    delta = config.huber_delta
     if config.quantiles == 1:
         return HuberLoss(size, n_actions, dtype, delta)
     return QuantileLoss(size, n_actions, dtype, delta, config.quantiles)
@@ -123,7 +126,7 @@ def check_num_envs(config: DQNConfig, num_envs: int) -> None:
         raise ValueError(
             f"frame_stack {config.frame_stack}: expected up to {slots} steps stored"
         )
-    steps_before_learning = -(-config.learning_starts // num_envs)
+    steps_before_learning = math.ceil(config.learning_starts / num_envs)
     longest = min(steps_before_learning, slots - 1)
     if config.priority_alpha > 0.0 and config.n_step > longest:
         raise ValueError(

@@ -5,9 +5,13 @@ slot t on, until there are n rewards, the episode ends, or the head is reached.
 
     R = r_t + gamma r_{t+1} + ... + gamma^(k-1) r_{t+k-1},    k <= n
 
-Then the value of the state reached is added, times gamma^k, which is *bootstrapping*;
-or times 0 if the episode *terminated* there. *Truncated* is not terminated: the episode
-would have gone on, so the value of its final observation still counts.
+The target is y = R + discount * Q(s', a'). The discount of the state reached, s', is
+gamma^k; but it is 0 if the episode *terminated* there. *Truncated* is not terminated:
+the episode would have gone on, so the value of its final observation still counts.
+
+All kernels that need the kinds of slots are here: a kernel reads no constant of another
+file (nn/jit.py). In them, the environments lie side by side, so that an index of the
+ring's flat arrays is slot * E + environment.
 
 Letters: B batch, A actions, D numbers in an observation.
 Source: Sutton & Barto 2018, section 7.1, on n-step returns.
@@ -20,7 +24,8 @@ import numpy as np
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 
-BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots; see replay.py
+# kinds of slots, see replay.py; from TRUNCATED on, an episode ends
+BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)
 
 
 class Batch(NamedTuple):
@@ -47,8 +52,8 @@ def slot_kinds(
 ) -> int:
     """The kind of slot that the step of each environment makes, all (E,).
 
-    Where the last step `ended` an episode, this one is the reset: a bridge. Returns how
-    many of the environments, from the first on, took a valid step.
+    Where the last step `ended` an episode, this one is the reset: a bridge. Returns the
+    first environment whose step is not valid, or E.
     """
     for env in range(len(kinds)):
         if terminated[env]:
@@ -58,7 +63,7 @@ def slot_kinds(
         else:
             kind = STEP
         action_fits = 0 <= action[env] < n_actions
-        reward_fits = abs(reward[env]) <= largest  # NaN neither
+        reward_fits = abs(reward[env]) <= largest  # False for NaN, too
         ended_twice = ended[env] and kind != STEP
         if not action_fits or not reward_fits or ended_twice:
             return env
@@ -72,8 +77,8 @@ def draw_starts(
 ) -> int:
     """Fill `starts`, (B,), from index `found` on, from numbers in [0, 1).
 
-    `kind` is that of each slot, (slots,), in a ring where `stored` slots from `oldest`
-    on are complete. A number that hits a bridge is left out. Returns the new count.
+    `kind` is flat, (slots * E,), and `stored` of its entries from `oldest` on are
+    complete. A number that hits a bridge is left out. Returns the new count.
     """
     for uniform in uniforms:
         if found == len(starts):
@@ -102,29 +107,28 @@ def n_step_returns(
     discounts: Array,
     ends: Array,
 ) -> None:
-    """The action, R, the discount, and the slot of s', for each start: (B,) each.
+    """The action, R, the discount, and the place of s', for each start: (B,) each.
 
-    action, reward and kind are those of all slots, (slots * num_envs,): the
-    environments lie side by side, so the next step of one is num_envs further. `head`
-    is the first slot that holds no transition yet.
+    action, reward and kind are flat, (slots * E,): the next step of an environment is
+    num_envs further. `head` is the first entry that holds no transition yet.
     """
     for row in range(len(starts)):
-        slot = starts[row]
-        actions[row] = action[slot]
+        place = starts[row]
+        actions[row] = action[place]
         total = 0.0
         discount = 1.0
         for _ in range(n):
-            total += discount * float(reward[slot])
-            discount *= 0.0 if kind[slot] == TERMINATED else gamma
-            ended = kind[slot] != STEP
-            slot += num_envs
-            if slot >= len(kind):
-                slot -= len(kind)
-            if ended or head <= slot < head + num_envs:
+            total += discount * float(reward[place])
+            discount *= 0.0 if kind[place] == TERMINATED else gamma
+            ended = kind[place] != STEP
+            place += num_envs
+            if place >= len(kind):
+                place -= len(kind)
+            if ended or head <= place < head + num_envs:
                 break
         returns[row] = total
         discounts[row] = discount
-        ends[row] = slot
+        ends[row] = place
 
 
 @kernel
@@ -142,10 +146,10 @@ class BatchArrays:
     """The arrays that a batch is filled into, made once for a batch size."""
 
     def __init__(self, size: int, shape: Any, dtype: Any, n_actions: int) -> None:
-        self.actions = np.empty(size, np.int32)
+        self.actions = np.empty(size, np.int32)  # (B,), like the next three
         self.returns = np.empty(size)
         self.discounts = np.empty(size)
-        self.ends = np.empty(size, np.int64)  # slots of s'
+        self.ends = np.empty(size, np.int64)  # (B,) where s' is
         self.next_mask = np.ones((size, n_actions), np.bool_)
         obs: Array = np.empty((size, *shape), dtype)
         next_obs: Array = np.empty((size, *shape), dtype)

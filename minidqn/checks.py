@@ -1,4 +1,4 @@
-"""What bad input is told: an environment or a seed that no agent can be made for.
+"""Checks of what an agent is made of, and of its numbers while it learns.
 
 Each function but `update` raises ValueError or TypeError, which names the value and
 what was expected, before anything is changed. config.py checks the settings, and
@@ -53,9 +53,9 @@ def count(name: str, value: Any, least: int) -> None:
 
 
 def capacity(steps: int, num_envs: int, megabytes: float) -> None:
-    """A ring has at most two bridges in a row, so three slots always hold a start.
+    """Raise ValueError if a ring is too small to learn from, or too large for memory.
 
-    And it has to fit into memory.
+    At most two bridges follow each other, so of three slots one is a step.
     """
     if num_envs < 1 or steps // num_envs < 3:
         raise ValueError(

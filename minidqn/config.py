@@ -1,4 +1,4 @@
-"""The settings of an agent, in one place."""
+"""All numbers of an agent, in one place: what they mean, and which values are valid."""
 
 import math
 from dataclasses import dataclass, fields
@@ -24,12 +24,12 @@ class DQNConfig:
     The network: convolutions, then fully connected layers.
         frame_stack     how many of the last observations it sees at once
         conv            for images: channels, kernel and stride of each convolution
-        normalize_obs   map entries that the observation space bounds to -1 to 1
+        normalize_obs   scale entries for which the space gives bounds to -1 to 1
         hidden          widths of the ReLU layers
         layer_norm      normalise what goes into each ReLU
         dueling         learn a state's value apart from its actions' advantages
-        quantiles       QR-DQN: values for each action; 1 is plain DQN, which learns the
-                        mean
+        quantiles       how many values for each action (QR-DQN); 1 is plain DQN, which
+                        learns the mean
         final_gain      scale of the last layer's weights: Q-values start near 0
 
     The regression:
@@ -45,7 +45,7 @@ class DQNConfig:
     The replay buffer:
         buffer_size     steps and episode ends that it holds; the oldest are overwritten
         priority_alpha  draw in proportion to (error + 0.01)^alpha; 0 is uniform
-        priority_beta   how far that is corrected in the loss, a Schedule; 1 is fully
+        priority_beta   how far the loss corrects the draw, a Schedule; 1 is fully
         learning_starts steps before the first update
         train_every     steps from one round of updates to the next
         gradient_steps  updates in a round
@@ -94,15 +94,15 @@ class DQNConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             if field.type is int:
-                make_count(self, field.name)
+                set_count(self, field.name)
             elif field.type is bool:
-                make_flag(self, field.name)
+                set_flag(self, field.name)
             elif field.type is float:
                 make_floats(self, field.name)
             elif field.type == Schedule:
-                make_schedule(self, field.name)
-        make_hidden(self)
-        make_conv(self)
+                set_schedule(self, field.name)
+        set_hidden(self)
+        set_conv(self)
 
         for name in ("gamma", "epsilon", "priority_alpha", "priority_beta"):
             values = bounds_of(getattr(self, name))
@@ -139,11 +139,11 @@ class DQNConfig:
         return f"DQNConfig({', '.join(changed)})"
 
 
-# Each of these checks one setting. NumPy numbers become Python numbers, which a
-# checkpoint can store.
+# Each of these checks one setting, and stores it as plain Python numbers, which a
+# checkpoint can hold.
 
 
-def make_count(config: DQNConfig, name: str) -> None:
+def set_count(config: DQNConfig, name: str) -> None:
     value = getattr(config, name)
     error = ValueError(
         f"{name} is {value!r}: expected an integer of 1 or more, up to {MAX_COUNT}"
@@ -155,14 +155,14 @@ def make_count(config: DQNConfig, name: str) -> None:
     object.__setattr__(config, name, index(value))
 
 
-def make_flag(config: DQNConfig, name: str) -> None:
+def set_flag(config: DQNConfig, name: str) -> None:
     value = getattr(config, name)
     if type(value) not in (bool, np.bool_):
         raise ValueError(f"{name} is {value!r}: expected True or False")
     object.__setattr__(config, name, bool(value))
 
 
-def make_schedule(config: DQNConfig, name: str) -> None:
+def set_schedule(config: DQNConfig, name: str) -> None:
     value = getattr(config, name)
     if isinstance(value, type):
         raise ValueError(
@@ -179,7 +179,7 @@ def make_schedule(config: DQNConfig, name: str) -> None:
         ) from None
 
 
-def make_hidden(config: DQNConfig) -> None:
+def set_hidden(config: DQNConfig) -> None:
     widths = config.hidden
     try:
         integers = tuple(index(width) for width in widths)
@@ -192,7 +192,7 @@ def make_hidden(config: DQNConfig) -> None:
     object.__setattr__(config, "hidden", integers)
 
 
-def make_conv(config: DQNConfig) -> None:
+def set_conv(config: DQNConfig) -> None:
     layers: Any = config.conv
     error = ValueError(
         f"conv is {layers!r}: expected (channels, kernel, stride) for each layer, "

@@ -32,7 +32,7 @@ def all_finite(x: Array, largest: float) -> bool:
 
 
 def entry(x: Array, wrong: Array) -> str:
-    """The first entry of x that is `wrong`, and its place: an image is too long."""
+    """The first entry of x that is `wrong`, and its index: an image is too long."""
     place = tuple(np.argwhere(wrong)[0].tolist())
     return f"{x[place]} at index {place}"
 
@@ -116,8 +116,12 @@ def step(
     """What one environment's step was given, and what it returned."""
     try:
         action_fits = 0 <= index(action) < n_actions
-        reward_fits = math.fabs(reward) <= LARGEST  # NaN neither
-    except (OverflowError, TypeError, ValueError):  # no number, several, too long a one
+        reward_fits = math.fabs(reward) <= LARGEST  # False for NaN, too
+    except (
+        OverflowError,
+        TypeError,
+        ValueError,
+    ):  # not a number, several, or too large
         raise ValueError(
             f"action {action}, reward {reward}: expected an integer and a finite number"
         ) from None
@@ -145,7 +149,7 @@ def kinds_of_steps(
     """
     num_envs = len(ended)
     columns = []
-    for name, values, kinds, dtype, expected in (
+    for name, values, letters, dtype, expected in (
         ("action", action, "iu", np.int64, "integers"),
         ("reward", reward, "biuf", np.float64, "numbers"),
         ("terminated", terminated, "b", np.bool_, "True or False"),
@@ -154,18 +158,18 @@ def kinds_of_steps(
         column = np.asarray(values)
         if column.shape != (num_envs,):
             raise ValueError(f"{name} has shape {column.shape}: expected ({num_envs},)")
-        if column.dtype.kind not in kinds:
+        if column.dtype.kind not in letters:
             raise ValueError(f"{name} {values}: expected {expected}")
         columns.append(column.astype(dtype, copy=False))
 
-    slots = np.empty(num_envs, np.int8)
+    kinds = np.empty(num_envs, np.int8)
     actions, rewards, *flags = columns
-    valid = slot_kinds(
-        actions, rewards, flags[0], flags[1], ended, n_actions, LARGEST, slots
+    wrong = slot_kinds(
+        actions, rewards, flags[0], flags[1], ended, n_actions, LARGEST, kinds
     )
-    if valid < num_envs:  # this environment's step is not valid
-        step(n_actions, *[column[valid].item() for column in columns])
+    if wrong < num_envs:
+        step(n_actions, *[column[wrong].item() for column in columns])
         raise ValueError(
-            f"environment {valid} ended twice: expected NEXT_STEP autoreset"
+            f"environment {wrong} ended twice: expected NEXT_STEP autoreset"
         )
-    return slots
+    return kinds

@@ -1,7 +1,8 @@
 """How actions are chosen from Q-values: greedily, or at random.
 
-One-step Q-learning is *off-policy*: from any actions it learns the values of greedy
-ones (from n-step returns only roughly). So the agent may explore. The usual way is
+Q-learning is *off-policy*: whatever actions the agent takes, it learns the values of
+the greedy ones. (With n-step returns only roughly: the rewards in between come from the
+actions that were taken.) So the agent may explore. The usual way is
 *epsilon-greedy* (Watkins 1989, "Learning from delayed rewards"): a uniformly random
 action with probability epsilon, else the one with the largest Q-value. A *mask* says
 which actions an environment allows.
@@ -79,4 +80,7 @@ class EpsilonGreedy:
         return epsilon_greedy(q, mask, epsilon, rng)
 
     def stop(self, ended: Any = ...) -> None:
-        """Episodes have `ended`, (E,), by default all: nothing goes on beyond them."""
+        """Called where episodes have `ended`, (E,), by default everywhere.
+
+        Here nothing is remembered; parts/repeat.py repeats actions.
+        """

@@ -20,7 +20,7 @@ class Masks:
     def __init__(self, slots: int, num_envs: int, n_actions: int) -> None:
         self.shape = (slots, num_envs, n_actions)
         self.array: Array | None = None  # (slots, E, A)
-        self.any_action = np.ones((num_envs, n_actions), np.bool_)
+        self.any_action = np.ones((num_envs, n_actions), np.bool_)  # (E, A)
 
     def checked(self, mask: Any, over: Any = False) -> Array:
         """`mask` as booleans, (E, A). Episodes that are `over` need no action."""
@@ -48,6 +48,9 @@ class Masks:
         return allowed
 
     def copy_rows(self, rows: Array, out: Array) -> None:
-        """What is allowed at these rows, (B,), slot * E + environment: to (B, A)."""
+        """What is allowed at these places, (B,), slot * E + environment: to (B, A).
+
+        Before the first mask, `out` stays as it was made: all actions are allowed.
+        """
         if self.array is not None:
             out[:] = self.array.reshape(-1, self.shape[2])[rows]

@@ -48,11 +48,12 @@ NO_EPISODE = "no episode is going on: expected a reset, then begin(obs)"
 
 
 class Replay:
-    """A ring of the last `capacity` steps, of all environments together.
+    """A ring of `capacity` slots, of all environments together.
 
-    Each ended episode costs one more slot, for its bridge. `begin` opens a stream,
-    `add` continues it. Everything is copied in when it arrives: an environment may
-    reuse its arrays. Bad data raises ValueError or TypeError before anything is stored.
+    There is one for each step, and one for the bridge after each episode. `begin` opens
+    a stream, `add` continues it. Everything is copied in when it arrives: an
+    environment may reuse its arrays. Bad data raises ValueError or TypeError before
+    anything is stored.
     """
 
     spare_slots = 1  # beyond the capacity: the head
@@ -65,6 +66,7 @@ class Replay:
         n_actions: int,
         num_envs: int = 1,
     ) -> None:
+        # beside the observation: action, reward and kind, 4 + 4 + 1 bytes
         bytes_per_step = math.prod(shape) * np.dtype(dtype).itemsize + 9
         checks.capacity(capacity, num_envs, capacity * bytes_per_step / 1e6)
         self.obs_shape = shape
@@ -107,7 +109,7 @@ class Replay:
         return sum(array.nbytes for array in self.arrays.values())
 
     def __len__(self) -> int:
-        """Steps stored, bridges included."""
+        """Slots stored: steps and bridges, of all environments."""
         return min(self.count, self.slots - self.spare_slots) * self.num_envs
 
     @property
@@ -168,13 +170,14 @@ class Replay:
         """Store each environment's step; return how many took one, and how many ended.
 
         Arguments have shape (E, ...), or are bare for a single environment. `obs` is
-        what was observed next, and `mask` which actions are allowed there, (E, A); None
-        for all. After the end of an episode a single environment is reset and goes on
-        with `begin`. A vector environment spends its next step on the reset: the action
-        is ignored, the slot is the bridge, and no episode ends in it.
+        what was observed next, and `mask` which actions are allowed there, (E, A): None
+        for all, and after a termination perhaps none. A single environment goes on with
+        a reset and `begin`. A vector environment spends its next step on the reset: the
+        action is ignored, the slot is the bridge, and no episode ends in it.
         """
         x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
         bare = x.shape == self.obs_shape  # one environment
+        # after all have ended, a vector environment goes on by itself: with its reset
         if self.over and (bare or self.count == 0):
             raise ValueError(NO_EPISODE)
         kind: Any
@@ -184,12 +187,12 @@ class Replay:
             kind = kind_of(terminated, truncated)
             envs = 0
             taken = 1
-            ended = 0 if kind == STEP else 1
+            ended = int(kind != STEP)
         else:
             steps = (action, reward, terminated, truncated)
             kind = experience.kinds_of_steps(self.n_actions, self.ended, *steps)  # (E,)
             envs = slice(None)  # all of them
-            taken = self.num_envs - int(np.count_nonzero(kind == BRIDGE))
+            taken = int(np.count_nonzero(kind != BRIDGE))
             ended = int(np.count_nonzero(kind >= TRUNCATED))
         allowed = None if mask is None else self.masks.checked(mask, terminated)
 

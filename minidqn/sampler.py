@@ -26,9 +26,9 @@ class UniformSampler:
     def draw(
         self, batch_size: int, rng: np.random.Generator, step: int
     ) -> tuple[Array, Array]:
-        """Where transitions begin, with replacement, and the weights of their losses.
+        """Where B transitions begin, drawn with replacement: (B,).
 
-        (B,), (B,): the weights are 1, at every `step` of the run.
+        And the weights of their losses, (B,): here 1, at every `step` of the run.
         """
         ring = self.replay
         stored = len(ring)
@@ -47,7 +47,7 @@ class UniformSampler:
         return self.starts, self.weights
 
     def admit(self) -> None:
-        """A step was stored: it can be drawn at once."""
+        """Called after each begin and add: here, all steps may be drawn at once."""
 
     def update(self, starts: Array, errors: Array) -> None:
         """The TD errors of what was drawn, (B,), (B,): here they change nothing."""

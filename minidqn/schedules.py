@@ -1,9 +1,9 @@
 """Numbers that change during training, as functions of the environment step.
 
 A schedule is a plain number, or any function from the step, counted over the whole run,
-to a number. It keeps no state, so a run that is resumed goes on where it was.
-LinearDecay is a class, not a closure, so that a checkpoint can write it down. Two more
-decays are in parts/decays.py.
+to a number. (One with an attribute `per` counts updates or episodes.) It keeps no
+state, so a run that is resumed goes on where it was. LinearDecay is a class, not a
+closure, so that a checkpoint can write it down. Two more decays are in parts/decays.py.
 """
 
 from collections.abc import Callable

@@ -1,12 +1,16 @@
 """What Q-learning regresses on, and the gradient of its loss.
 
-The optimal action values obey Bellman's equation: Q*(s, a) is the mean of the reward
-plus gamma times the best Q* of the next state. DQN takes the right-hand side from the
-target network, which follows the online network slowly. It fits the left-hand side to
-that:
+The optimal action values obey Bellman's equation:
+
+    Q*(s, a) = mean of  reward + gamma max_a' Q*(s', a')
+
+DQN takes the right-hand side from the target network, which follows the online network
+slowly, and fits the online network to it:
 
     y = R + discount * Q_target(s', a')
     L = mean over the batch of huber(y - Q(s, a))
+
+y is the *TD target* and y - Q(s, a) the *TD error* (temporal difference).
 
 R sums at most n rewards, and s' is the state after them. The discount is gamma^k after
 k rewards, or 0 when the episode *terminated* there, because nothing comes after.
@@ -51,10 +55,10 @@ def huber_loss(
     Returns the mean loss, and the mean over the batch of max_a Q(s, a).
 
     Huber's loss of an error u is u^2 / 2 up to |u| = delta, and goes on as a straight
-    line, delta (|u| - delta / 2): one extreme target changes the network little. With c
-    for u clipped to [-delta, delta] both are c (u - c / 2), and the derivative is c.
-    delta = inf is half the squared error. The actions that were not taken have no
-    target, and so no gradient.
+    line, delta (|u| - delta / 2): one extreme target changes the network little. Let
+    slope be u, clipped to [-delta, delta]. Then both pieces are slope (u - slope / 2),
+    and slope is the derivative. delta = inf is half the squared error. The actions that
+    were not taken have no target, and so no gradient.
     """
     batch = len(q)
     loss = 0.0
@@ -67,9 +71,9 @@ def huber_loss(
         total_q += best
 
         u = y[i] - q[i, actions[i]]
-        c = min(max(u, -delta), delta)
-        loss += weights[i] * c * (u - 0.5 * c)
-        dq[i, actions[i]] = -weights[i] * c / batch  # minus, because du/dq = -1
+        slope = min(max(u, -delta), delta)
+        loss += weights[i] * slope * (u - 0.5 * slope)
+        dq[i, actions[i]] = -weights[i] * slope / batch  # minus, because du/dq = -1
         errors[i] = u
     return loss / batch, total_q / batch
 
@@ -85,9 +89,9 @@ class HuberLoss:
         self, batch_size: int, n_actions: int, dtype: np.dtype[Any], delta: float
     ) -> None:
         self.delta = delta
-        self.y = np.empty(batch_size)
-        self.dq: Array = np.empty((batch_size, n_actions), dtype)
-        self.errors = np.empty(batch_size)
+        self.y = np.empty(batch_size)  # (B,)
+        self.dq: Array = np.empty((batch_size, n_actions), dtype)  # (B, A)
+        self.errors = np.empty(batch_size)  # (B,)
 
     def q_values(self, outputs: Array) -> Array:
         """Q(s, .), from what a network gave: (B, A)."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from minidqn import DQNConfig
 from minidqn.nn.layers import Array, Layer, Linear
-from minidqn.nn.network import MOST_BATCH_SIZES, Network
+from minidqn.nn.network import KEPT_BATCH_SIZES, Network
 from minidqn.parts.cells import CellConv2d
 from minidqn.parts.conv import Conv2d
 from minidqn.parts.dueling import Dueling
@@ -429,15 +429,15 @@ def test_backward_belongs_to_the_last_forward() -> None:
 
 def test_arrays_are_kept_for_a_few_batch_sizes() -> None:
     net = q_network((3,), (5,), 2)
-    kept = {n: net.forward(np.zeros((n, 3))) for n in range(1, MOST_BATCH_SIZES + 1)}
+    kept = {n: net.forward(np.zeros((n, 3))) for n in range(1, KEPT_BATCH_SIZES + 1)}
     for n, y in kept.items():
         assert net.forward(np.ones((n, 3))) is y
     assert list(net.caches) == list(kept)
-    net.forward(np.ones((MOST_BATCH_SIZES + 1, 3)))  # takes the place of the oldest
-    assert list(net.caches) == list(range(2, MOST_BATCH_SIZES + 2))
+    net.forward(np.ones((KEPT_BATCH_SIZES + 1, 3)))  # takes the place of the oldest
+    assert list(net.caches) == list(range(2, KEPT_BATCH_SIZES + 2))
     assert net.forward(np.ones((2, 3))) is kept[2]
     assert net.forward(np.ones((1, 3))) is not kept[1]
-    assert len(net.caches) == MOST_BATCH_SIZES
+    assert len(net.caches) == KEPT_BATCH_SIZES
 
 
 def test_backward_finds_its_arrays_where_they_are_not_kept_any_more() -> None:
@@ -449,7 +449,7 @@ def test_backward_finds_its_arrays_where_they_are_not_kept_any_more() -> None:
     net.forward(x)
     net.backward(dy.copy())
     expected = net.grads.copy()
-    for n in range(2, MOST_BATCH_SIZES + 1):
+    for n in range(2, KEPT_BATCH_SIZES + 1):
         net.forward(rng.normal(size=(n, 4)))
     net.forward(x)
     net.predict(x[:1])

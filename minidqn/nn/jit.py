@@ -3,11 +3,11 @@
 NumPy does the matrix products. The few loops that NumPy could only write with extra
 arrays are plain Python functions of arrays, compiled by Numba: *kernels*. They hold no
 state and draw no random numbers. So each can be read, and tested, as the equation it
-is: NUMBA_DISABLE_JIT=1 runs them uncompiled.
+is. NUMBA_DISABLE_JIT=1 runs them uncompiled.
 
 Three rules for kernels:
 
-- A kernel fills arrays that it is given. To return a new one costs a microsecond.
+- A kernel fills arrays that it is given. To make a new one would cost a microsecond.
 - A kernel calls no kernel of another file, and reads no constant of another file.
   Numba keeps machine code in a cache on disk, and makes it anew when the kernel's own
   file changes. It does not notice a change in other files.

@@ -10,10 +10,11 @@ y = f(x; W) has to give two gradients, from dy:
 
 Each backward goes through its forward from the last line to the first. A comment gives
 the rule for one entry, and the code below it applies the rule to the whole batch.
-tests/test_network.py proves that every gradient is right.
+tests/test_network.py checks every gradient by the complex step: for a tiny h, the
+derivative of L is Im L(p + ih) / h, exact to the last digits.
 
-Forward leaves what backward will need in a *cache*. The arrays of a cache are made
-once for a batch size, and then used again. So there are three rules:
+Forward stores in a *cache* what backward will need. The arrays of a cache are made once
+for a batch size, and then used again. So there are three rules:
 
 - What forward and backward return belongs to the cache. Copy it to keep it.
 - Do not change x or the parameters between a forward and its backward.
@@ -40,7 +41,8 @@ HE = math.sqrt(2.0)  # He's gain; see Linear
 class Layer:
     """What a network asks of a layer.
 
-    One without parameters needs neither bind nor initialize.
+    Each layer has new_cache, forward and backward; one with parameters also a size,
+    bind and initialize. parts/qnetwork.py puts layers together for DQN.
     """
 
     size = 0  # how many parameters it has
@@ -61,15 +63,15 @@ class Layer:
     ) -> Array:
         """y = f(x): (B, I) to (B, O).
 
-        A layer with noise draws it from `rng`; without one it adds no noise.
+        A noisy layer draws its noise from `rng`; if that is None, there is no noise.
         """
         raise NotImplementedError
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         """Set the gradients of the parameters, and return dx: (B, O) to (B, I).
 
-        They are those of the last forward with this cache: nothing accumulates.
-        Without `need_dx` it returns None.
+        The gradients are those of the last forward with this cache: they replace older
+        ones. Without `need_dx` it may return None.
         """
         raise NotImplementedError
 
@@ -106,8 +108,8 @@ class LinearCache:
 
     def __init__(self, batch_size: int, layer: "Linear", dtype: np.dtype[Any]) -> None:
         self.x: Any = None  # (B, I), what forward was given
-        self.y: Array = np.empty((batch_size, layer.n_out), dtype)
-        self.dx: Array = np.empty((batch_size, layer.n_in), dtype)
+        self.y: Array = np.empty((batch_size, layer.n_out), dtype)  # (B, O)
+        self.dx: Array = np.empty((batch_size, layer.n_in), dtype)  # (B, I)
 
 
 class Linear(Layer):

@@ -1,11 +1,11 @@
 """A stack of layers over one flat parameter vector.
 
-The network owns `params` and `grads`, each one contiguous 1-D array. Every weight and
+The network owns `params` and `grads`, each a contiguous 1-D array. Every weight and
 bias is a view of a part of it. So the optimiser is one loop, a target network is
 synchronised by `target.params[:] = online.params`, a gradient norm or a checkpoint is
 one line, and a gradient check perturbs one vector.
 
-The price is one rule: write into the vectors (`params[:] = ...`), never rebind them,
+The price: write into the vectors (`params[:] = ...`), never rebind them,
 and copy a network by building a second one. deepcopy and pickle would copy each view
 separately, so they raise TypeError.
 
@@ -22,7 +22,7 @@ from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array, Layer
 from minidqn.nn.single import SinglePass, are_linear
 
-MOST_BATCH_SIZES = 4  # that arrays are kept for
+KEPT_BATCH_SIZES = 4  # so many sets of caches are kept
 
 
 @kernel
@@ -39,7 +39,8 @@ def move(params: Array, goal: Array, tau: float) -> None:
 class Network:
     """Layers applied in order; the same dtype throughout.
 
-    float32 is for training, float64 and complex128 are for gradient checks.
+    float32 is for training; float64 and complex128 are for gradient checks, by the
+    complex step.
     """
 
     def __init__(self, layers: Sequence[Layer], dtype: DTypeLike = np.float32) -> None:
@@ -71,17 +72,19 @@ class Network:
             layer.initialize(rng)
 
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> Array:
-        """Outputs for a batch: (B, ...) to (B, O). The next forward overwrites them.
+        """Outputs for a batch: (B, ...) to (B, O).
 
-        Layers with noise draw it from `rng`; without one they add no noise.
+        The next forward overwrites them, also that of a network that shares the caches.
+        A noisy layer draws its noise from `rng`; if that is None, there is no noise.
         """
         self.last_caches = self.caches_for(len(x))
         return self.through_layers(x, self.last_caches, rng)
 
     def predict(self, x: Array, rng: np.random.Generator | None = None) -> Array:
-        """The same, if no backward is to follow: faster for one observation.
+        """Outputs as from forward, but for no backward: faster for one observation.
 
-        A backward for an earlier forward of the same batch size is spoilt.
+        It overwrites what an earlier forward of the same batch size left. So run the
+        backward of that one first.
         """
         if len(x) == 1 and self.single_pass is not None:
             return self.predict_single(x, self.single_pass)
@@ -127,7 +130,7 @@ class Network:
         """The caches of all layers for this batch size, made when it first comes."""
         if batch_size in self.caches:
             return self.caches[batch_size]
-        if len(self.caches) >= MOST_BATCH_SIZES:
+        if len(self.caches) >= KEPT_BATCH_SIZES:
             oldest = next(iter(self.caches))
             del self.caches[oldest]
         caches = [layer.new_cache(batch_size, self.dtype) for layer in self.layers]

@@ -61,7 +61,7 @@ class SinglePass:
         linear: list[Any] = list(layers)
         widest = max(max(layer.n_in, layer.n_out) for layer in linear)
         self.x_shape = (1, linear[0].n_in)
-        self.params = params  # of these layers: a view
+        self.params = params  # the network's: the layers below have no parameters
         self.sizes = np.array([(la.n_in, la.n_out, la.relu) for la in linear], np.int64)
         self.h: Array = np.empty((2, widest), params.dtype)
         self.y: Array = np.empty((1, linear[-1].n_out), params.dtype)

@@ -129,7 +129,7 @@ def set_priorities(tree: Array, starts: Array, errors: Array, alpha: float) -> f
 class PrioritizedSampler:
     """Draws transitions in proportion to their priorities.
 
-    It takes the place of replay.UniformSampler. `n_step` is the one that batches use.
+    It takes the place of sampler.UniformSampler. `n_step` is the one that batches use.
     """
 
     def __init__(

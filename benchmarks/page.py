@@ -5,7 +5,7 @@ greedy, in 100 episodes that it was never trained on. Beside it stand the second
 examples/cartpole.py in the same sitting: one process for each, imports and all, with its
 machine code in the cache. (The page compiles each time.)
 
-    python benchmarks/one_page.py --seeds 20
+    python benchmarks/page.py --seeds 20
 """
 
 import argparse
