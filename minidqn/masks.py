@@ -22,6 +22,11 @@ class Masks:
         self.array: Array | None = None  # (slots, E, A)
         self.any_action = np.ones((num_envs, n_actions), np.bool_)  # (E, A)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the array takes, in bytes."""
+        return 0 if self.array is None else self.array.nbytes
+
     def checked(self, mask: Any, over: Any = False) -> Array:
         """`mask` as booleans, (E, A). Episodes that are `over` need no action."""
         num_envs = self.shape[1]

@@ -81,7 +81,7 @@ class Replay:
         self.action = np.zeros((self.slots, num_envs), np.int32)
         self.reward = np.zeros((self.slots, num_envs), np.float32)
         self.kind = np.full((self.slots, num_envs), BRIDGE, np.int8)
-        self.masks = Masks(self.slots, num_envs, n_actions)  # allowed in obs
+        self.mask = Masks(self.slots, num_envs, n_actions)  # allowed in obs
         # the same arrays, where slot and environment are one index: views
         self.flat_obs = self.obs.reshape(self.slots * num_envs, -1)
         self.flat_action = self.action.reshape(-1)
@@ -99,8 +99,8 @@ class Replay:
         """The ring itself: its arrays, by name."""
         names = ("obs", "action", "reward", "kind")
         arrays: dict[str, Array] = {name: getattr(self, name) for name in names}
-        if self.masks.array is not None:
-            arrays["mask"] = self.masks.array
+        if self.mask.array is not None:
+            arrays["mask"] = self.mask.array
         return arrays
 
     @property
@@ -131,7 +131,7 @@ class Replay:
     @property
     def head_mask(self) -> Array:
         """Which actions are allowed in it, (E, A): a view."""
-        return self.masks.at(self.count % self.slots)
+        return self.mask.at(self.count % self.slots)
 
     @property
     def ended(self) -> Array:
@@ -147,7 +147,7 @@ class Replay:
         bridge.
         """
         x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
-        allowed = None if mask is None else self.masks.checked(mask)
+        allowed = None if mask is None else self.mask.checked(mask)
         last = self.kind[(self.count - 1) % self.slots]
         if (last != BRIDGE).any():  # else no step was taken since the last begin
             last[last == STEP] = TRUNCATED
@@ -155,7 +155,7 @@ class Replay:
             self.count += 1
         slot = self.count % self.slots
         self.obs[slot] = x
-        self.masks.store(slot, allowed)
+        self.mask.store(slot, allowed)
         self.over = False
 
     def add(
@@ -194,7 +194,7 @@ class Replay:
             envs = slice(None)  # all of them
             taken = int(np.count_nonzero(kind != BRIDGE))
             ended = int(np.count_nonzero(kind >= TRUNCATED))
-        allowed = None if mask is None else self.masks.checked(mask, terminated)
+        allowed = None if mask is None else self.mask.checked(mask, terminated)
 
         slot = self.count % self.slots
         head = (self.count + 1) % self.slots
@@ -202,7 +202,7 @@ class Replay:
         self.reward[slot, envs] = reward
         self.kind[slot, envs] = kind
         self.obs[head, envs] = x
-        self.masks.store(head, allowed)
+        self.mask.store(head, allowed)
         self.count += 1
         self.over = ended == self.num_envs
         return taken, ended
@@ -233,7 +233,7 @@ class Replay:
             arrays.ends,
         )
         self.copy_obs(starts, arrays)
-        self.masks.copy_rows(arrays.ends, arrays.next_mask)
+        self.mask.copy_rows(arrays.ends, arrays.next_mask)
         return arrays.batch
 
     def copy_obs(self, starts: Array, arrays: BatchArrays) -> None:

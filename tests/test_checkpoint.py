@@ -259,8 +259,8 @@ def test_files_of_the_first_minidqn_go_on_as_new_ones(
     old = load(path)
     assert old.replay.over == new.replay.over == agent.replay.over
     assert old.replay.begun == agent.replay.begun == (steps is not None)
-    assert old.replay.masks.array is not None
-    assert_same_arrays(new, old, replay_mask=old.replay.masks.array)
+    assert old.replay.mask.array is not None
+    assert_same_arrays(new, old, replay_mask=old.replay.mask.array)
     for each in (new, old):
         if steps is None:
             with pytest.raises(ValueError, match="no episode is going on"):

@@ -170,7 +170,7 @@ def test_a_mask_may_be_a_list_or_none(
     if num_envs > 1:
         env = SyncVectorEnv([OwnMasks] * num_envs, autoreset_mode=kind)
     agent = run_with_masks(env, num_envs, mask, monkeypatch)
-    stored = agent.replay.masks.array
+    stored = agent.replay.mask.array
     if mask is None:
         assert stored is None
     else:

@@ -202,7 +202,7 @@ def test_no_mask_no_array_of_masks() -> None:
     for n_actions in (4, 13_000):
         agent = DQN(Box(-1, 1, (10,)), Discrete(n_actions))
         assert agent.replay.nbytes == 50_001 * (10 * 4 + 4 + 4 + 1)
-        assert agent.replay.masks.array is None
+        assert agent.replay.mask.array is None
 
     agent = exploring(1.0, num_envs=2)
     obs, flags = np.zeros((2, 3)), np.zeros(2, np.bool_)
@@ -211,9 +211,9 @@ def test_no_mask_no_array_of_masks() -> None:
         actions = np.array([agent.explore() for _ in range(100)])
         assert set(actions[:, 0]) == set(actions[:, 1]) == {0, 1, 2, 3}
         agent.observe(actions[0], [0.0, 0.0], obs, flags, flags)
-    assert agent.replay.masks.array is None
+    assert agent.replay.mask.array is None
     agent.observe([0, 0], [0.0, 0.0], obs, flags, flags, [[0, 1, 0, 0], [1, 1, 1, 1]])
-    assert agent.replay.masks.array is not None
+    assert agent.replay.mask.array is not None
     actions = np.array([agent.explore() for _ in range(100)])
     assert set(actions[:, 0]) == {1}
     assert set(actions[:, 1]) == {0, 1, 2, 3}
@@ -319,8 +319,8 @@ def test_a_run_never_takes_a_forbidden_action(kind: Any, last: tuple[int, ...]) 
     assert sum(part.forced for part in parts) > 400
     for part in parts:
         assert set(part.taken) == {0, 1, 2, 3}
-    assert agent.replay.masks.array is not None
-    stored = agent.replay.masks.array[: agent.replay.count].reshape(-1, 4)
+    assert agent.replay.mask.array is not None
+    stored = agent.replay.mask.array[: agent.replay.count].reshape(-1, 4)
     assert len(np.unique(stored, axis=0)) > 8
 
 

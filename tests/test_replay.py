@@ -286,7 +286,7 @@ class ReplayMachine(RuleBasedStateMachine):
     @invariant()
     def masks(self) -> None:
         """There is no array of masks until the first one comes."""
-        assert (self.replay.masks.array is not None) == self.masked
+        assert (self.replay.mask.array is not None) == self.masked
         assert ("mask" in self.replay.arrays) == self.masked
 
     @invariant()
@@ -531,7 +531,7 @@ def test_many_actions_take_no_memory_where_no_mask_is_given() -> None:
         assert batch.next_mask.all()
         assert replay.head_mask.shape == (1, replay.n_actions)
         assert replay.head_mask.all()
-        assert replay.masks.array is None
+        assert replay.mask.array is None
     assert few.nbytes == many.nbytes == 1001 * (10 * 4 + 4 + 4 + 1)
 
 
@@ -545,7 +545,7 @@ def test_the_first_mask_may_come_late(steps: int) -> None:
     replay = filled(steps)
     stored = min(steps, 10)
     assert draw_all(replay, stored).next_mask.all()
-    assert replay.masks.array is None
+    assert replay.mask.array is None
     add_masked(replay, 100.0, [0, 1])
     assert replay.head_mask.tolist() == [[False, True]]
     stored = min(steps + 1, 10)
@@ -750,7 +750,7 @@ def test_a_bad_mask_at_the_start_changes_nothing() -> None:
         with pytest.raises(ValueError, match="action_mask"):
             replay.begin([1.0, 2.0], mask)
     assert not replay.begun
-    assert replay.masks.array is None
+    assert replay.mask.array is None
     replay.begin([1.0, 2.0], [0, 1])
     replay.add(**(GOOD | {"mask": [1, 0]}))
     before = {name: array.copy() for name, array in replay.arrays.items()}

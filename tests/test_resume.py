@@ -126,8 +126,8 @@ def test_all_that_the_parts_remember_is_more_than_nothing() -> None:
     train(agent, environments(3, MaskedEnv), 120, progress=False)
     assert isinstance(agent.exploration, RepeatedActions)
     assert agent.exploration.state.any()
-    assert agent.replay.masks.array is not None
-    assert not agent.replay.masks.array[: agent.replay.count].all()
+    assert agent.replay.mask.array is not None
+    assert not agent.replay.mask.array[: agent.replay.count].all()
     assert isinstance(agent.sampler, PrioritizedSampler)
     assert len(np.unique(agent.sampler.tree)) > 20
     assert agent.sampler.largest != 1.0

@@ -88,8 +88,8 @@ def resized(ring: Replay, capacity: int) -> Replay:
         new: Replay = StackedReplay(capacity, *of_space, ring.frames)
     else:
         new = Replay(capacity, *of_space)
-    if ring.masks.array is not None:
-        new.masks.make()
+    if ring.mask.array is not None:
+        new.mask.make()
     new.count, new.over = len(ring) // ring.num_envs, ring.over
     slots = (
         np.arange(ring.count - new.count, ring.count + 1) % ring.slots

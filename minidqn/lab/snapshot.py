@@ -157,7 +157,7 @@ def restore(
         if about["last_metrics"] is not None:
             agent.last_metrics = Metrics(*map(float, about["last_metrics"]))
         if "replay_mask" in shapes:
-            agent.replay.masks.make()
+            agent.replay.mask.make()
         views, of_history = _arrays(agent), _history_arrays(History())
         if "repeat" not in views:  # the first files of this format always had it
             shapes = {name: shape for name, shape in shapes.items() if name != "repeat"}
@@ -249,8 +249,8 @@ def _check_state(agent: DQN) -> None:
         "data in slots that were never used",
         "none",
     )
-    if replay.masks.array is not None:
-        after = replay.masks.array[(order + 1) % replay.slots]
+    if replay.mask.array is not None:
+        after = replay.mask.array[(order + 1) % replay.slots]
         some = (after.any(axis=2) | (kinds == TERMINATED)).all()
         _expect(some, "a mask that allows no action", "one or more")
     of_actions = [replay.action]
@@ -280,7 +280,7 @@ def _over(ring: Replay, about: dict[str, Any]) -> bool:
     if ring.count > 0:
         return bool(ring.ended.all())
     if "replay_over" not in about:  # in the first files of this format, the masks tell
-        return ring.masks.array is None or not ring.masks.array[0].any()
+        return ring.mask.array is None or not ring.mask.array[0].any()
     _expect(type(about["replay_over"]) is bool, "replay_over", "true or false")
     return bool(about["replay_over"])
 
