@@ -55,8 +55,9 @@ class DQNConfig:
         target_every    updates from one move to the next
 
     Exploration:
-        epsilon         chance that a random action starts, a Schedule
-        epsilon_hold    a random action is repeated for 1 to this many steps
+        epsilon         probability of a random action, a Schedule
+        epsilon_hold    each random action is repeated for 1 to this many steps; then
+                        epsilon is the probability that one begins
         noisy           noisy layers explore; epsilon may then be 0
     """
 

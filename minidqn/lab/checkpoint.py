@@ -65,7 +65,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def load(path: str | Path, network: Build | None = None, **changes: Any) -> DQN:
-    """The agent that `save` wrote, ready to act and to go on learning; see `load_run`."""
+    """The agent that `save` wrote, ready to act and to go on learning.
+
+    `path` is the file. `network` is the function that builds a network of your own: it is
+    needed if the agent was made with one. Keyword arguments replace settings, from the next
+    step on: load(path, learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them; those
+    that the networks or the stored steps were made for cannot change (hidden, quantiles, a
+    buffer_size smaller than what is stored).
+
+    Raises CheckpointError if the file is damaged, of another kind, or of another version of the
+    format, OSError if it cannot be read, and ValueError for a setting that cannot change.
+    """
     return load_run(path, network, **changes)[0]
 
 
