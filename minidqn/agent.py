@@ -11,7 +11,7 @@ regression on what it has seen (Mnih et al. 2015, Algorithm 1). Each step of a r
               R + discount * Q_target(s', a'), with a' the best next action
 
 To use a network's own estimate in a target is called *bootstrapping*. Two things keep
-it stable. Transitions are drawn from a long memory, and so are nearly independent. And
+it stable: transitions are drawn from a long memory, and so are nearly independent; and
 the values come from a *target network*, which follows the online network slowly.
 
 Letters: B batch, A actions, E environments.
@@ -44,9 +44,9 @@ class Metrics(NamedTuple):
 class DQN:
     """A Deep Q-Network agent, for Box observations and Discrete actions.
 
-    It learns from `num_envs` environments side by side; `seed` fixes initial weights,
-    exploration and sampling; `network(observation_space, n_actions)` builds a network
-    of your own. Raises TypeError or ValueError for what it cannot serve.
+    It learns from `num_envs` environments side by side. `seed` fixes first weights,
+    exploration and draws; `network(space, n_actions)` builds a network of your own.
+    Raises TypeError or ValueError for what it cannot serve.
     """
 
     def __init__(
@@ -78,7 +78,6 @@ class DQN:
         self.replay = assembly.make_replay(
             self._config, observation_space, self.n_actions, index(num_envs)
         )
-        checks.warn_if_large(self.replay.nbytes, self.replay.obs.dtype)
         self.online, self.target = assembly.make_networks(
             self._config, observation_space, self.n_actions, network
         )
@@ -129,10 +128,10 @@ class DQN:
         """An action for one observation, an int, or for each of a batch, (B,).
 
         Greedy, or random with probability `epsilon`; only actions that `mask`, (A,) or
-        (B, A), allows. If Q-values are equal, the first is taken. Noisy layers use
-        their mean weights. epsilon = 0 draws no random number.
+        (B, A), allows. The first of equal Q-values is taken. Noisy layers use their
+        mean weights. epsilon = 0 draws no random number.
         """
-        checks.probability("epsilon", epsilon)
+        epsilon = checks.probability("epsilon", epsilon)
         x, single = self._as_batch(obs)  # (B, ...)
         shape = (len(x), self.n_actions)
         if mask is None:
@@ -155,8 +154,9 @@ class DQN:
         ring = self.replay
         if not ring.begun:
             raise ValueError(NO_EPISODE)
+        epsilon = self.epsilon  # a schedule of yours may use the network: so before q
         q = self.loss.q_values(self.online.predict(ring.head_stack, self.rng))  # (E, A)
-        return self.exploration.choose(q, ring.head_mask, self.epsilon, self.rng)
+        return self.exploration.choose(q, ring.head_mask, epsilon, self.rng)
 
     def begin(self, obs: Any, mask: Any = None) -> None:
         """Start from `obs`, what the environment's reset returned; see Replay.begin."""
@@ -177,10 +177,10 @@ class DQN:
     ) -> None:
         """Store what came of the last action: what the environment's step returned.
 
-        Bare values for a single environment, which goes on with reset and `begin` after
-        the end of an episode; arrays (E, ...) for a vector environment with NEXT_STEP
-        autoreset. `mask` says which actions are allowed next, (E, A). Raises ValueError
-        or TypeError, which name the step and the value, before anything is stored.
+        Plain values for a single environment, which goes on with reset and `begin`
+        after an episode; arrays (E, ...) for a vector environment with NEXT_STEP
+        autoreset. `mask` says what is allowed next, (E, A). Raises ValueError or
+        TypeError, which name the step and the value, before anything is stored.
         """
         try:
             taken, ended = self.replay.add(
@@ -204,8 +204,8 @@ class DQN:
         config = self._config
         past_start = self.steps - config.learning_starts
         rounds = past_start // config.train_every + 1 if past_start >= 0 else 0
-        asked_for = rounds * config.gradient_steps
-        return asked_for - self.updates_skipped - self.updates
+        made = self.updates + self.updates_skipped
+        return rounds * config.gradient_steps - made
 
     def learn(self) -> Metrics:
         """One update of the online network, from one batch of the replay buffer.
@@ -217,10 +217,10 @@ class DQN:
         starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
         batch = self.replay.batch(starts, config.n_step, config.gamma)
 
-        # The next action. The largest of several Q-values is often one whose error is
-        # positive. DQN selects and values with one network, so that error goes into the
-        # target. In Double DQN (van Hasselt et al. 2016) two do, whose errors differ.
-        # (They fill the same arrays: each result is used before the next pass.)
+        # The next action. The largest of several Q-values is often one with an error
+        # upwards. DQN selects and values with one network, so the target has that
+        # error. Double DQN (van Hasselt et al. 2016) has two networks, whose errors
+        # differ. (They fill the same arrays: each result is used before the next pass.)
         next_actions = self.next_actions  # (B,)
         if config.double:
             q_select = self.online.predict(batch.next_obs, self.rng)  # (B, A)

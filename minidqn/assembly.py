@@ -62,11 +62,13 @@ def make_replay(
 ) -> Replay:
     shape = cast(Box, space).shape
     dtype = space.dtype
+    made_for = (config.buffer_size, shape, dtype, n_actions, num_envs)
     if config.frame_stack == 1:
-        return Replay(config.buffer_size, shape, dtype, n_actions, num_envs)
-    return StackedReplay(
-        config.buffer_size, shape, dtype, n_actions, num_envs, config.frame_stack
-    )
+        replay = Replay(*made_for)
+    else:
+        replay = StackedReplay(*made_for, config.frame_stack)
+    checks.warn_if_large(replay.nbytes, replay.obs.dtype)
+    return replay
 
 
 def make_sampler(

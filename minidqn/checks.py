@@ -73,7 +73,7 @@ def warn_if_large(nbytes: int, dtype: np.dtype[Any]) -> None:
     text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
     if dtype.itemsize > 1 and dtype.kind in "iu":
         text += f"; gymnasium.wrappers.DtypeObservation makes {dtype} smaller"
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warnings.warn(text, UserWarning, stacklevel=4)  # where the DQN is made
 
 
 def fits_into_memory(what: str, megabytes: float) -> None:
@@ -94,12 +94,16 @@ def free_megabytes() -> float:
     return math.inf
 
 
-def probability(name: str, value: float, step: int | None = None) -> float:
-    """A value that must lie in 0 to 1, perhaps that of a schedule at this step."""
-    if not 0.0 <= value <= 1.0:
+def probability(name: str, value: Any, step: int | None = None) -> float:
+    """A number that must lie in 0 to 1, perhaps that of a schedule at this step."""
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0.0 <= number <= 1.0:
         at = "" if step is None else f" at step {step}"
         raise ValueError(f"{name}{at} is {value!r}: expected 0 to 1")
-    return value
+    return number
 
 
 def batch_size(size: int, stored: int) -> None:

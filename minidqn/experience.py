@@ -95,7 +95,10 @@ def action_mask(
 
     Each row must allow an action, unless its episode is `over`, (B,).
     """
-    given = np.asarray(mask)
+    try:
+        given = np.asarray(mask)
+    except ValueError:  # rows of several lengths
+        raise ValueError(f"action_mask {mask}: expected shape {shape}") from None
     if given.shape != shape and not (one_for_all and given.shape == shape[1:]):
         raise ValueError(f"action_mask has shape {given.shape}: expected {shape}")
     wrong = (given != 0) & (given != 1)

@@ -28,9 +28,15 @@ class Masks:
         return 0 if self.array is None else self.array.nbytes
 
     def checked(self, mask: Any, over: Any = False) -> Array:
-        """`mask` as booleans, (E, A). Episodes that are `over` need no action."""
+        """`mask` as booleans, (E, A). Episodes that are `over` need no action.
+
+        The array is made here, before anything is stored: it may not fit into memory.
+        """
         num_envs = self.shape[1]
-        return experience.action_mask(mask, self.shape[1:], num_envs == 1, over)
+        allowed = experience.action_mask(mask, self.shape[1:], num_envs == 1, over)
+        if self.array is None:
+            self.make()
+        return allowed
 
     def make(self) -> None:
         """From now on masks are stored; so far, every action was allowed."""
@@ -40,8 +46,6 @@ class Masks:
 
     def store(self, slot: int, allowed: Array | None) -> None:
         """Say what is allowed in a slot: (E, A), or all actions for None."""
-        if allowed is not None and self.array is None:
-            self.make()
         if self.array is not None:
             self.array[slot] = True if allowed is None else allowed
 

@@ -200,9 +200,9 @@ class Replay:
         head = (self.count + 1) % self.slots
         self.action[slot, envs] = action
         self.reward[slot, envs] = reward
-        self.kind[slot, envs] = kind
         self.obs[head, envs] = x
         self.mask.store(head, allowed)
+        self.kind[slot, envs] = kind
         self.count += 1
         self.over = ended == self.num_envs
         return taken, ended

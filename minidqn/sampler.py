@@ -28,7 +28,8 @@ class UniformSampler:
     ) -> tuple[Array, Array]:
         """Where B transitions begin, drawn with replacement: (B,).
 
-        And the weights of their losses, (B,): here 1, at every `step` of the run.
+        And the weights of their losses, (B,): here 1, at every `step` of the run. The
+        next draw overwrites both.
         """
         ring = self.replay
         stored = len(ring)

@@ -60,10 +60,10 @@ def value_at(schedule: Schedule, step: int, update: int = 0, episode: int = 0) -
         return schedule
     per = getattr(schedule, "per", "step")
     if per == "update":
-        return float(schedule(update))
+        return schedule(update)
     if per == "episode":
-        return float(schedule(episode))
-    return float(schedule(step))
+        return schedule(episode)
+    return schedule(step)
 
 
 def bounds_of(schedule: Schedule) -> tuple[float, ...]:

@@ -433,10 +433,11 @@ def test_arrays_are_kept_for_a_few_batch_sizes() -> None:
     for n, y in kept.items():
         assert net.forward(np.ones((n, 3))) is y
     assert list(net.caches) == list(kept)
-    net.forward(np.ones((KEPT_BATCH_SIZES + 1, 3)))  # takes the place of the oldest
-    assert list(net.caches) == list(range(2, KEPT_BATCH_SIZES + 2))
-    assert net.forward(np.ones((2, 3))) is kept[2]
-    assert net.forward(np.ones((1, 3))) is not kept[1]
+    largest = KEPT_BATCH_SIZES  # it takes the most memory, and so is dropped
+    net.forward(np.ones((largest + 1, 3)))
+    assert list(net.caches) == [*range(1, largest), largest + 1]
+    assert net.forward(np.ones((1, 3))) is kept[1]
+    assert net.forward(np.ones((largest, 3))) is not kept[largest]
     assert len(net.caches) == KEPT_BATCH_SIZES
 
 

@@ -67,6 +67,7 @@ def take(
         "params": agent.online.params,
     }
     if replay:
+        agent.sampler.admit()  # a Ctrl-C may have come between a step and this
         about |= {name: getattr(agent, name) for name in COUNTERS}
         about |= {"adam_t": agent.adam.t, "replay_count": agent.replay.count}
         about["replay_over"] = agent.replay.over

@@ -5,12 +5,14 @@ arrays are plain Python functions of arrays, compiled by Numba: *kernels*. They 
 state and draw no random numbers. So each can be read, and tested, as the equation it
 is. NUMBA_DISABLE_JIT=1 runs them uncompiled.
 
-Three rules for kernels:
+Rules for kernels:
 
 - A kernel fills arrays that it is given. To make a new one would cost a microsecond.
 - A kernel calls no kernel of another file, and reads no constant of another file.
   Numba keeps machine code in a cache on disk, and makes it anew when the kernel's own
   file changes. It does not notice a change in other files.
+- Numba does not notice either that the options below have changed: then delete the
+  files named *.nbi.
 - A number in a float32 loop is a float32: `x.dtype.type(0.0)`. A literal 0.0 is a
   float64, and makes the loop slower.
 """

@@ -83,8 +83,8 @@ class Network:
     def predict(self, x: Array, rng: np.random.Generator | None = None) -> Array:
         """Outputs as from forward, but for no backward: faster for one observation.
 
-        It overwrites what an earlier forward of the same batch size left. So run the
-        backward of that one first.
+        It overwrites what an earlier forward of the same batch size left, and the noise
+        of noisy layers. So run the backward of that one first.
         """
         if len(x) == 1 and self.single_pass is not None:
             return self.predict_single(x, self.single_pass)
@@ -131,8 +131,7 @@ class Network:
         if batch_size in self.caches:
             return self.caches[batch_size]
         if len(self.caches) >= KEPT_BATCH_SIZES:
-            oldest = next(iter(self.caches))
-            del self.caches[oldest]
+            del self.caches[max(self.caches)]  # that takes the most memory
         caches = [layer.new_cache(batch_size, self.dtype) for layer in self.layers]
         self.caches[batch_size] = caches
         return caches

@@ -145,6 +145,7 @@ class PrioritizedSampler:
         # the priority of each slot, (slots, E): a view
         self.leaves = self.tree[leaves : leaves + entries].reshape(replay.kind.shape)
         self.largest = np.ones(1)  # priority so far
+        self.admitted = 0  # the replay's count then
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -154,16 +155,20 @@ class PrioritizedSampler:
     def admit(self) -> None:
         """After each `begin` and `add`: new transitions get the largest priority."""
         ring = self.replay
-        admit_starts(
-            self.tree,
-            ring.kind,
-            BRIDGE,
-            TRUNCATED,
-            ring.count,
-            ring.spare_slots,
-            self.n_step,
-            self.largest[0],
-        )
+        # usually once; again if an interrupt came between a step and its admission
+        first = min(self.admitted + 1, ring.count)
+        for count in range(first, ring.count + 1):
+            admit_starts(
+                self.tree,
+                ring.kind,
+                BRIDGE,
+                TRUNCATED,
+                count,
+                ring.spare_slots,
+                self.n_step,
+                self.largest[0],
+            )
+        self.admitted = ring.count
 
     def draw(
         self, batch_size: int, rng: np.random.Generator, step: int
@@ -194,6 +199,7 @@ class PrioritizedSampler:
         for node in range(len(self.tree) // 2 - 1, 0, -1):
             self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1]
         ring = self.replay
+        self.admitted = ring.count
         nothing = ring.kind == BRIDGE  # (slots, E)
         for slot in range(ring.count, ring.count + ring.spare_slots):
             nothing[slot % ring.slots] = True  # the head, and slots kept for stacks

@@ -165,9 +165,14 @@ def check_pair(online: Network, target: Network, example: Any, n_outputs: int) -
 
     `example` is a batch of one observation.
     """
-    layouts = []
+    layouts: list[list[Any]] = []
     for network in (online, target):
-        layouts.append([(type(layer), layer.size) for layer in network.layers])
+        if not isinstance(network, Network):
+            raise TypeError(f"`network` gave {network!r}: expected a Network")
+        layout: list[Any] = [network.dtype]
+        for layer in network.layers:
+            layout.append((type(layer), layer.size, getattr(layer, "relu", None)))
+        layouts.append(layout)
     if layouts[0] != layouts[1]:
         raise ValueError(
             "`network` gave two different networks: expected the same layers"
