@@ -714,3 +714,25 @@ def test_misuse_is_refused() -> None:
             ValueError, match=f"seed {seed}: expected an integer of 0 or more"
         ):
             small_agent(seed=seed)
+
+
+def test_the_largest_numbers_that_are_allowed() -> None:
+    largest = float(np.finfo(np.float32).max)
+    space = Box(-np.inf, np.inf, (3,), np.float32)
+    agent = DQN(space, Discrete(2), DQNConfig(buffer_size=64, n_step=1))
+    agent.begin([largest, -largest, 0.0])
+    agent.observe(0, largest, np.zeros(3), False, False)
+    agent.observe(0, -largest, np.zeros(3), False, False)
+    assert agent.replay.reward[:2, 0].tolist() == [largest, -largest]
+    too_large = np.nextafter(np.float64(largest), np.inf)
+    with pytest.raises(ValueError, match="expected a finite number"):
+        agent.observe(0, too_large, np.zeros(3), False, False)
+    assert DQNConfig(target_every=2**31 - 1).target_every == 2**31 - 1
+    with pytest.raises(ValueError, match="up to 2147483647"):
+        DQNConfig(target_every=2**31)
+
+
+def test_beta_rises_by_default_and_epsilon_falls() -> None:
+    config = DQNConfig()
+    assert config.priority_beta == LinearDecay(0.4, 1.0, 100_000)
+    assert config.epsilon == LinearDecay(1.0, 0.05, 5_000)

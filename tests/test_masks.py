@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FlattenObservation
 
 from minidqn import DQN, DQNConfig, evaluate, train
+from minidqn.masks import Masks
 from minidqn.nn.layers import Array
 
 from .test_agent import SPACE, force_q, next_batch, small_agent
@@ -356,3 +357,10 @@ def test_taxi(kind: Any) -> None:
     assert len(chosen) >= 500
     assert all(chosen)
     assert not agent.replay.head_mask.all()
+
+
+def test_masks_say_how_much_memory_they_take() -> None:
+    masks = Masks(10, 2, 3)
+    assert masks.nbytes == 0
+    masks.checked([[1, 0, 1], [0, 1, 1]])
+    assert masks.nbytes == 10 * 2 * 3

@@ -240,13 +240,31 @@ def test_the_page_trains_and_tests(
     """The loop, for a short run: learning from scratch takes ten seconds, in benchmarks."""
     monkeypatch.setattr(page, "STEPS", 1200)
     agent = page.Agent([(4, 64), (64, 64), (64, 2)], 2000, seed=0)
+    epsilons: list[float] = []
+    act = agent.act
+
+    def remember(obs: Array, epsilon: float) -> Any:
+        epsilons.append(epsilon)
+        return act(obs, epsilon)
+
+    agent.act = remember
     env = gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1"))
     page.train(agent, env)
     assert agent.adam.t == 250  # one update every 4 steps, from step 200 on
     n_steps = np.count_nonzero(agent.replay.kind != page.BRIDGE)
     assert n_steps == 1200
     assert agent.replay.head == 1200 + env.episode_count  # each end costs a bridge
-    page.test(agent, env)
+    falling = np.linspace(1.0, 0.1, 121)  # in the first tenth of the run
+    np.testing.assert_allclose(epsilons[:121], falling)
+    assert set(epsilons[121:]) == {0.1}
+
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("step ")
-    assert lines[-1].startswith("mean return ")
+    assert all(line.startswith("step ") for line in lines)
+    assert len(lines) == env.episode_count // 20
+    episodes = env.episode_count
+    page.test(agent, env)
+    assert env.episode_count == episodes + 100
+    assert set(epsilons[1200:]) == {0.0}
+    (line,) = capsys.readouterr().out.splitlines()
+    returns = list(env.return_queue)
+    assert line == f"mean return {np.mean(returns)} minimum {min(returns)}"
