@@ -36,11 +36,11 @@ from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import AGENT
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
-from minidqn.lab.tuned import SCRIPTS, tuned_spec
+from minidqn.lab.tuned import EXAMPLES, tuned_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-USUAL = list(SCRIPTS)[:4]  # the others take hours
+USUAL = list(EXAMPLES)[:4]  # the others take hours
 
 
 def run_sb3(python: str, seed: int) -> float:
@@ -73,7 +73,7 @@ def all_ended(results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Learn from many seeds.")
-    parser.add_argument("--envs", nargs="+", choices=SCRIPTS, default=USUAL)
+    parser.add_argument("--envs", nargs="+", choices=EXAMPLES, default=USUAL)
     parser.add_argument(
         "--seeds", type=at_least(1), default=20, help="seeds 0 to N - 1"
     )

@@ -1,9 +1,9 @@
 """A run that is killed anywhere and resumed ends on the same bits as one that is not.
 
 Each trial trains once without a break, and once more in a process that is killed with
-SIGKILL at random moments, several times, and started again. It saves so often that many a
-kill hits it in the middle of saving. Both must end on the same parameters, history and
-evaluation.
+SIGKILL at random moments, several times, and started again. It saves so often that many
+a kill hits it in the middle of saving. Both must end on the same parameters, history
+and evaluation.
 
     python benchmarks/resume.py --trials 100        (with the extra minatar)
 """
@@ -23,6 +23,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from report import RESULTS, report
 from tqdm import tqdm
 
 from minidqn import (
@@ -33,12 +34,14 @@ from minidqn import (
     LinearDecay,
     evaluate,
     load_run,
-    save,
     train,
 )
 from minidqn.lab.tuned import example
+from minidqn.lab.watchers import save_every
 
-STEPS, SAVE_EVERY, KILLS = 1500, 25, 3
+STEPS = 1500
+SAVE_EVERY = 25
+KILLS = 3
 ENVIRONMENTS = ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"]
 ALL_PARTS: dict[str, Any] = {
     "layer_norm": True,
@@ -69,13 +72,12 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def work(trial: int, folder: Path) -> None:
-    """Train, going on with the checkpoint in `folder` if there is one; then write the result."""
+    """Train, or go on with the checkpoint in `folder`; write a result."""
     numbers = dict(OPTIONS[trial % len(OPTIONS)])
-    env_id = ENVIRONMENTS[trial // len(OPTIONS) % len(ENVIRONMENTS)]
     num_envs = numbers.pop("num_envs", 1)
-    make = partial(gym.make, env_id)
+    make: Any = partial(gym.make, ENVIRONMENTS[trial // len(OPTIONS) % 3])
     if "conv" in numbers:
-        make = partial(example("MinAtar/Breakout-v0")["make_env"], "Breakout")
+        make = partial(example("MinAtar/Breakout-v0").make_env, "Breakout")
     env = make()
     several = SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     checkpoint = folder / "checkpoint.safetensors"
@@ -83,16 +85,9 @@ def work(trial: int, folder: Path) -> None:
         agent, history = load_run(checkpoint)
     else:
         config = DQNConfig(**({"learning_starts": 100, "buffer_size": 1000} | numbers))
-        spaces = env.observation_space, env.action_space
-        agent, history = DQN(*spaces, config, seed=trial, num_envs=num_envs), History()
-
-    saved = agent.steps // SAVE_EVERY
-
-    def save_often(agent: DQN, history: History) -> None:
-        nonlocal saved
-        if agent.steps // SAVE_EVERY > saved:
-            saved = agent.steps // SAVE_EVERY
-            save(agent, checkpoint, history)
+        spaces = (env.observation_space, env.action_space)
+        agent = DQN(*spaces, config, seed=trial, num_envs=num_envs)
+        history = History()
 
     print("training", flush=True)
     if agent.steps < STEPS:
@@ -101,7 +96,7 @@ def work(trial: int, folder: Path) -> None:
             several if num_envs > 1 else env,
             STEPS - agent.steps,
             history=history,
-            on_step=save_often,
+            on_step=save_every(SAVE_EVERY, checkpoint),
             progress=False,
         )
     result = {
@@ -117,7 +112,7 @@ def work(trial: int, folder: Path) -> None:
 
 
 def run_worker(trial: int, folder: Path, kill_after: float | None = None) -> float:
-    """Run `work` in a process of its own, or begin to; the time it trained, in seconds."""
+    """Run `work` in a process of its own, or begin to; the seconds that it trained."""
     command = [sys.executable, __file__, "--work", str(folder), "--trial", str(trial)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -133,10 +128,11 @@ def run_worker(trial: int, folder: Path, kill_after: float | None = None) -> flo
 
 
 def same_bits(trial: int) -> tuple[bool, int]:
-    """Whether both runs of a trial ended alike, and how many kills hit one in mid-training."""
+    """Whether both runs of a trial ended alike, and how many kills hit training."""
     chance = random.Random(trial)
     with tempfile.TemporaryDirectory() as name:
-        whole, broken = Path(name) / "whole", Path(name) / "broken"
+        whole = Path(name) / "whole"
+        broken = Path(name) / "broken"
         whole.mkdir()
         broken.mkdir()
         seconds = run_worker(trial, whole)
@@ -153,10 +149,9 @@ def same_bits(trial: int) -> tuple[bool, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Kill runs, resume them, compare the bits."
-    )
+    parser = argparse.ArgumentParser(description="Kill runs, resume them, compare.")
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=RESULTS / "resume.md")
     parser.add_argument("--trial", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -164,17 +159,19 @@ def main() -> None:
         work(args.trial, args.work)
         return
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(
-            tqdm(pool.map(same_bits, range(args.trials)), total=args.trials)
-        )
-    same, hits = sum(same for same, _ in outcomes), sum(hits for _, hits in outcomes)
-    print(
-        f"{same} of {args.trials} killed runs ended on the same bits; {hits} kills hit training"
+        trials = range(args.trials)
+        outcomes = list(tqdm(pool.map(same_bits, trials), total=args.trials))
+    others = [trial for trial, (same, _) in enumerate(outcomes) if not same]
+    hits = sum(hits for _, hits in outcomes)
+    text = (
+        f"{args.trials - len(others)} of {args.trials} killed runs ended on the same "
+        f"bits; {hits} kills hit training."
     )
-    if same < args.trials:
-        sys.exit(
-            f"not the same: trials {[i for i, (same, _) in enumerate(outcomes) if not same]}"
-        )
+    if others:
+        text += f" Not the same: trials {others}."
+    report(text, args.out)
+    if others:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

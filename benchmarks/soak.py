@@ -1,8 +1,8 @@
 """A million steps on CartPole-v1, with a buffer that goes round twenty times.
 
 After every step: the counters agree with each other, and all parameters are finite. The
-memory that the process takes at the end is within 1 % of what it took after 100,000 steps (what
-grows is the history, by 56 bytes for an episode).
+memory that the process takes at the end is within 1 % of what it took after 100,000
+steps. (What grows is the history, by 56 bytes for an episode.)
 
     python benchmarks/soak.py
 """
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+from report import RESULTS, report
 
-from minidqn import DQN, DQNConfig, History, LinearDecay, save, train
+from minidqn import DQN, History, save, train, tuned
 
 
 def resident_bytes() -> int:
@@ -24,58 +25,61 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="A long run whose invariants hold at every step."
-    )
-    parser.add_argument("--steps", type=int, default=1_000_000)
-    args = parser.parse_args()
-    env = gym.make("CartPole-v1")
-    config = DQNConfig(  # as in examples/cartpole.py
-        normalize_obs=True,
-        gamma=0.995,
-        n_step=40,
-        batch_size=128,
-        train_every=4,
-        learning_rate=LinearDecay(3e-3, 0.0, args.steps),
-        epsilon=LinearDecay(1.0, 0.1, args.steps // 10),
-        learning_starts=200,
-        buffer_size=args.steps // 20,
-    )
-    agent = DQN(env.observation_space, env.action_space, config, seed=0)
-    memory: dict[int, int] = {}
-    checked = 0
+class Checks:
+    """A watcher: what must be true after every step, and the memory at ten moments."""
 
-    def check(agent: DQN, history: History) -> None:
-        nonlocal checked
-        checked += 1
+    def __init__(self, steps: int) -> None:
+        self.every = steps // 10
+        self.steps = 0
+        self.memory: list[int] = []
+
+    def __call__(self, agent: DQN, history: History) -> None:
+        self.steps += 1
         replay = agent.replay
-        assert agent.steps == checked
-        assert (
-            replay.count == agent.steps + agent.resets - 1
-        )  # and a bridge for each reset
+        config = agent.config
+        assert agent.steps == self.steps
+        # and a bridge for each reset but the first
+        assert replay.count == agent.steps + agent.resets - 1
         assert len(replay) == min(replay.count, config.buffer_size)
         assert agent.resets == len(history) + (not replay.over)
-        assert not replay.ended[0] or replay.over
-        assert agent.updates == max(0, (agent.steps - config.learning_starts) // 4 + 1)
+        assert history.just_ended == replay.over == replay.ended[0]
+        rounds = (agent.steps - config.learning_starts) // config.train_every + 1
+        assert agent.updates == max(0, rounds)
         assert np.isfinite(agent.online.params).all()
-        if agent.steps % (args.steps // 10) == 0:
-            memory[agent.steps] = resident_bytes()
+        if agent.steps % self.every == 0:
+            self.memory.append(resident_bytes())
 
-    history = train(agent, env, args.steps, on_step=check)
-    first, last = min(memory), max(memory)
+
+def seconds_to_save(agent: DQN, history: History) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         save(agent, Path(folder) / "soak.safetensors", history)
-        seconds = time.perf_counter() - start
-    growth = memory[last] / memory[first] - 1.0
-    print(
-        f"{checked} steps, {agent.updates} updates, {agent.resets} episodes, the buffer went round "
-        f"{agent.replay.count / agent.replay.slots:.1f} times. Memory after {first} steps: "
-        f"{memory[first] / 2**20:.1f} MiB, at the end: {100 * growth:+.2f} %. "
-        f"Saving {len(agent.replay)} steps: {1e3 * seconds:.0f} ms"
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A long run, checked at every step.")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, default=RESULTS / "soak.md")
+    args = parser.parse_args()
+    env = gym.make("CartPole-v1")
+    config = tuned("CartPole-v1", args.steps, buffer_size=args.steps // 20)
+    agent = DQN(env.observation_space, env.action_space, config, seed=0)
+    checks = Checks(args.steps)
+    history = train(agent, env, args.steps, on_step=checks)
+    first, *_, last = checks.memory
+    growth = last / first - 1.0
+    milliseconds = 1e3 * seconds_to_save(agent, history)
+    report(
+        f"{checks.steps:,} steps, {agent.updates:,} updates, {agent.resets:,} episodes."
+        " After each step the counters agree, and all parameters are finite. The buffer "
+        f"went round {agent.replay.count / agent.replay.slots:.1f} times. Memory after "
+        f"{checks.every:,} steps: {first / 2**20:.1f} MiB, at the end: "
+        f"{100 * growth:+.2f} %. Saving {len(agent.replay):,} steps takes "
+        f"{milliseconds:.0f} ms.",
+        args.out,
     )
-    assert growth < 0.01, memory
+    assert growth < 0.01, checks.memory
 
 
 if __name__ == "__main__":

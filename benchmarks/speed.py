@@ -257,19 +257,22 @@ def measure_processes(peers: str, rounds: int) -> Rounds:
     times: Rounds = {}
     with tempfile.TemporaryDirectory() as folder:
         example = [sys.executable, str(HERE.parent / "examples" / "cartpole.py")]
-        example += ["--no-animation", "--overwrite", "--out", folder]
+        example += ["--no-animation", "--out"]
         sb3 = [peers, str(HERE / "contenders" / "sb3_cartpole.py")]
-        seconds(example)  # from here on the machine code is in its cache
+        # from here on the machine code is in its cache
+        seconds([*example, f"{folder}/first"])
         for round_ in tqdm(range(rounds), desc="processes"):
             fresh = str(Path(folder) / f"cache{round_}")
             seed = ["--seed", str(round_)]
+            again = [*example, f"{folder}/{round_}", *seed]
+            first = [*example, f"{folder}/{round_}-fresh", *seed]
             for (what, who), value in {
                 ("whole process", "SB3, tuned 50,000 steps, training alone"): seconds(
                     sb3 + seed
                 ),
-                ("whole process", "minidqn"): seconds(example + seed),
+                ("whole process", "minidqn"): seconds(again),
                 ("whole process", "minidqn, first run ever"): seconds(
-                    example + seed, NUMBA_CACHE_DIR=fresh
+                    first, NUMBA_CACHE_DIR=fresh
                 ),
                 ("import", "python -c pass"): seconds([sys.executable, "-c", "pass"]),
                 ("import", "minidqn"): seconds(

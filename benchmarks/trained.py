@@ -17,8 +17,8 @@ import numpy as np
 from learning import RESULTS, ROOT
 
 from minidqn import evaluate, load
-from minidqn.lab.folder import short_name
-from minidqn.lab.tuned import SCRIPTS, tuned_spec
+from minidqn.lab.places import short_name
+from minidqn.lab.tuned import EXAMPLES, tuned_spec
 from minidqn.schedules import value_at
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         "mean with the epsilon that training ended with",
     ]
     lines = [f"| | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
-    for env_id in SCRIPTS:
+    for env_id in EXAMPLES:
         path = ROOT / "examples" / "trained" / f"{short_name(env_id)}.safetensors"
         if not path.exists():
             continue

@@ -47,6 +47,7 @@ docs/tour/*
 :caption: In depth
 
 docs/one_page
+docs/cli
 docs/five_tutorials
 docs/sweeps
 docs/api

@@ -8,26 +8,28 @@ truncated after 500 steps; good play takes about 75 on average.
 """
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 
-STEPS = 100_000
 
-
-def config(steps: int) -> DQNConfig:
-    """The settings, tuned on other seeds (1000 and up)."""
-    return DQNConfig(
+def spec(steps: int = 100_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps. Its settings were tuned on other seeds (1000 and up)."""
+    config = DQNConfig(
         hidden=(128, 128),
         n_step=2,
         huber_delta=10.0,  # returns are about -80
         batch_size=128,
         train_every=2,
-        learning_rate=LinearDecay(
-            2e-3, 0.0, steps
-        ),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is good
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=30_000,
     )
+    return Spec("Acrobot-v1", config, steps, seed)
+
+
+SHOWN = Shown(film_steps=150)
 
 
 if __name__ == "__main__":
-    Run("Acrobot-v1", STEPS, config).train_and_show(film_steps=150)
+    main(spec, SHOWN)

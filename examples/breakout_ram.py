@@ -1,10 +1,10 @@
 """Learn Breakout from the 128 bytes of the console's memory, in two million steps.
 
-The bytes hold the whole state: where ball and paddle are, how the ball moves,
-which bricks still stand. They are stored as bytes, and mapped to -1 to 1 only on their
-way into the network. A step is four frames, in each of which the console may repeat the
-last action instead, with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall 432;
-random play scores about 1.
+The bytes hold the whole state: where ball and paddle are, how the ball moves, which
+bricks still stand. They are stored as bytes, and mapped to -1 to 1 only on their way
+into the network. A step is four frames, in each of which the console may repeat the
+last action instead, with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall
+432; random play scores about 1.
 
 In training every brick counts 1, and an episode is one ball. So the learning curve shows
 bricks per ball. The test shows the score of a whole game, which is five balls. There, one
@@ -20,11 +20,12 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 from minidqn.nn.layers import Array
 
 ENV_ID = "ALE/Breakout-v5"
-STEPS = 2_000_000
 
 
 class OneBall(gym.Wrapper[Array, int, Array, int]):
@@ -52,27 +53,6 @@ class OneBall(gym.Wrapper[Array, int, Array, int]):
         return obs, float(np.sign(float(reward))), terminated or lost, truncated, info
 
 
-def config(steps: int) -> DQNConfig:
-    """The settings, tuned on seed 1000."""
-    return DQNConfig(
-        normalize_obs=True,
-        hidden=(128, 128),
-        layer_norm=True,
-        quantiles=10,
-        # Longer returns come from older, worse policies: 182 with 1 step, 113 with 3 (after
-        # 500,000 steps, seed 1000).
-        n_step=1,
-        batch_size=128,
-        train_every=4,
-        learning_rate=LinearDecay(
-            1e-3, 0.0, steps
-        ),  # to 0: the last policy is a good one
-        epsilon=LinearDecay(1.0, 0.01, steps / 20),
-        buffer_size=500_000,
-        tau=0.005,
-    )
-
-
 def make_env(**options: Any) -> gym.Env[Any, Any]:
     import ale_py
 
@@ -80,11 +60,36 @@ def make_env(**options: Any) -> gym.Env[Any, Any]:
     return gym.make(ENV_ID, obs_type="ram", **options)
 
 
-def options(env_id: str) -> dict[str, Any]:
-    """How it is trained and tested; 31.8 is a person's score (Mnih et al. 2015)."""
-    test = {"test_epsilon": 0.001, "solved_at": 31.8}
-    return {"make_env": make_env, "train_wrapper": OneBall, **test}
+def spec(steps: int = 2_000_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps. Its settings were tuned on seed 1000."""
+    config = DQNConfig(
+        normalize_obs=True,
+        hidden=(128, 128),
+        layer_norm=True,
+        quantiles=10,
+        # Longer returns come from older, worse policies: 182 with 1 step, 113 with 3
+        # (after 500,000 steps, seed 1000).
+        n_step=1,
+        batch_size=128,
+        train_every=4,
+        learning_rate=LinearDecay(1e-3, 0.0, steps),  # to 0: the last policy is good
+        epsilon=LinearDecay(1.0, 0.01, steps / 20),
+        buffer_size=500_000,
+        tau=0.005,
+    )
+    return Spec(
+        ENV_ID,
+        config,
+        steps,
+        seed,
+        make_env=make_env,
+        train_wrapper=OneBall,
+        solved_at=31.8,  # a person's score (Mnih et al. 2015)
+        test_epsilon=0.001,
+    )
 
+
+SHOWN = Shown(film_steps=300)
 
 if __name__ == "__main__":
-    Run(ENV_ID, STEPS, config, **options(ENV_ID)).train_and_show(film_steps=300)
+    main(spec, SHOWN)

@@ -10,40 +10,34 @@ Change a number below and run it again. (--help lists what the command line take
 minidqn/config.py what each setting means.)
 """
 
-from minidqn import DQN, Axis, DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn import Axis, DQNConfig, LinearDecay
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 
-STEPS = 40_000
 
-
-def config(steps: int) -> DQNConfig:
-    """The settings, tuned on other seeds (1000 and up)."""
-    return DQNConfig(
-        normalize_obs=True,  # the network sees an angle of 0.4 as large as a position of 4.8
+def spec(steps: int = 40_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps. Its settings were tuned on other seeds (1000 and up)."""
+    config = DQNConfig(
+        normalize_obs=True,  # an angle of 0.4 is seen as large as a position of 4.8
         hidden=(64, 64),
-        gamma=0.995,  # look far ahead: a cart that drifts off falls hundreds of steps later
+        gamma=0.995,  # look far ahead: a cart that drifts falls hundreds of steps later
         n_step=40,  # a fall is felt 40 steps back at once, not step by step
         batch_size=128,
         train_every=4,  # one update every 4 steps keeps the policy steady
-        learning_rate=LinearDecay(
-            3e-3, 0.0, steps
-        ),  # down to 0: the last policy is a good one
+        learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good
         epsilon=LinearDecay(1.0, 0.1, steps / 10),  # random actions get rarer
         learning_starts=200,
     )
+    return Spec("CartPole-v1", config, steps, seed)
 
+
+SHOWN = Shown(  # in the picture of the value function
+    # which entry of the observation, from, to, label
+    x=Axis(2, -0.21, 0.21, "pole angle, radians"),
+    y=Axis(3, -2.0, 2.0, "pole angular velocity, radians / s"),
+    actions=("left", "right"),
+)
 
 if __name__ == "__main__":
-    run = Run("CartPole-v1", STEPS, config)  # reads the command line
-    env = run.make()
-    agent = DQN(env.observation_space, env.action_space, run.config, run.seed)
-    agent = run.train(agent, env)  # with --resume, the saved one
-    returns = run.evaluate(agent)
-    run.show(
-        agent,
-        returns,
-        # which entry of the observation, from, to, label
-        x=Axis(2, -0.21, 0.21, "pole angle, radians"),
-        y=Axis(3, -2.0, 2.0, "pole angular velocity, radians / s"),
-        actions=("left", "right"),
-    )
+    main(spec, SHOWN)

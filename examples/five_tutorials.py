@@ -16,13 +16,14 @@ in the fixed one when only that one comes back.
     python examples/five_tutorials.py --show T3        one run as written, as its author shows it
 
 T2 takes the extra `atari`. The script can be stopped, and continues later: each run leaves a
-file under --work (delete it after changing the code). docs/five_tutorials.md compares the choices.
+file under --work (take another folder after changing the code). docs/five_tutorials.md compares
+the choices.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -32,7 +33,6 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from breakout_ram import OneBall
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -50,11 +50,12 @@ from minidqn import (
     evaluate,
     plot_learning_curve,
     stop_on_interrupt,
+    sweep,
     train,
     tuned,
 )
+from minidqn.examples.breakout_ram import OneBall
 from minidqn.lab.plotting import BLUE, GREEN, RED, rolling_mean
-from minidqn.lab.sweep import sweep
 from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import live_plot, log_every, record_every, until_solved
 from minidqn.nn.layers import Array, Linear
@@ -526,16 +527,19 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
             prime(agent, env)
             games.clear()
 
+    solved = None if until is None else until_solved(195.0, until)
+
     def enough(agent: DQN, history: History) -> bool:
-        passed = until is not None and until_solved(195.0, until)(agent, history)
-        return len(games) == variant.episodes or bool(passed)
+        passed = solved is not None and bool(solved(agent, history))
+        return len(games) == variant.episodes or passed
 
     with suppress(FloatingPointError):  # diverged: then the policy stays what it was
-        train(agent, env, steps, on_episode=enough, progress=False)
+        train(agent, env, steps, on_step=enough, progress=False)
     trained = len(games)
     tests, epsilon = (100, 0.0) if tutorial.limit else (5, 0.05)
     left = variant.episodes - trained
-    test = evaluate(agent, make(tutorial), max(tests, left), seed, epsilon)
+    episodes = max(tests, left)
+    test = evaluate(agent, make(tutorial), episodes, seed, epsilon, progress=False)
     return Outcome(
         [*map(float, games), *test[:left].tolist()], trained, float(test[:tests].mean())
     )
@@ -742,9 +746,11 @@ def show(name: str, seed: int, out: Path) -> None:
 
     steps = tutorial.episodes * (tutorial.limit or 30_000)
     with stop_on_interrupt() as interrupted:
-        history = train(agent, env, steps, on_step=interrupted, on_episode=watch)
-    left = tutorial.episodes - len(history) if until else 0
-    test_returns = evaluate(agent, env, left, seed)
+        history = train(agent, env, steps, on_step=[interrupted, watch])
+    test_returns: Sequence[float] | Array = ()
+    left = tutorial.episodes - len(history)
+    if until and left > 0:
+        test_returns = evaluate(agent, env, left, seed)
     title = f"{name}, {tutorial.title}, as written, seed {seed}"
     curve = out / f"{name}_learning_curve.png"
     plot_learning_curve(

@@ -10,28 +10,30 @@ safe, gets no reward for landing.
 """
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 
-STEPS = 300_000
 
-
-def config(steps: int) -> DQNConfig:
-    """The settings, tuned on other seeds (1000 and up)."""
-    return DQNConfig(
+def spec(steps: int = 300_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps. Its settings were tuned on other seeds (1000 and up)."""
+    config = DQNConfig(
         hidden=(128, 128),
         layer_norm=True,
         n_step=10,
         huber_delta=10.0,  # a landing is worth 100
         batch_size=128,
         train_every=4,
-        learning_rate=LinearDecay(
-            2e-3, 0.0, steps
-        ),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is good
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         # Data of earlier policies helps little: with 300,000 the return is lower by 60.
         buffer_size=50_000,
     )
+    return Spec("LunarLander-v3", config, steps, seed)
+
+
+SHOWN = Shown(film_steps=400)
 
 
 if __name__ == "__main__":
-    Run("LunarLander-v3", STEPS, config).train_and_show(film_steps=400)
+    main(spec, SHOWN)

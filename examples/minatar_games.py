@@ -1,14 +1,15 @@
-"""Learn one of the five MinAtar games from the picture: Atari's ideas, on a grid of 10 x 10.
+"""Learn one of the five MinAtar games from the picture: Atari's ideas, on a small grid.
 
-Each kind of thing, player, ball, enemy, has a channel of its own, so the picture is of shape
-(10, 10, channels) and of booleans. As usual with it, one action in ten is the last one
-again (sticky), and the games get harder as they go on. All six actions may be taken.
+The grid has 10 x 10 cells. Each kind of thing, player, ball, enemy, has a channel of
+its own, so the picture is of shape (10, 10, channels) and of booleans. As usual with
+it, one action in ten is the last one again (sticky), and the games get harder as they
+go on. All six actions may be taken.
 
     pip install -e ".[minatar]"
     python examples/minatar_games.py Breakout --seed 1
 
-Source: Young & Tian 2019, "MinAtar: An Atari-inspired testbed for thorough and reproducible
-reinforcement learning experiments". The network is theirs.
+Source: Young & Tian 2019, "MinAtar: An Atari-inspired testbed for thorough and
+reproducible reinforcement learning experiments". The network is theirs.
 """
 
 import sys
@@ -19,10 +20,12 @@ from typing import Any
 import gymnasium as gym
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 
-STEPS = 1_000_000
-GAMES = {  # the mean return of Young & Tian's DQN after so many steps, read off their plot
+# the mean return of Young & Tian's DQN after 1,000,000 steps, read off their plot
+GAMES = {
     "Asterix": 8.0,
     "Breakout": 9.0,
     "Freeway": 47.0,
@@ -49,40 +52,42 @@ def make_env(game: str, **options: Any) -> gym.Env[Any, Any]:
 
     if f"MinAtar/{game}-v0" not in gym.registry:
         register_envs()
-    warnings.filterwarnings(
-        "ignore", module="gymnasium"
-    )  # v1 exists; it has fewer actions
+    # v1 exists; it has fewer actions
+    warnings.filterwarnings("ignore", module="gymnasium")
     return ForgetsLastAction(gym.make(f"MinAtar/{game}-v0", **options))
 
 
-def config(steps: int) -> DQNConfig:
-    """The settings, one set for all games, tuned on other seeds (1000 and up)."""
-    return DQNConfig(
+def spec(game: str, steps: int = 1_000_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps of a game.
+
+    The settings, one set for all games, were tuned on other seeds (1000 and up).
+    """
+    config = DQNConfig(
         conv=((16, 3, 1),),  # 16 channels, each from patches of 3 x 3
         hidden=(128,),
         layer_norm=True,
-        n_step=1,  # with 3 steps (and 16 quantiles) Asterix got to 2.1 in 500,000 steps, not 6.6
+        # With 3 steps (and 16 quantiles) Asterix got to 2.1 in 500,000 steps, not 6.6.
+        n_step=1,
         batch_size=32,
         train_every=2,
-        learning_rate=LinearDecay(
-            3e-4, 0.0, steps
-        ),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is good
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=100_000,
         learning_starts=5_000,
         tau=0.005,
     )
+    return Spec(
+        f"MinAtar/{game}-v0",
+        config,
+        steps,
+        seed,
+        make_env=partial(make_env, game),
+        solved_at=GAMES[game],
+        test_epsilon=0.001,
+    )
 
 
-def options(env_id: str) -> dict[str, Any]:
-    """How a game is made and tested."""
-    game = env_id.removeprefix("MinAtar/").removesuffix("-v0")
-    return {
-        "make_env": partial(make_env, game),
-        "solved_at": GAMES[game],
-        "test_epsilon": 0.001,
-    }
-
+SHOWN = Shown(film_steps=300)
 
 if __name__ == "__main__":
     game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
@@ -92,5 +97,4 @@ if __name__ == "__main__":
             f"usage: minatar_games.py GAME [options], or GAME --help; GAME: {names}"
         )
     sys.argv.pop(1)
-    env_id = f"MinAtar/{game}-v0"
-    Run(env_id, STEPS, config, **options(env_id)).train_and_show(film_steps=300)
+    main(partial(spec, game), SHOWN)

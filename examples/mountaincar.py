@@ -11,32 +11,34 @@ here. The reward is not changed; instead, a random action is repeated for up to 
 """
 
 from minidqn import Axis, DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 
-STEPS = 60_000
 
-
-def config(steps: int) -> DQNConfig:
-    """The settings, tuned on other seeds (1000 and up)."""
-    return DQNConfig(
+def spec(steps: int = 60_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps. Its settings were tuned on other seeds (1000 and up)."""
+    config = DQNConfig(
         normalize_obs=True,
-        # A new random action in each step never leaves the valley, so there would be no first
-        # reward to learn from. Repeating it swings the car up in one episode of ten.
+        # A new random action in each step never leaves the valley, so there would be no
+        # first reward to learn from. Repeating it swings the car up in one episode of ten.
         epsilon=LinearDecay(1.0, 0.01, steps / 4),
         epsilon_hold=40,
         n_step=10,
         batch_size=128,
         train_every=2,
-        learning_rate=LinearDecay(
-            3e-3, 0.0, steps
-        ),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good
         buffer_size=60_000,  # all of the run: the first successes are rare
     )
+    return Spec("MountainCar-v0", config, steps, seed)
 
+
+SHOWN = Shown(
+    # which entry of the observation, from, to, label
+    x=Axis(0, -1.2, 0.6, "position"),
+    y=Axis(1, -0.07, 0.07, "velocity"),
+    actions=("left", "none", "right"),
+)
 
 if __name__ == "__main__":
-    Run("MountainCar-v0", STEPS, config).train_and_show(
-        x=Axis(0, -1.2, 0.6, "position"),
-        y=Axis(1, -0.07, 0.07, "velocity"),
-        actions=("left", "none", "right"),
-    )
+    main(spec, SHOWN)

@@ -3,10 +3,11 @@
     python examples/cartpole.py
     python examples/playground.py runs/cartpole
 
-It writes runs/cartpole/playground.html: one file without a server, that works offline. It has the
-policy's numbers, CartPole's equations and the forward pass in plain JavaScript. A slider goes
-through the run, from clumsy to perfect: the run is made once more, which takes seconds and gives
-the same bits, and the network is kept at several moments.
+It writes runs/cartpole/playground.html: one file without a server, that works offline.
+It has the policy's numbers, CartPole's equations and the forward pass in plain
+JavaScript. A slider goes through the run, from clumsy to perfect: the run is made once
+more, which takes seconds and gives the same bits, and the network is kept at several
+moments.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn import DQN, CheckpointError, History, load, train
+from minidqn.lab.folder import AGENT, SUMMARY, read_json
 from minidqn.nn.layers import Array, Linear
 from minidqn.parts.normalize import Normalize
 
@@ -26,15 +28,29 @@ MOMENTS = 12  # of the run, the first before and the last after training
 PAGE = Path(__file__).with_name("playground.html")
 
 
-def again(agent: DQN) -> list[tuple[int, Array]]:
-    """The run of an agent once more: the step and the parameters, at several moments."""
+def ended_run(folder: Path) -> tuple[DQN, int]:
+    """The policy of a run that has ended, and how many steps it was trained for."""
+    result = read_json(folder / SUMMARY)
+    if not result:
+        raise FileNotFoundError(
+            f"there is no {SUMMARY} in {folder}: expected the folder of a run that has "
+            "ended"
+        )
+    return load(folder / AGENT), result["steps"]
+
+
+def again(agent: DQN, steps: int) -> list[tuple[int, Array]]:
+    """The run of an agent once more: step and parameters, at several moments.
+
+    Raises ValueError for the agent of another environment.
+    """
     env = gym.make("CartPole-v1")
     if agent.observation_space != env.observation_space:
         raise ValueError(
             f"the agent sees {agent.observation_space}: expected {env}'s observations"
         )
     new = DQN(env.observation_space, env.action_space, agent.config, agent.seed)
-    moments, steps = [(0, new.online.params.copy())], agent.steps
+    moments = [(0, new.online.params.copy())]
     # the first steps teach the most: the moments are closer together there
     at = {round(steps * (i / (MOMENTS - 1)) ** 2) for i in range(1, MOMENTS)}
 
@@ -44,12 +60,9 @@ def again(agent: DQN) -> list[tuple[int, Array]]:
 
     train(new, env, steps, on_step=keep)
     if not np.array_equal(new.online.params, agent.online.params):
-        print(
-            "The run made once more ends on another agent: other packages or another processor,"
-        )
-        print(
-            "or it was resumed with other settings. The last moment shows the agent itself."
-        )
+        print("The run made once more ends on another agent: other packages, another")
+        print("processor, or it began with a saved agent.")
+        print("The last moment shows the agent itself.")
     return [*moments[:-1], (steps, agent.online.params)]
 
 
@@ -61,9 +74,11 @@ def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
             f"quantiles is {agent.config.quantiles}: expected 1, plain Q-values"
         )
     n_in = agent.observation_space.shape[0]  # type: ignore[index]  # a Box has a shape
-    scale, shift = np.ones(n_in), np.zeros(n_in)
+    scale = np.ones(n_in)
+    shift = np.zeros(n_in)
     if isinstance(layers[0], Normalize):
-        scale, shift = layers[0].scale, layers[0].shift
+        scale = layers[0].scale
+        shift = layers[0].shift
         layers = layers[1:]
     for layer in layers:
         if type(layer) is not Linear:
@@ -73,18 +88,16 @@ def page(agent: DQN, moments: list[tuple[int, Array]]) -> str:
     # the parameters of a Linear layer are its weights, (I, O), and then its biases
     sizes = [n_in, *(layer.W.shape[1] for layer in layers)]
     states = np.random.default_rng(0).uniform(-0.1, 0.1, (100, n_in)).astype(np.float32)
+    encoded = []
+    for steps, params in moments:
+        numbers = b64encode(params.astype("<f4").tobytes()).decode()
+        encoded.append({"steps": steps, "params": numbers})
     run = {
         "sizes": sizes,
         "scale": [float(x) for x in scale],
         "shift": [float(x) for x in shift],
         "most": float(agent.q_values(states).max()),  # the end of the bars
-        "moments": [
-            {
-                "steps": steps,
-                "params": b64encode(params.astype("<f4").tobytes()).decode(),
-            }
-            for steps, params in moments
-        ],
+        "moments": encoded,
     }
     return PAGE.read_text(encoding="utf-8").replace("/*DATA*/null", json.dumps(run))
 
@@ -98,9 +111,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        agent = load(args.run / "agent.safetensors")
+        agent, steps = ended_run(args.run)
         page(agent, [])  # raises, before the run is made, if the agent cannot be shown
-        text = page(agent, again(agent))
+        text = page(agent, again(agent, steps))
     except (CheckpointError, OSError, ValueError) as error:
         parser.error(str(error))
     out = args.run / "playground.html"

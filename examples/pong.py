@@ -1,9 +1,9 @@
 """Learn Pong from the screen, as in Mnih et al. 2013, on a laptop's CPU.
 
-A step is four frames; the screen becomes 84 x 84 grey pixels (Gymnasium's AtariPreprocessing),
-and the network sees the last four of them. A game goes up to 21 points: the return is the
-difference, -21 for a player that never returns a ball. There are no sticky actions: the console
-does what it is told.
+A step is four frames. The screen becomes 84 x 84 grey pixels (AtariPreprocessing of
+Gymnasium), and the network sees the last four of them. A game goes up to 21 points: the
+return is the difference, -21 for a player that never returns a ball. There are no
+sticky actions: the console does what it is told.
 
     pip install -e ".[atari]"
     python examples/pong.py --seed 1
@@ -15,10 +15,11 @@ import gymnasium as gym
 from gymnasium.wrappers import AtariPreprocessing
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import Run
+from minidqn.lab.cli import main
+from minidqn.lab.show import Shown
+from minidqn.lab.spec import Spec
 
 ENV_ID = "PongNoFrameskip-v4"
-STEPS = 500_000
 
 
 def make_env(**options: Any) -> gym.Env[Any, Any]:
@@ -29,9 +30,13 @@ def make_env(**options: Any) -> gym.Env[Any, Any]:
     return AtariPreprocessing(gym.make(ENV_ID, **options))
 
 
-def config(steps: int) -> DQNConfig:
-    """The settings, found with two runs, of seeds 1000 and 1001: more would take too long."""
-    return DQNConfig(
+def spec(steps: int = 500_000, seed: int = 0) -> Spec:
+    """A run of `steps` steps.
+
+    Its settings were found with two runs, of seeds 1000 and 1001: more would take too
+    long.
+    """
+    config = DQNConfig(
         frame_stack=4,  # of one picture nobody can say where the ball is going
         conv=((16, 8, 4), (32, 4, 2)),  # the network of Mnih et al. 2013
         hidden=(256,),
@@ -39,20 +44,25 @@ def config(steps: int) -> DQNConfig:
         n_step=3,
         batch_size=32,
         train_every=4,
-        learning_rate=LinearDecay(
-            3e-4, 0.0, steps
-        ),  # to 0: the last policy is a good one
+        learning_rate=LinearDecay(3e-4, 0.0, steps),  # to 0: the last policy is good
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
         buffer_size=100_000,  # 0.7 GB: each picture is stored once
         learning_starts=10_000,
         tau=0.005,
     )
+    return Spec(
+        ENV_ID,
+        config,
+        steps,
+        seed,
+        make_env=make_env,
+        solved_at=18.0,
+        # one action in a thousand: two perfect players would never end the game
+        test_epsilon=0.001,
+    )
 
 
-def options(env_id: str) -> dict[str, Any]:
-    # one action in a thousand is random: two perfect players would never end the game
-    return {"make_env": make_env, "solved_at": 18.0, "test_epsilon": 0.001}
-
+SHOWN = Shown(film_steps=400)
 
 if __name__ == "__main__":
-    Run(ENV_ID, STEPS, config, **options(ENV_ID)).train_and_show(film_steps=400)
+    main(spec, SHOWN)

@@ -1,14 +1,16 @@
 """Find settings for CartPole from scratch: Optuna chooses, a few seeds judge.
 
-A setting is judged by the mean return of the last policies of five seeds: one lucky seed says
-nothing. From the third seed on, a setting that is worse than the median of those before is given
-up (pruned). At the end the best settings are tested on seeds that the search never saw.
+A setting is judged by the mean return of the last policies of five seeds: one lucky
+seed says nothing. From the third seed on, a setting that is worse than the median of
+those before is given up (pruned). At the end the best settings are tested on seeds that
+the search never saw.
 
     pip install -e ".[tune]"
     python examples/tune.py --trials 40
 
-The study is in a file: what was tried is kept, and each call tries so many more. Start this script
-several times, or on several machines that share the file, and they search together.
+The study is in a file: what was tried is kept, and each call tries 40 more. Start this
+script several times, or on several machines that share the file, and they search
+together.
 """
 
 import argparse
@@ -22,11 +24,8 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from minidqn import DQNConfig, LinearDecay
+from minidqn import DQNConfig, LinearDecay, Spec, sweep
 from minidqn.lab.compare import compare
-from minidqn.lab.expect import expect
-from minidqn.lab.spec import Spec
-from minidqn.lab.sweep import sweep
 
 STEPS = 10_000
 SEEDS = range(1000, 1005)  # of the search; those of the test begin at 0
@@ -36,6 +35,7 @@ def config(trial: Any) -> DQNConfig:
     """The settings of one trial: from scratch, so the ranges are wide."""
     width = trial.suggest_categorical("width", [32, 64, 128])
     rate = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
+    last_epsilon = trial.suggest_float("epsilon", 0.01, 0.2, log=True)
     return DQNConfig(
         normalize_obs=trial.suggest_categorical("normalize_obs", [False, True]),
         hidden=(width, width),
@@ -44,9 +44,7 @@ def config(trial: Any) -> DQNConfig:
         batch_size=trial.suggest_categorical("batch_size", [32, 64, 128]),
         train_every=trial.suggest_categorical("train_every", [1, 2, 4]),
         learning_rate=LinearDecay(rate, 0.0, STEPS),
-        epsilon=LinearDecay(
-            1.0, trial.suggest_float("epsilon", 0.01, 0.2, log=True), STEPS / 5
-        ),
+        epsilon=LinearDecay(1.0, last_epsilon, STEPS / 5),
         learning_starts=200,
     )
 
@@ -59,19 +57,20 @@ def judge(trial: Any, out: Path, workers: int) -> float:
     running = sweep(runs, out / str(trial.number), workers=workers, progress=False)
     with closing(running) as results:  # also if the trial is pruned
         for result in results:
-            if "FloatingPointError" in result.get("failed", ""):  # it diverged
-                result["eval_mean"] = 0.0
-            expect(
-                "eval_mean" in result,
-                result.get("failed", ""),
-                "a result",
-                RuntimeError,
-            )
-            means.append(result["eval_mean"])
+            means.append(mean_return(result))
             trial.report(sum(means) / len(means), len(means))
             if trial.should_prune():
                 raise optuna.TrialPruned
     return sum(means) / len(means)
+
+
+def mean_return(result: dict[str, Any]) -> float:
+    """Of the test of a run; nothing for one that diverged."""
+    if "failed" not in result:
+        return float(result["eval_mean"])
+    if "FloatingPointError" in result["failed"]:
+        return 0.0
+    raise RuntimeError(result["failed"])
 
 
 def main() -> None:
@@ -95,15 +94,14 @@ def main() -> None:
     )
     study.optimize(lambda trial: judge(trial, runs, args.workers), n_trials=args.trials)
     best = study.best_trial
-    print(
-        f"The best of {len(study.trials)}, trial {best.number}, {best.value:.1f}: {best.params}"
-    )
+    print(f"The best of {len(study.trials)}, trial {best.number}, {best.value:.1f}:")
+    print(best.params)
     found = config(optuna.trial.FixedTrial(best.params))
     specs = [Spec("CartPole-v1", found, STEPS, seed) for seed in range(args.test_seeds)]
     place = runs / f"test_{best.number}"
     try:
         results = list(sweep(specs, place, workers=args.workers))
-    except ValueError as error:  # another process is testing it
+    except OSError as error:  # another process is testing it
         sys.exit(str(error))
     print(compare(results, place / "comparison.png")[0])
 
@@ -112,6 +110,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(
-            "Stopped. What was tried is kept; the same command tries so many more."
-        )
+        sys.exit("Stopped. What was tried is kept; the same command tries more.")

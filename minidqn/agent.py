@@ -145,7 +145,7 @@ class DQN:
     def _as_batch(self, obs: Any) -> tuple[Array, bool]:
         """Observations as a batch, (B, ...), and whether it is a single one."""
         shape = self.replay.stack_shape
-        x = experience.observation(obs, shape, self.replay.obs.dtype)
+        x = experience.observation(obs, shape, self.replay.dtype)
         single = x.shape == shape
         return (x[None] if single else x), single
 
@@ -196,16 +196,9 @@ class DQN:
 
     @property
     def updates_due(self) -> int:
-        """How many updates are still to be made; negative if more have been made.
-
-        From `learning_starts` on, every `train_every` steps, there is a round of
-        `gradient_steps` updates.
-        """
-        config = self._config
-        past_start = self.steps - config.learning_starts
-        rounds = past_start // config.train_every + 1 if past_start >= 0 else 0
+        """How many updates are still to be made; negative if more have been made."""
         made = self.updates + self.updates_skipped
-        return rounds * config.gradient_steps - made
+        return self._config.updates_by(self.steps) - made
 
     def learn(self) -> Metrics:
         """One update of the online network, from one batch of the replay buffer.

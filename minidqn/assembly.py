@@ -64,11 +64,8 @@ def make_replay(
     dtype = space.dtype
     made_for = (config.buffer_size, shape, dtype, n_actions, num_envs)
     if config.frame_stack == 1:
-        replay = Replay(*made_for)
-    else:
-        replay = StackedReplay(*made_for, config.frame_stack)
-    checks.warn_if_large(replay.nbytes, replay.obs.dtype)
-    return replay
+        return Replay(*made_for)
+    return StackedReplay(*made_for, config.frame_stack)
 
 
 def make_sampler(

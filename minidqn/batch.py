@@ -39,6 +39,13 @@ class Batch(NamedTuple):
     next_mask: Array  # (B, A) which actions are allowed there
 
 
+def kind_of(terminated: bool, truncated: bool) -> int:
+    """The kind of slot that a step makes. What terminated is not truncated as well."""
+    if terminated:
+        return TERMINATED
+    return TRUNCATED if truncated else STEP
+
+
 @kernel
 def slot_kinds(
     action: Array,

@@ -8,61 +8,140 @@ experience.py what an environment returned.
 import math
 import warnings
 from contextlib import suppress
+from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import (
+    Box,
+    Dict,
+    Discrete,
+    MultiBinary,
+    MultiDiscrete,
+    Space,
+)
+
+from minidqn.nn.layers import Array
+
+WRAPPERS = "gymnasium.wrappers"
 
 
 def spaces(observation_space: Any, action_space: Any) -> None:
     """The spaces that an agent can be made for."""
-    wrappers = "gymnasium.wrappers"
-    if not isinstance(observation_space, Box):
+    box(observation_space)
+    discrete(action_space)
+
+
+def box(space: Any) -> None:
+    """An observation space: a Box of numbers that NumPy can compute with here."""
+    found = f"observation space {space}"
+    check_is_space(found, space)
+    if isinstance(space, Dict) and "action_mask" in space.spaces:
         raise TypeError(
-            f"observation space {observation_space}: expected a Box; "
-            f"{wrappers}.FlattenObservation converts Dict, Tuple or Discrete"
+            f"{found}: expected a Box; its action_mask would become a feature, but the "
+            'agent looks for info["action_mask"]: write a gymnasium.Wrapper that does '
+            'info["action_mask"] = obs.pop("action_mask") in reset and step, and takes '
+            "it out of observation_space"
         )
-    dtype = observation_space.dtype
+    if not isinstance(space, Box):
+        raise TypeError(
+            f"{found}: expected a Box; {WRAPPERS}.FlattenObservation converts Dict, "
+            "Tuple or Discrete"
+        )
+    dtype = space.dtype
+    if not dtype.isnative:
+        native = dtype.newbyteorder("=").name
+        raise TypeError(
+            f"{found} has the dtype {dtype.str}: expected this machine's byte order; "
+            f"{WRAPPERS}.DtypeObservation(env, np.{native}) converts"
+        )
     if dtype.kind not in "biu" and dtype not in (np.float32, np.float64):
         raise TypeError(
-            f"observation space {observation_space}: expected float32, float64 or "
-            f"integers; {wrappers}.DtypeObservation converts"
+            f"{found}: expected float32, float64 or integers; "
+            f"{WRAPPERS}.DtypeObservation(env, np.float32) converts"
         )
-    if not dtype.isnative:
+    if math.prod(space.shape) == 0:
+        raise ValueError(f"{found}: expected one number or more")
+
+
+def discrete(space: Any) -> None:
+    """An action space: Discrete, from 0 on."""
+    found = f"action space {space}"
+    check_is_space(found, space)
+    if not isinstance(space, Discrete) or space.start != 0:
         raise TypeError(
-            f"observation space {observation_space} has the dtype {dtype.str}: "
-            f"expected this machine's byte order; {wrappers}.DtypeObservation converts"
+            f"{found}: expected Discrete(n) from 0 on; {as_discrete(space)}"
         )
-    if math.prod(observation_space.shape) == 0:
-        raise ValueError(
-            f"observation space {observation_space}: expected one number or more"
-        )
-    if not isinstance(action_space, Discrete) or action_space.start != 0:
+
+
+def check_is_space(found: str, space: Any) -> None:
+    """Others look the same: those of the package gym, from before Gymnasium."""
+    if not isinstance(space, Space):
+        kind = type(space)
         raise TypeError(
-            f"action space {action_space}: expected Discrete(n) that starts at 0; "
-            f"{wrappers}.DiscretizeAction converts a Box; a vector environment has it "
-            "as single_action_space"
+            f"{found} is a {kind.__module__}.{kind.__name__}: expected a space of "
+            "gymnasium.spaces, such as env.observation_space or env.action_space"
         )
+
+
+def as_discrete(space: Any) -> str:
+    """How an action space becomes Discrete, from 0 on."""
+    if isinstance(space, Box):
+        return (
+            f"{WRAPPERS}.DiscretizeAction(env, bins=5), in Gymnasium since 1.2.1, "
+            "converts a Box"
+        )
+    of_vector = "a vector environment has Discrete(n) as single_action_space"
+    if isinstance(space, Discrete):
+        return transform(f"a + {space.start}", int(space.n))
+    if isinstance(space, MultiBinary):
+        sizes = np.full(space.shape, 2)
+        return combinations(sizes, np.zeros_like(sizes))
+    if isinstance(space, MultiDiscrete):
+        return f"{combinations(space.nvec, space.start)}; but {of_vector}"
+    return f"{of_vector}, and {WRAPPERS}.TransformAction makes an action of a number"
+
+
+def transform(action: str, n: int) -> str:
+    """A wrapper that makes an action of the number a; `action` is how, in Python."""
+    return (
+        f"{WRAPPERS}.TransformAction(env, lambda a: {action}, "
+        f"gymnasium.spaces.Discrete({n})) converts"
+    )
+
+
+def combinations(sizes: Array, start: Array) -> str:
+    """The wrapper for several choices at once: how many options, and the first ones."""
+    counts = tuple(sizes.flatten().tolist())
+    action = f"np.array(np.unravel_index(a, {counts}))"
+    if sizes.ndim > 1:
+        action += f".reshape({sizes.shape})"
+    if start.any():
+        action += f" + {start.tolist()}"
+    n = math.prod(counts)
+    return f"{transform(action, n)}, with a number for each of {n} combinations"
 
 
 def count(name: str, value: Any, least: int) -> None:
     """A count that is no setting: a seed, or a number of environments."""
-    if not hasattr(value, "__index__") or value < least:
-        raise ValueError(f"{name} {value}: expected an integer of {least} or more")
+    number = least - 1
+    with suppress(TypeError):  # no integer
+        number = index(value)
+    if number < least:
+        raise ValueError(f"{name} is {value!r}: expected an integer of {least} or more")
 
 
-def capacity(steps: int, num_envs: int, megabytes: float) -> None:
-    """Raise ValueError if a ring is too small to learn from, or too large for memory.
+def capacity(steps: int, num_envs: int) -> None:
+    """Raise ValueError if a ring is too small to learn from.
 
     At most two bridges follow each other, so of three slots one is a step.
     """
     if num_envs < 1 or steps // num_envs < 3:
         raise ValueError(
             f"capacity {steps} over {num_envs} environments: expected 3 steps or more "
-            "for each"
+            "for each: see buffer_size"
         )
-    fits_into_memory("a replay buffer", megabytes)
 
 
 def warn_if_large(nbytes: int, dtype: np.dtype[Any]) -> None:
@@ -73,7 +152,7 @@ def warn_if_large(nbytes: int, dtype: np.dtype[Any]) -> None:
     text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
     if dtype.itemsize > 1 and dtype.kind in "iu":
         text += f"; gymnasium.wrappers.DtypeObservation makes {dtype} smaller"
-    warnings.warn(text, UserWarning, stacklevel=4)  # where the DQN is made
+    warnings.warn(text, UserWarning, stacklevel=4)  # where the agent begins
 
 
 def fits_into_memory(what: str, megabytes: float) -> None:
@@ -119,5 +198,6 @@ def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
     if not math.isfinite(loss + grad_norm):
         raise FloatingPointError(
             f"update {number} diverged: loss {loss}, gradient norm {grad_norm}; "
-            f"the update before: {before}"
+            f"the update before: {before}; a lower learning_rate or "
+            "smaller rewards may help"
         )

@@ -126,6 +126,16 @@ class DQNConfig:
         if getattr(self.priority_beta, "per", "step") != "step":
             raise ValueError(f"priority_beta is {self.priority_beta}: it counts steps")
 
+    def updates_by(self, steps: int) -> int:
+        """How many updates belong to the first `steps` steps.
+
+        From `learning_starts` on, every `train_every` steps, there is a round of
+        `gradient_steps` updates.
+        """
+        past_start = steps - self.learning_starts
+        rounds = past_start // self.train_every + 1 if past_start >= 0 else 0
+        return rounds * self.gradient_steps
+
     def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise ValueError(f"{name} is {getattr(self, name)!r}: expected {expected}")

@@ -1,13 +1,13 @@
 """What an environment returned, checked and converted, before it is stored.
 
-Each function raises ValueError or TypeError, which names the value and what was
-expected. One NaN in the replay buffer would spread to every parameter, many updates
-after the step that brought it.
+Each function raises ValueError or TypeError, which names the value, what was expected
+and, where that can be known, what to do. One NaN in the replay buffer would spread to
+every parameter, many updates after the step that brought it.
 
 Letters: B batch, A actions, E environments.
 """
 
-import math
+from math import fabs
 from operator import index
 from typing import Any
 
@@ -16,10 +16,23 @@ import numpy as np
 from minidqn.batch import slot_kinds
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
+from minidqn.refusals import (
+    check_action,
+    check_flag,
+    check_reward,
+    described,
+    no_numbers,
+    one_environment,
+    wrong_reset,
+    wrong_shape,
+    wrong_step,
+)
 
 # networks compute in float32, and rewards are stored so
 LARGEST = float(np.finfo(np.float32).max)
 BOOLS = (bool, np.bool_)
+ARRAY = np.ndarray
+NUMBERS = "biuf"  # kinds of dtypes
 
 
 @kernel
@@ -37,6 +50,27 @@ def entry(x: Array, wrong: Array) -> str:
     return f"{x[place]} at index {place}"
 
 
+def reset_result(result: Any) -> tuple[Any, dict[str, Any]]:
+    """What env.reset returned: two values, the last a dict, or ValueError."""
+    is_pair = isinstance(result, (tuple, list)) and len(result) == 2
+    if not is_pair or not isinstance(result[1], dict):
+        raise ValueError(wrong_reset(result))
+    pair: tuple[Any, dict[str, Any]] = result
+    return pair
+
+
+def step_result(result: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    """What env.step returned: five values, the last a dict, or ValueError.
+
+    Each step passes here, so it must not take long.
+    """
+    is_five = isinstance(result, (tuple, list)) and len(result) == 5
+    if not is_five or not isinstance(result[4], dict):
+        raise ValueError(wrong_step(result))
+    five: tuple[Any, Any, Any, Any, dict[str, Any]] = result
+    return five
+
+
 def observation(
     obs: Any, shape: tuple[int, ...], dtype: np.dtype[Any], num_envs: int = 0
 ) -> Array:
@@ -47,14 +81,12 @@ def observation(
     """
     try:
         x = np.asarray(obs)
-    except ValueError:
-        raise ValueError(
-            f"observation {obs}: expected one array, not (obs, info)"
-        ) from None
+    except ValueError:  # its parts have several shapes
+        raise ValueError(no_numbers(obs)) from None
     if x.shape != shape or num_envs > 1:
-        check_batch_shape(x.shape, shape, num_envs)
+        check_batch_shape(obs, x, shape, num_envs)
     if x.dtype != dtype:
-        x = converted(x, dtype)
+        x = converted(obs, x, dtype)
     if dtype.kind == "f" and not all_finite(x, LARGEST):
         wrong = entry(x, ~(abs(x) <= LARGEST))
         raise ValueError(
@@ -64,26 +96,27 @@ def observation(
 
 
 def check_batch_shape(
-    found: tuple[int, ...], shape: tuple[int, ...], num_envs: int
+    obs: Any, x: Array, shape: tuple[int, ...], num_envs: int
 ) -> None:
     """A batch of such observations, one for each environment if num_envs > 0."""
-    is_batch = len(found) > 0 and found[1:] == shape
-    if not is_batch or num_envs not in (0, found[0]):
-        each = (
-            f"for each of {num_envs} environments" if num_envs else "or a batch of such"
-        )
-        raise ValueError(f"observation has shape {found}: expected {shape} {each}")
+    is_batch = x.ndim > 0 and x.shape[1:] == shape
+    if is_batch and num_envs in (0, len(x)):
+        return
+    if x.dtype.kind not in NUMBERS:
+        raise TypeError(no_numbers(obs))
+    raise ValueError(wrong_shape(x.shape, shape, num_envs))
 
 
-def converted(given: Array, dtype: np.dtype[Any]) -> Array:
+def converted(obs: Any, given: Array, dtype: np.dtype[Any]) -> Array:
     """An observation in another dtype."""
-    if given.dtype.kind not in "biuf":
-        raise TypeError(f"observation has dtype {given.dtype}: expected {dtype}")
+    if given.dtype.kind not in NUMBERS:
+        raise TypeError(no_numbers(obs))
     with np.errstate(all="ignore"):  # what does not fit is refused
         x = given.astype(dtype)
     if dtype.kind != "f" and (x != given).any():
         raise ValueError(
-            f"observation has {entry(given, x != given)}: expected {dtype}"
+            f"observation has {entry(given, x != given)}: expected {dtype}, the dtype "
+            "of the observation space"
         )
     return x
 
@@ -98,16 +131,25 @@ def action_mask(
     try:
         given = np.asarray(mask)
     except ValueError:  # rows of several lengths
-        raise ValueError(f"action_mask {mask}: expected shape {shape}") from None
+        raise ValueError(
+            f"action_mask is {described(mask)}: expected shape {shape}"
+        ) from None
     if given.shape != shape and not (one_for_all and given.shape == shape[1:]):
-        raise ValueError(f"action_mask has shape {given.shape}: expected {shape}")
+        or_one = f" or {shape[1:]}" if one_for_all else ""
+        raise ValueError(
+            f"action_mask has shape {given.shape}: expected {shape}{or_one}"
+        )
     wrong = (given != 0) & (given != 1)
     if wrong.any():
         raise ValueError(
             f"action_mask has {entry(given, wrong)}: expected 0 or 1 for each action"
         )
-    if not np.logical_or(given.any(axis=-1), over).all():
-        raise ValueError("action_mask allows no action: expected one or more")
+    stuck = ~np.logical_or(given.any(axis=-1), over)
+    if stuck.any():
+        raise ValueError(
+            f"action_mask allows no action in row {np.flatnonzero(stuck)[0]}: expected "
+            "one or more, except after a termination"
+        )
     allowed = np.empty(shape, np.bool_)
     allowed[:] = given
     return allowed
@@ -118,29 +160,26 @@ def step(
 ) -> None:
     """What one environment's step was given, and what it returned."""
     try:
-        action_fits = 0 <= index(action) < n_actions
-        reward_fits = math.fabs(reward) <= LARGEST  # False for NaN, too
-    except (
-        OverflowError,
-        TypeError,
-        ValueError,
-    ):  # not a number, several, or too large
-        raise ValueError(
-            f"action {action}, reward {reward}: expected an integer and a finite number"
-        ) from None
-    if not action_fits:
-        raise ValueError(f"action {action}: expected 0 to {n_actions - 1}")
-    if not reward_fits:
-        raise ValueError(f"reward {reward}: expected a finite number, as a float32")
-    if type(terminated) not in BOOLS or type(truncated) not in BOOLS:
-        raise ValueError(
-            f"terminated {terminated}, truncated {truncated}: expected True or False"
+        fits = (
+            type(reward) is not ARRAY  # before NumPy 2.4, [1.0] would pass for a number
+            and 0 <= index(action) < n_actions
+            and fabs(reward) <= LARGEST  # False for NaN, too
         )
+    except (OverflowError, TypeError, ValueError):
+        fits = False
+    flags_fit = isinstance(terminated, BOOLS) and isinstance(truncated, BOOLS)
+    if not (fits and flags_fit):
+        # A closer look: which of them is it? Each may also be an array without axes.
+        check_action(action, n_actions)
+        check_reward(reward, LARGEST)
+        check_flag("terminated", terminated)
+        check_flag("truncated", truncated)
 
 
 def kinds_of_steps(
     n_actions: int,
     ended: Array,
+    obs: Array,
     action: Any,
     reward: Any,
     terminated: Any,
@@ -148,21 +187,27 @@ def kinds_of_steps(
 ) -> Array:
     """The kind of slot that each environment's step makes, once checked: (E,).
 
-    `ended`, (E,), says where the last step ended an episode.
+    `ended`, (E,), says where the last step ended an episode. `obs`, (E, ...), has been
+    checked.
     """
     num_envs = len(ended)
     columns = []
     for name, values, letters, dtype, expected in (
         ("action", action, "iu", np.int64, "integers"),
-        ("reward", reward, "biuf", np.float64, "numbers"),
+        ("reward", reward, NUMBERS, np.float64, "numbers"),
         ("terminated", terminated, "b", np.bool_, "True or False"),
         ("truncated", truncated, "b", np.bool_, "True or False"),
     ):
-        column = np.asarray(values)
+        column = as_array(name, values, expected, num_envs)
         if column.shape != (num_envs,):
-            raise ValueError(f"{name} has shape {column.shape}: expected ({num_envs},)")
+            if num_envs == 1 and np.ndim(terminated) == 0:
+                raise ValueError(one_environment(obs))
+            raise ValueError(
+                f"{name} has shape {column.shape}: expected ({num_envs},), one for "
+                "each environment"
+            )
         if column.dtype.kind not in letters:
-            raise ValueError(f"{name} {values}: expected {expected}")
+            raise ValueError(f"{name} is {described(values)}: expected {expected}")
         columns.append(column.astype(dtype, copy=False))
 
     kinds = np.empty(num_envs, np.int8)
@@ -171,8 +216,28 @@ def kinds_of_steps(
         actions, rewards, flags[0], flags[1], ended, n_actions, LARGEST, kinds
     )
     if wrong < num_envs:
-        step(n_actions, *[column[wrong].item() for column in columns])
-        raise ValueError(
-            f"environment {wrong} ended twice: expected NEXT_STEP autoreset"
-        )
+        refuse_environment(wrong, n_actions, columns)
     return kinds
+
+
+def as_array(name: str, values: Any, expected: str, num_envs: int) -> Array:
+    """What the environments gave, as an array. ValueError if it is none."""
+    try:
+        return np.asarray(values)
+    except ValueError:  # its parts have several shapes
+        raise ValueError(
+            f"{name} is {described(values)}: expected {expected}, of shape "
+            f"({num_envs},)"
+        ) from None
+
+
+def refuse_environment(env: int, n_actions: int, columns: list[Array]) -> None:
+    """Raise ValueError for the step of this environment, which is not valid."""
+    try:
+        step(n_actions, *[column[env].item() for column in columns])
+    except ValueError as error:
+        raise ValueError(f"in environment {env}, {error}") from None
+    raise ValueError(
+        f"environment {env} ended twice in a row: expected NEXT_STEP autoreset, where "
+        "the step after an episode's end is the reset"
+    )

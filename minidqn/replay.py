@@ -16,9 +16,7 @@ cut by a time limit (TRUNCATED). Slot 4 is the *head*: its action is not chosen 
 
 A Gymnasium vector environment gives the same stream: after the end of an episode, its
 next step is the reset (NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...)
-hold one environment or many.
-
-What is made from the stream when a batch is drawn is in batch.py.
+hold one environment or many. What is drawn from the stream is in batch.py.
 
 Letters: B batch, A actions, E environments, D numbers in an observation.
 Source: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
@@ -34,11 +32,11 @@ from minidqn import checks, experience
 from minidqn.batch import (
     BRIDGE,
     STEP,
-    TERMINATED,
     TRUNCATED,
     Batch,
     BatchArrays,
     copy_rows,
+    kind_of,
     n_step_returns,
 )
 from minidqn.masks import Masks
@@ -53,7 +51,7 @@ class Replay:
     There is one for each step, and one for the bridge after each episode. `begin` opens
     a stream, `add` continues it. Everything is copied in when it arrives: an
     environment may reuse its arrays. Bad data raises ValueError or TypeError before
-    anything is stored.
+    anything is stored. A ring takes no memory before the first `begin`.
     """
 
     spare_slots = 1  # beyond the capacity: the head
@@ -66,37 +64,43 @@ class Replay:
         n_actions: int,
         num_envs: int = 1,
     ) -> None:
-        # beside the observation: action, reward and kind, 4 + 4 + 1 bytes
-        bytes_per_step = math.prod(shape) * np.dtype(dtype).itemsize + 9
-        checks.capacity(capacity, num_envs, capacity * bytes_per_step / 1e6)
+        checks.capacity(capacity, num_envs)
         self.obs_shape = shape
         self.stack_shape = shape  # of what the network sees; see parts/frames.py
+        self.dtype: np.dtype[Any] = np.dtype(dtype)  # of observations
         self.n_actions = n_actions
         self.num_envs = num_envs
         self.slots = capacity // num_envs + self.spare_slots
         self.count = 0  # slots completed so far; the head is slot count % slots
         self.over = True  # no episode is going on in any environment
+        self.made = False  # the arrays are there
+        self.batch_arrays: BatchArrays | None = None
 
-        self.obs: Array = np.zeros((self.slots, num_envs, *shape), dtype)
-        self.action = np.zeros((self.slots, num_envs), np.int32)
-        self.reward = np.zeros((self.slots, num_envs), np.float32)
-        self.kind = np.full((self.slots, num_envs), BRIDGE, np.int8)
-        self.mask = Masks(self.slots, num_envs, n_actions)  # allowed in obs
+    def make(self) -> None:
+        """Make the arrays, unless they are there. ValueError if memory is short."""
+        if self.made:
+            return
+        checks.fits_into_memory("a replay buffer", self.nbytes / 1e6)
+        entries = (self.slots, self.num_envs)
+        self.obs: Array = np.zeros((*entries, *self.obs_shape), self.dtype)
+        self.action = np.zeros(entries, np.int32)
+        self.reward = np.zeros(entries, np.float32)
+        self.kind = np.full(entries, BRIDGE, np.int8)
+        self.mask = Masks(*entries, self.n_actions)  # allowed in obs
         # the same arrays, where slot and environment are one index: views
-        self.flat_obs = self.obs.reshape(self.slots * num_envs, -1)
+        self.flat_obs = self.obs.reshape(math.prod(entries), -1)
         self.flat_action = self.action.reshape(-1)
         self.flat_reward = self.reward.reshape(-1)
         self.flat_kind = self.kind.reshape(-1)
-        self.batch_arrays: BatchArrays | None = None
+        self.made = True
 
     def __reduce__(self) -> Any:
-        raise TypeError(
-            "a copy would detach the views: build a second buffer, set its arrays[:]"
-        )
+        raise TypeError("a copy would detach the views: set another ring's arrays[:]")
 
     @property
     def arrays(self) -> dict[str, Array]:
         """The ring itself: its arrays, by name."""
+        self.make()
         names = ("obs", "action", "reward", "kind")
         arrays: dict[str, Array] = {name: getattr(self, name) for name in names}
         if self.mask.array is not None:
@@ -106,7 +110,9 @@ class Replay:
     @property
     def nbytes(self) -> int:
         """Memory that the ring takes once it is full, in bytes."""
-        return sum(array.nbytes for array in self.arrays.values())
+        obs = math.prod(self.obs_shape) * self.dtype.itemsize  # of one slot
+        nbytes = self.slots * self.num_envs * (obs + 4 + 4 + 1)  # action, reward, kind
+        return nbytes + self.mask.nbytes if self.made else nbytes
 
     def __len__(self) -> int:
         """Slots stored: steps and bridges, of all environments."""
@@ -142,11 +148,13 @@ class Replay:
     def begin(self, obs: Any, mask: Any = None) -> None:
         """Open the stream of every environment at `obs`, what its reset returned.
 
-        `mask` says which actions are allowed there, (E, A); None for all. An episode
-        that was still going on counts as truncated: its last observation stays, as a
-        bridge.
+        `mask` says what is allowed there, (E, A); None for all actions. An episode that
+        was going on counts as truncated: its last observation stays, as a bridge.
         """
-        x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
+        x = experience.observation(obs, self.obs_shape, self.dtype, self.num_envs)
+        if not self.made:
+            checks.warn_if_large(self.nbytes, self.dtype)
+            self.make()
         allowed = None if mask is None else self.mask.checked(mask)
         last = self.kind[(self.count - 1) % self.slots]
         if (last != BRIDGE).any():  # else no step was taken since the last begin
@@ -175,7 +183,7 @@ class Replay:
         a reset and `begin`. A vector environment spends its next step on the reset: the
         action is ignored, the slot is the bridge, and no episode ends in it.
         """
-        x = experience.observation(obs, self.obs_shape, self.obs.dtype, self.num_envs)
+        x = experience.observation(obs, self.obs_shape, self.dtype, self.num_envs)
         bare = x.shape == self.obs_shape  # one environment
         # after all have ended, a vector environment goes on by itself: with its reset
         if self.over and (bare or self.count == 0):
@@ -189,7 +197,7 @@ class Replay:
             taken = 1
             ended = int(kind != STEP)
         else:
-            steps = (action, reward, terminated, truncated)
+            steps = (x, action, reward, terminated, truncated)
             kind = experience.kinds_of_steps(self.n_actions, self.ended, *steps)  # (E,)
             envs = slice(None)  # all of them
             taken = int(np.count_nonzero(kind != BRIDGE))
@@ -203,8 +211,8 @@ class Replay:
         self.obs[head, envs] = x
         self.mask.store(head, allowed)
         self.kind[slot, envs] = kind
-        self.count += 1
         self.over = ended == self.num_envs
+        self.count += 1  # last: after a Ctrl-C before it, the step was never taken
         return taken, ended
 
     def batch(self, starts: Array, n_step: int, gamma: float) -> Batch:
@@ -213,10 +221,9 @@ class Replay:
         The next batch of the same size overwrites its arrays.
         """
         arrays = self.batch_arrays
-        if arrays is None or len(arrays.ends) != len(starts):
-            arrays = BatchArrays(
-                len(starts), self.stack_shape, self.obs.dtype, self.n_actions
-            )
+        size = len(starts)
+        if arrays is None or len(arrays.ends) != size:
+            arrays = BatchArrays(size, self.stack_shape, self.dtype, self.n_actions)
             self.batch_arrays = arrays
         n_step_returns(
             starts,
@@ -241,10 +248,3 @@ class Replay:
         copy_rows(
             self.flat_obs, starts, arrays.ends, arrays.obs_rows, arrays.next_obs_rows
         )
-
-
-def kind_of(terminated: bool, truncated: bool) -> int:
-    """The kind of slot that a step makes. What terminated is not truncated as well."""
-    if terminated:
-        return TERMINATED
-    return TRUNCATED if truncated else STEP

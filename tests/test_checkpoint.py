@@ -5,13 +5,16 @@ import json
 import math
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from minidqn import (
     ExponentialDecay,
     History,
     LinearDecay,
+    Metrics,
     evaluate,
     load,
     load_run,
@@ -35,16 +39,20 @@ from minidqn import (
     train,
 )
 from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
-from minidqn.lab.snapshot import FORMAT
+from minidqn.lab.arrays import unfinished_episodes, unfinished_rows
+from minidqn.lab.checkpoint import replacing
+from minidqn.lab.header import FORMAT
+from minidqn.lab.history import Unfinished
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.repeat import RepeatedActions
+from minidqn.replay import Replay
 
 from .conftest import TableEnv
 from .test_agent import live, small_agent
 from .test_masks import MaskedEnv
-from .test_parts import ALL
+from .test_parts import ALL, PARTS
 from .test_resume import assert_same_arrays, environments
 from .test_training import agent_for, chain
 
@@ -152,7 +160,7 @@ def test_a_file_may_be_read_by_those_who_may_read_any_other(
 
 
 def test_the_first_format_can_be_read() -> None:
-    """data/format_1.safetensors is kept: every later version reads it, or refuses it by name.
+    """data/format_1.safetensors is kept: every later version can read it.
 
     It was written in the middle of an episode of `chain`, by an agent with all parts.
     """
@@ -284,6 +292,7 @@ from minidqn import DQN, DQNConfig, save
 
 config = DQNConfig(buffer_size=1000, hidden=(1,))
 agent = DQN(Box(0, 255, (100_000,), np.uint8), Discrete(2), config)
+agent.replay.make()
 agent.replay.obs[:] = 1  # 100 MB, all in use
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 save(agent, sys.argv[1])
@@ -300,9 +309,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)  # kB
 def test_loading_takes_no_second_copy_of_the_buffer(tmp_path: Path) -> None:
     config = DQNConfig(buffer_size=100, hidden=(1,))
     agent = DQN(Box(0, 255, (900_000,), np.uint8), Discrete(2), config)
-    agent.replay.obs[:] = agent.rng.integers(
-        256, size=(101, 1, 1)
-    )  # 91 MB, a value for each row
+    agent.replay.make()
+    values = agent.rng.integers(256, size=(101, 1, 1))  # one for each row
+    agent.replay.obs[:] = values  # 91 MB
     save(agent, tmp_path / "agent.safetensors")
     tracemalloc.start()
     again = load(tmp_path / "agent.safetensors")
@@ -332,7 +341,7 @@ JUNK = [
 
 
 def damaged(whole: bytes, chance: random.Random) -> bytes:
-    """The file with bits flipped, cut, bytes put in, or one part of what it says changed."""
+    """The file with bits flipped, cut, bytes put in, or one part of it changed."""
     kind = chance.randrange(6)
     data = bytearray(whole)
     if kind == 0:  # anywhere, most often in the arrays
@@ -398,7 +407,7 @@ class Masked(TableEnv):
 
 
 def saved_run(path: Path) -> None:
-    """A checkpoint in the middle of an episode, with a history and updates since its last row.
+    """A checkpoint in the middle of an episode, with updates since the last row.
 
     It has masks, and repeated actions.
     """
@@ -417,7 +426,7 @@ def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
     saved_run(path)
     whole = path.read_bytes()
     chance = random.Random(0)
-    refused = most = 0
+    named, most = [], 0
     load(path).learn()  # compile first
     for number in range(10_000):
         path.write_bytes(damaged(whole, chance))
@@ -425,8 +434,8 @@ def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
             tracemalloc.start()
         try:
             twin, history = load_run(path)
-        except CheckpointError:
-            refused += 1
+        except CheckpointError as error:
+            named.append(str(error).startswith(f"{path} "))
         else:  # a valid run, if another one
             if len(twin.replay) >= twin.config.batch_size:
                 # flipped bits can make huge numbers
@@ -443,7 +452,8 @@ def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
         if number % 10 == 0:
             most = max(most, tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    assert 5000 < refused < 9900
+    assert 5000 < len(named) < 9900
+    assert all(named)
     assert (
         most < 2 * len(whole) + 200_000
     )  # Python's own objects, whatever the file's size
@@ -486,11 +496,11 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         (
             {"replay_action": arrays["replay_action"] - 1},
             {},
-            "an action: expected one in range",
+            "the actions -1 to 0: expected 0 to 1",
         ),
         ({"adam_v": arrays["adam_v"] - 1}, {}, "adam_v with negative numbers"),
-        ({"repeat": repeat + other_action}, {}, "an action: expected one in range"),
-        ({"repeat": repeat - other_action}, {}, "an action: expected one in range"),
+        ({"repeat": repeat + other_action}, {}, "the actions .*: expected 0 to 1"),
+        ({"repeat": repeat - other_action}, {}, "the actions .*: expected 0 to 1"),
         ({"repeat": repeat + three_steps}, {}, "steps to repeat: expected below 3"),
         ({"repeat": repeat - three_steps}, {}, "steps to repeat: expected below 3"),
         (
@@ -517,12 +527,12 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         (
             {"unfinished": np.append(unfinished, [[0, 2]], axis=0)},
             {},
-            "an action: expected one",
+            "the actions .*: expected 0 to 1",
         ),
         (
             {"unfinished": np.append(unfinished, [[0, -2]], axis=0)},
             {},
-            "an action: expected one",
+            "the actions .*: expected 0 to 1",
         ),
         (
             {"unfinished": np.repeat(unfinished, 2, axis=0)},
@@ -538,12 +548,12 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
         (
             {"unfinished": np.add(unfinished, number_up)},
             {},
-            "an unfinished episode: expected",
+            "an unfinished episode of another run: expected",
         ),
         (
             {"unfinished": np.subtract(unfinished, number_up)},
             {},
-            "an unfinished episode: expected",
+            "an unfinished episode of another run: expected",
         ),
         ({"updates": np.zeros((2, 3, 2))}, {}, "updates of shape"),
         (
@@ -685,7 +695,7 @@ def test_what_a_file_says_of_itself_is_checked(agent: DQN, tmp_path: Path) -> No
         load(rewritten(config=about["config"] | {"buffer_size": 10**9}))
     with pytest.raises(CheckpointError, match="up to 2147483647"):
         load(rewritten(config=about["config"] | {"n_step": 2**70}))
-    with pytest.raises(CheckpointError, match="an action"):
+    with pytest.raises(CheckpointError, match="the actions 10 to 11: expected 0 to 1"):
         load(rewritten(arrays | {"replay_action": arrays["replay_action"] + 10}))
     with pytest.raises(CheckpointError, match="OverflowError"):
         load(rewritten(rng=about["rng"] | {"state": {"state": 2**200, "inc": 1}}))
@@ -728,7 +738,7 @@ def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_layers_by_their_names(tmp_path: Path) -> None:
-    """A CellConv2d is a Conv2d to a checkpoint; a layer of your own may be called Cell, too."""
+    """A CellConv2d is a Conv2d to a checkpoint; yours may be called Cell, too."""
 
     class CellLinear(Linear):
         pass
@@ -752,13 +762,225 @@ def test_layers_by_their_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(path).online.params, agent.online.params)
 
 
-def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+# --- What load would refuse is not saved, and the file that is there stays
+
+
+def refused_by_save(agent: DQN, path: Path, *history: History, **options: Any) -> str:
+    """What `save` says; the file that was there stays as it was, and alone."""
+    save(small_agent(), path)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError) as refused:
+        save(agent, path, *history, **options)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    text = str(refused.value)
+    assert text.startswith(f"{path} is not written: the agent ")
+    return text
+
+
+def test_more_text_than_can_be_loaded(tmp_path: Path) -> None:
     agent = DQN(Box(-1, 1, (3,)), Discrete(2), DQNConfig(hidden=(1,) * 5000))
-    with pytest.raises(
-        CheckpointError, match="describe the agent: expected up to 100000"
+    text = refused_by_save(agent, tmp_path / "agent")
+    assert "characters of text: expected up to 100000" in text
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_parameters_that_are_no_numbers(replay: bool, tmp_path: Path) -> None:
+    for number in (np.nan, np.inf):
+        agent = small_agent()
+        live(agent, 20)
+        agent.online.params[7] = number
+        text = refused_by_save(agent, tmp_path / "agent", replay=replay)
+        assert text.endswith("NaN or inf in params: expected finite numbers")
+    agent = small_agent()
+    agent.adam.m[3] = np.nan  # is not in a policy
+    save(agent, tmp_path / "agent", replay=False)
+    assert "NaN or inf in adam_m" in refused_by_save(agent, tmp_path / "agent")
+
+
+def no_action_allowed(agent: DQN) -> None:
+    agent.replay.mask.make()
+    assert agent.replay.mask.array is not None
+    agent.replay.mask.array[:] = False
+
+
+def turned_round(agent: DQN) -> None:
+    agent.observation_space = Box(-1.0, 1.0, (3,))
+    agent.observation_space.high.fill(-2.0)
+
+
+def other_ring() -> Replay:
+    ring = Replay(50, (3,), np.float32, 2)
+    ring.begin(np.zeros(3))
+    return ring
+
+
+UNSOUND: dict[str, tuple[Callable[[DQN], Any], str]] = {
+    "seed": (lambda agent: setattr(agent, "seed", -1), "seed -1: expected a count"),
+    "float": (
+        lambda agent: setattr(agent, "steps", 0.5),
+        "steps 0.5: expected a count",
+    ),
+    "steps": (lambda agent: setattr(agent, "steps", -1), "steps -1: expected a count"),
+    "integer": (
+        lambda agent: setattr(agent, "updates", np.int64(3)),
+        "what JSON cannot hold: Object of type int64",
+    ),
+    "many digits": (
+        lambda agent: setattr(agent, "seed", 10**5000),
+        "what JSON cannot hold: Exceeds the limit",
+    ),
+    "generator": (
+        lambda agent: setattr(agent, "rng", np.random.Generator(np.random.Philox(0))),
+        "what JSON cannot hold: Object of type ndarray",
+    ),
+    "another generator": (
+        lambda agent: setattr(agent, "rng", np.random.Generator(np.random.PCG64DXSM())),
+        "could not be read again: ValueError.*PCG64",
+    ),
+    "kinds": (lambda agent: agent.replay.kind.fill(STEP), "slots that were never used"),
+    "reward": (lambda agent: agent.replay.reward.fill(np.inf), "inf in replay_reward"),
+    "actions": (
+        lambda agent: agent.replay.action.fill(2),
+        "actions 2 to 2: expected 0 ",
+    ),
+    "moments": (lambda agent: agent.adam.v.fill(-1.0), "adam_v with negative numbers"),
+    "no mask": (no_action_allowed, "a mask that allows no action: expected one"),
+    "ring": (
+        lambda agent: setattr(agent, "replay", other_ring()),
+        "replay_obs of shape",
+    ),
+    "repeats": (
+        lambda agent: agent.exploration.left.fill(3),  # type: ignore[attr-defined]
+        "3 to 3 steps to repeat: expected below 3",
+    ),
+    "priorities": (
+        lambda agent: agent.sampler.leaves.fill(0.5),  # type: ignore[union-attr]
+        "unsound priorities: expected 0 where",
+    ),
+    "space": (turned_round, "Box all low values must be less than or equal to high"),
+}
+
+
+@pytest.mark.parametrize("fault", UNSOUND)
+def test_an_agent_that_could_not_be_read_again(fault: str, tmp_path: Path) -> None:
+    """As nobody should leave one; but then it is better to know it now."""
+    agent = small_agent(epsilon_hold=3, priority_alpha=0.5)
+    live(agent, 20)
+    spoil, message = UNSOUND[fault]
+    spoil(agent)
+    assert re.search(message, refused_by_save(agent, tmp_path / "agent"))
+
+
+def unfinished(*numbers: int, actions: Sequence[int] = ()) -> History:
+    return History(unfinished=[Unfinished(number, actions) for number in numbers])
+
+
+def test_a_history_of_another_agent(tmp_path: Path) -> None:
+    path, agent = tmp_path / "agent", small_agent()
+    live(agent, 20)  # two episodes have ended, and the third is going on
+    rows = History()
+    rows.add_episode(20, 0.5, np.nan, 7)
+    for history, message in (
+        (
+            unfinished(3),
+            "unfinished episode of another run: expected one of the 3 that",
+        ),
+        (
+            unfinished(-1),
+            "unfinished episode of another run: expected one of the 3 that",
+        ),
+        (unfinished(1, 2), "2 unfinished episodes: expected one for each of 1 environ"),
+        (unfinished(2, actions=[0, 2]), "the actions 0 to 2: expected 0 to 1"),
+        (unfinished(2, actions=[0, -2]), "the actions -2 to 0: expected 0 to 1"),
+        (
+            unfinished(2, actions=[0, -1]),
+            "2 unfinished episodes: expected one for each",
+        ),
+        (unfinished(2**70), "could not be read again: OverflowError"),
+        (rows, "NaN or inf in history: expected finite numbers"),
     ):
-        save(agent, tmp_path / "agent.safetensors")
+        assert message in refused_by_save(agent, path, history)
+    save(agent, path, unfinished(2, actions=[0, 1]))
+    assert list(load_run(path)[1].unfinished[0].actions) == [0, 1]
+
+
+def test_an_agent_that_has_not_begun_has_no_episode(tmp_path: Path) -> None:
+    text = refused_by_save(small_agent(), tmp_path / "agent", unfinished(0))
+    assert "of another run: expected one of the 0 that have begun" in text
+
+
+def test_large_numbers_that_an_update_may_give_can_be_saved(tmp_path: Path) -> None:
+    """A loss is a float64, and may be more than a float32 holds."""
+    history = History()
+    history.add_update(Metrics(1e39, -1e38, 1e10))
+    save(small_agent(), tmp_path / "agent", history)
+    _, again = load_run(tmp_path / "agent")
+    assert again.updates.tolist() == [[1e39, -1e38, 1e10]]
+
+
+def test_a_layer_of_your_own_may_count_in_numpy_s_integers(tmp_path: Path) -> None:
+    class OfNumPy(Linear):
+        def __init__(self, n_in: int, n_out: int) -> None:
+            super().__init__(n_in, n_out, relu=np.True_)  # type: ignore[arg-type]
+            self.size = np.int64(self.size)  # type: ignore[assignment]
+
+    def build(space: Box, n_actions: int) -> Network:
+        return Network([OfNumPy(3, n_actions)])
+
+    agent = DQN(Box(-1, 1, (3,)), Discrete(2), network=build)
+    save(agent, tmp_path / "agent")
+    np.testing.assert_array_equal(
+        load(tmp_path / "agent", build).online.params, agent.online.params
+    )
+
+
+def test_numbers_that_the_format_does_not_have(tmp_path: Path) -> None:
+    """The network of a gradient check, by the complex step, is for no file."""
+    path = tmp_path / "agent"
+
+    def build(space: Box, n_actions: int) -> Network:
+        return Network([Linear(3, n_actions)], np.complex128)
+
+    agent = DQN(Box(-1, 1, (3,)), Discrete(2), network=build)
+    with pytest.raises(OSError, match=f"{path} cannot be written: .*complex128"):
+        save(agent, path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_loop_of_your_own_leaves_can_be_saved_and_loaded(
+    part: str, num_envs: int, seed: int, tmp_path: Path
+) -> None:
+    """At any moment: between explore and observe, before begin, after many updates."""
+    path, chance = tmp_path / "agent", random.Random(seed)
+    numbers = {"learning_starts": 9, "buffer_size": 40} | PARTS[part]
+    env = environments(num_envs, MaskedEnv if seed else chain)
+    agent = agent_for(env, num_envs, **numbers)
+    flags = np.zeros(num_envs, np.bool_)
+    obs = np.zeros((num_envs, *agent.replay.obs_shape))
+    for _ in range(60):
+        kind = chance.choice(["begin", "step", "step", "step", "explore", "learn"])
+        if kind == "begin" or not agent.replay.begun or agent.replay.over:
+            agent.begin(obs)
+        elif kind == "step":
+            over = (
+                np.array([chance.random() < 0.3 for _ in flags]) & ~agent.replay.ended
+            )
+            step = (agent.explore(), np.ones(num_envs), obs, over, flags)
+            agent.observe(*step)
+        elif kind == "explore":
+            agent.explore()
+        elif len(agent.replay) >= 9 and len(agent.replay) >= agent.config.batch_size:
+            with suppress(ValueError):  # no transition is complete yet
+                agent.learn()
+        save(agent, path)
+        twin = load(path)
+        assert_same_arrays(agent, twin)
+        if chance.random() < 0.1:
+            agent = twin
 
 
 def test_an_agent_between_two_episodes(tmp_path: Path) -> None:
@@ -777,20 +999,101 @@ def test_an_agent_between_two_episodes(tmp_path: Path) -> None:
         assert_same_arrays(agent, twin)
 
 
-def test_a_function_cannot_be_saved_and_the_old_file_stays(
-    agent: DQN, tmp_path: Path
-) -> None:
-    path = tmp_path / "agent.safetensors"
-    save(agent, path)
-    before = path.read_bytes()
-    with pytest.raises(
-        CheckpointError, match=r"epsilon is <function .*: expected a number or one"
-    ):
-        save(small_agent(epsilon=lambda step: 0.1), path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]  # nothing half-written beside it
+# --- Files
 
 
 def test_no_folder_to_save_in(agent: DQN, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        save(agent, tmp_path / "nowhere" / "agent.safetensors")
+    path = tmp_path / "nowhere" / "agent.safetensors"
+    with pytest.raises(FileNotFoundError, match=f"'{path}'$"):
+        save(agent, path)
+
+
+def test_a_folder_is_no_file(agent: DQN, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    for call in (partial(load, path), partial(save, agent, path)):
+        with pytest.raises(OSError, match=f"{path}'") as refused:
+            call()
+        if os.name != "nt":
+            assert isinstance(refused.value, IsADirectoryError)
+    assert list(tmp_path.iterdir()) == [path]
+    assert not list(path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links take a right there")
+def test_a_link_stays_a_link(agent: DQN, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    target, link = tmp_path / "store" / "first", tmp_path / "latest"
+    link.symlink_to(Path("store") / "first")
+    for updates in (10, 11):  # it may point to a file that is not there yet
+        save(agent, link)
+        assert link.is_symlink()
+        assert load(target).updates == load(link).updates == updates
+        agent.learn()
+    assert list(tmp_path.iterdir()) in ([target.parent, link], [link, target.parent])
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_two_that_save_at_the_same_time_share_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other
+        assert one.parent == other.parent == tmp_path
+        one.write_text("1")
+        other.write_text("2")
+    assert path.read_text() == "1"  # the last one to end
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replacing(path) as beside:
+            beside.write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    long_ago = time.time() - 3700.0
+    names = {
+        "file.0123456789abcdef.tmp": False,  # it stays no longer
+        "file.0123456789abcdeg.tmp": True,
+        "file.tmp": True,
+        "file.0123456789abcdef.tmp.gz": True,
+        "other.0123456789abcdef.tmp": True,
+    }
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    recent = tmp_path / "file.fedcba9876543210.tmp"
+    recent.touch()
+    with replacing(path) as beside:
+        beside.write_text("new")
+    for name, stays in names.items():
+        assert (tmp_path / name).exists() == stays, name
+    assert recent.exists()
+
+
+def test_a_long_episode_is_saved_quickly() -> None:
+    actions = np.random.default_rng(0).integers(2, size=1_000_000)
+    episodes = [Unfinished(7, actions.tolist()), Unfinished(8), Unfinished(3, [1, 0])]
+    start = time.perf_counter()
+    rows = unfinished_rows(episodes)
+    seconds = time.perf_counter() - start
+    assert rows[:2].tolist() == [[7, -1], [7, actions[0]]]
+    assert rows[-5:].tolist() == [[7, actions[-1]], [8, -1], [3, -1], [3, 1], [3, 0]]
+    start = time.perf_counter()
+    slow = [(e.number, action) for e in episodes for action in (-1, *e.actions)]
+    assert seconds < 0.3 * (time.perf_counter() - start)
+    assert rows.tolist() == [list(row) for row in slow]
+    for one, other in zip(unfinished_episodes(rows), episodes, strict=True):
+        assert (one.number, one.actions) == (other.number, other.actions)
+    assert unfinished_episodes(unfinished_rows([])) == []

@@ -1,486 +1,943 @@
-"""What a run does with its command line: seeds, folders, wrappers, and what comes last."""
+"""The command line, as a script of one's own has it, and as python -m minidqn."""
 
 import json
-import math
+import re
+import signal
 import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from minidqn import DQN, TEST, DQNConfig, LinearDecay, episode_seed, load
-from minidqn.lab import cli, many
-from minidqn.lab.cli import Run
-from minidqn.lab.envs import play
-from minidqn.lab.folder import claim
-from minidqn.lab.plotting import plot_filters
-from minidqn.nn.layers import Linear
-from minidqn.nn.network import Network
+from minidqn import (
+    DQN,
+    TEST,
+    DQNConfig,
+    LinearDecay,
+    Spec,
+    episode_seed,
+    load,
+    load_run,
+    run,
+    save,
+    tuned,
+)
+from minidqn.lab import arguments, cli, many, show
+from minidqn.lab import run as run_module
+from minidqn.lab.cli import main
+from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
+from minidqn.lab.show import Shown
 
-from .test_pixels import Catch
+from .test_run import CONFIG, Corridor, Doubled, Fragile, small_network
+from .test_show import Black
 
-STEPS = 1500
+# what a run leaves, and what it draws
+FILES = {
+    ".lock",
+    "agent.safetensors",
+    "checkpoint.safetensors",
+    "history.csv",
+    "run.json",
+    "summary.json",
+    "learning_curve.png",
+}
 
 
-def config(steps: int) -> DQNConfig:
-    return DQNConfig(
-        hidden=(4,), learning_starts=1000, epsilon=LinearDecay(1.0, 0.1, steps)
-    )
+class Ended(NamedTuple):
+    """What a command left: its exit code, and what it printed."""
 
-
-class Wrapped(gym.Wrapper[Any, Any, Any, Any]):
-    """Around the environment of training only."""
-
-
-class Drawn(gym.Wrapper[Any, Any, Any, Any]):
-    """As if there was a window to draw in."""
-
-    def __init__(self, env: Any, render_mode: str | None = None) -> None:
-        super().__init__(env)
-        self.mode = render_mode
+    code: Any
+    out: str
+    err: str
 
     @property
-    def render_mode(self) -> str | None:  # type: ignore[override]  # as any wrapper's
-        return self.mode
+    def error(self) -> str:
+        """The one line that it was refused with."""
+        assert self.code == 2, self
+        [line] = self.err.splitlines()
+        return line
+
+
+Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the test, the film and the learning curve of a run are given."""
-    calls: dict[str, Any] = {}
-
-    def evaluate(agent: DQN, env: Any, episodes: int, seed: int, epsilon: float) -> Any:
-        calls["evaluate"] = {
-            "agent": agent,
-            "env": env,
-            "episodes": episodes,
-            "seed": seed,
-        }
-        calls["evaluate"]["epsilon"] = epsilon
-        return np.arange(float(episodes))
-
-    def animate(agents: Any, env: Any, path: Path, seeds: Any, max_steps: int) -> None:
-        calls["animate"] = {"agents": agents, "env": env, "path": path, "seeds": seeds}
-        calls["animate"]["max_steps"] = max_steps
-
-    def plot(history: Any, path: Path, **options: Any) -> None:
-        calls["plot"] = {"history": history, "path": path, **options}
-
-    monkeypatch.setattr(cli, "evaluate", evaluate)
-    monkeypatch.setattr(cli, "animate", animate)
-    monkeypatch.setattr(cli, "plot_learning_curve", plot)
-    return calls
+def pictures() -> None:
+    """A test that asks for this has its pictures drawn, which takes a while."""
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, out: Path, *flags: object, **options: Any
-) -> Run:
-    """A run of a script with these flags, ready to train."""
-    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out), *map(str, flags)])
-    return Run("CartPole-v1", STEPS, config, **options)
-
-
-def test_every_part_of_a_run_gets_the_seed_of_its_own_purpose(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seen: dict[str, Any]
-) -> None:
-    this = run(
-        monkeypatch, tmp_path, "--seed", 5, train_wrapper=Wrapped, test_epsilon=0.25
-    )
-    assert isinstance(this.make(), Wrapped)
-    this.train_and_show(film_steps=17)
-
-    test, film, curve = seen["evaluate"], seen["animate"], seen["plot"]
-    assert (test["seed"], test["epsilon"], test["episodes"]) == (5, 0.25, 100)
-    assert test["agent"].seed == 5
-    assert test["agent"].steps == STEPS
-    assert test["env"].render_mode is None
-    assert film["env"].render_mode == "rgb_array"
-    for env in (test["env"], film["env"]):
-        assert not isinstance(env, Wrapped)
-        assert env.spec.id == "CartPole-v1"
-    assert film["seeds"] == [episode_seed(5, TEST, number) for number in range(3)]
-    assert film["max_steps"] == 17
-    before, after = film["agents"].values()
-    assert list(film["agents"]) == ["before", "after"]
-    assert after is test["agent"]
-    assert (before.seed, before.updates, before.config) == (5, 0, after.config)
-    assert curve["history"] is this.history
-    assert curve["test_returns"].tolist() == list(range(100))
-    assert (curve["test_epsilon"], curve["solved_at"]) == (
-        0.25,
-        None,
-    )  # of other returns
-
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["seed"], summary["steps"], summary["test_epsilon"]) == (
-        5,
-        STEPS,
-        0.25,
-    )
-    assert (summary["eval_mean"], summary["eval_min"], summary["solved_at"]) == (
-        49.5,
-        0.0,
-        475.0,
-    )
-    assert summary["eval_std"] == pytest.approx(np.arange(100).std())
-    assert summary["updates"] == STEPS - 999
-    assert 0.0 < summary["train_seconds"] < 100.0
-    assert load(tmp_path / "agent.safetensors").steps == STEPS
-
-
-def test_without_a_wrapper_the_curve_shows_where_it_counts_as_solved(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def command(
     tmp_path: Path,
-    seen: dict[str, Any],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    assert seen["plot"]["solved_at"] == 475.0
-    assert "animate" not in seen
-    output = capsys.readouterr().out
-    assert f"{STEPS} steps and {STEPS - 999} updates in " in output
-    assert output.endswith(f"The agent, its history and pictures are in {tmp_path}\n")
-    assert (
-        "Greedy return in 100 new episodes: 49.5 ± 28.9, minimum 0: not solved"
-        in output
-    )
-    options = {"solved_at": 49.5, "test_epsilon": 0.5}
-    run(
-        monkeypatch, tmp_path, "--no-animation", "--overwrite", **options
-    ).train_and_show()
-    assert seen["plot"]["solved_at"] == 49.5
-    output = capsys.readouterr().out
-    assert (
-        "Return at epsilon 0.5 in 100 new episodes: 49.5 ± 28.9, minimum 0: solved"
-        in output
-    )
-
-
-def refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    out: Path,
-    *flags: object,
-    **options: Any,
-) -> str:
-    """The one line that a command line is refused with, before anything runs."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        run(monkeypatch, out, *flags, **options)
-    assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("script.py: error: ")
-    return line.removeprefix("script.py: error: ")
-
-
-def test_a_finished_run_is_resumed_without_its_command_line(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    seen: dict[str, Any],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    flags = ["--no-animation", "--seed", 5, "--steps", 1400, "--set", "n_step=2"]
-    run(monkeypatch, tmp_path, *flags).train_and_show()
-    before = json.loads((tmp_path / "summary.json").read_text())
-    again = run(monkeypatch, tmp_path, "--no-animation", "--resume")
-    again.train_and_show()
-    assert (again.seed, again.spec.steps, again.config.n_step) == (5, 1400, 2)
-    assert seen["evaluate"]["agent"].steps == 1400
-    assert seen["evaluate"]["seed"] == 5
-    assert len(again.history) > 10
-    after = json.loads((tmp_path / "summary.json").read_text())
-    assert (
-        before["train_seconds"]
-        <= after["train_seconds"]
-        < before["train_seconds"] + 0.1
-    )
-    assert {**after, "train_seconds": 0} == {**before, "train_seconds": 0}
-    # a run that was killed has left no time
-    (tmp_path / "summary.json").unlink()
-    run(monkeypatch, tmp_path, "--no-animation", "--resume").train_and_show()
-    assert "1400 steps and 401 updates, resumed." in capsys.readouterr().out
-    assert json.loads((tmp_path / "summary.json").read_text())["train_seconds"] is None
-
-
-@pytest.mark.usefixtures("seen")
-def test_a_finished_run_goes_on_beyond_its_end(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def decaying(steps: int) -> DQNConfig:
-        decays: Any = {
-            "learning_rate": LinearDecay(1e-3, 0.0, steps),
-            "epsilon": LinearDecay(1, 0, 3200),
-        }
-        return replace(config(steps), **decays)
-
-    def go(*flags: object) -> Run:
-        argv = ["script.py", "--out", str(tmp_path), "--no-animation", *map(str, flags)]
-        monkeypatch.setattr(sys, "argv", argv)
-        this = Run("CartPole-v1", STEPS, decaying)
-        this.train_and_show()
-        return this
-
-    go()
-    before = load(tmp_path / "agent.safetensors").online.params
-    with pytest.warns(
-        RuntimeWarning, match="learning_rate is 0 from step 1500 to 1600, so noth"
-    ):
-        go("--resume", "--steps", 1600)
-    output = capsys.readouterr().out
-    assert (
-        "Beyond step 1500 the schedules go on, to learning_rate 0, epsilon 0.5, "
-        in output
-    )
-    after = load(tmp_path / "agent.safetensors")
-    assert (after.steps, after.updates) == (1600, 601)
-    np.testing.assert_array_equal(after.online.params, before)
-    go("--resume", "--steps", 1700, "--set", "learning_rate=0.01")
-    after = load(tmp_path / "agent.safetensors")
-    assert (after.steps, after.updates, after.config.learning_rate) == (1700, 701, 0.01)
-    assert (after.online.params != before).any()
-    go("--resume")  # the changed setting is the run's own now
-    assert load(tmp_path / "agent.safetensors").config.learning_rate == 0.01
-
-
-@pytest.mark.usefixtures("seen")
-def test_a_setting_can_be_changed_a_second_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    run(monkeypatch, tmp_path, "--no-animation", "--set", "gamma=0.9").train_and_show()
-    for gamma in (0.8, 0.7):
-        flags = ["--no-animation", "--resume", "--set", f"gamma={gamma}"]
-        run(monkeypatch, tmp_path, *flags).train_and_show()
-        assert load(tmp_path / "agent.safetensors").config.gamma == gamma
-
-
-@pytest.mark.usefixtures("seen")
-def test_a_single_step_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    run(monkeypatch, tmp_path, "--no-animation", "--steps", 1100).train_and_show()
-    run(
-        monkeypatch, tmp_path, "--no-animation", "--resume", "--steps", 1101
-    ).train_and_show()
-    assert load(tmp_path / "agent.safetensors").steps == 1101
-
-
-def test_what_a_resume_cannot_do_is_said_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    refuse = partial(refused, monkeypatch, capsys)
-    assert "there is no run in" in refuse(tmp_path, "--resume")
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    assert "--seed 1: expected 0, the seed of the run in" in refuse(
-        tmp_path, "--resume", "--seed", 1
-    )
-    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path), "--resume"])
-    with pytest.raises(SystemExit):
-        Run("CartPole-v1", STEPS, lambda steps: replace(config(steps), gamma=0.5))
-    assert "has gamma 0.99: expected the same in the script" in capsys.readouterr().err
-
-    this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(5,)")
-    with pytest.raises(SystemExit) as ended:
-        this.train_and_show()
-    assert ended.value.code == 2
-    assert (
-        "hidden is (5,): expected (4,), which the saved agent"
-        in capsys.readouterr().err
-    )
-    assert json.loads((tmp_path / "run.json").read_text())["hidden"] == [
-        4
-    ]  # it may go on
-    (tmp_path / "agent.safetensors").write_bytes(b"damaged")
-    assert "--steps 1400: expected 1500, the steps of the run in" in refuse(
-        tmp_path, "--resume", "--steps", 1400
-    )
-    starts = "--set", "learning_starts=1600"
-    message = refuse(tmp_path, "--resume", *starts)
-    assert message == "--steps 1500: expected learning_starts, 1600, or more"
-    assert (
-        run(monkeypatch, tmp_path, "--resume", "--steps", 1600, *starts).until == 1600
-    )
-    this = run(monkeypatch, tmp_path, "--resume", "--set", "hidden=(4,)")
-    with pytest.raises(SystemExit) as ended:
-        this.train_and_show()
-    assert ended.value.code == 2
-    assert "is no safetensors file, or damaged" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("seen")
-def test_no_other_run_is_overwritten(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    for flags in ([], ["--seed", 1], ["--set", "gamma=0.5"]):
-        message = refused(monkeypatch, capsys, tmp_path, *flags)
-        assert (
-            message
-            == f"{tmp_path} has a run: expected another --out, --resume or --overwrite"
-        )
-    assert load(tmp_path / "agent.safetensors").seed == 0
-    run(
-        monkeypatch, tmp_path, "--no-animation", "--seed", 1, "--overwrite"
-    ).train_and_show()
-    assert load(tmp_path / "agent.safetensors").seed == 1
-    # a run that is killed before its first checkpoint leaves no agent of another run behind
-    flags = ["--no-animation", "--seed", 2, "--overwrite"]
-    killed = run(monkeypatch, tmp_path, *flags)
-    env = killed.make()
-    monkeypatch.setattr(cli, "train", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        killed.train(
-            DQN(env.observation_space, env.action_space, killed.config, 2), env
-        )
-    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 2
-    for name in ("agent.safetensors", "summary.json"):
-        assert not (tmp_path / name).exists()
-
-
-def test_settings_are_changed_at_a_resume_even_if_it_was_killed_before(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seen: dict[str, Any]
-) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    flags = ["--no-animation", "--resume", "--set", "gamma=0.5"]
-    killed = run(monkeypatch, tmp_path, *flags, "--steps", 1600)
-    env = killed.make()
-    with monkeypatch.context() as patch:
-        patch.setattr(cli, "train", lambda *_, **__: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            killed.train(
-                DQN(env.observation_space, env.action_space, killed.config), env
-            )
-    run(monkeypatch, tmp_path, *flags, "--steps", 1600).train_and_show()
-    agent = seen["evaluate"]["agent"]
-    assert (agent.steps, agent.config.gamma) == (1600, 0.5)
-    assert json.loads((tmp_path / "summary.json").read_text())["gamma"] == 0.5
-
-
-def test_without_a_folder_the_next_number_is_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+    request: pytest.FixtureRequest,
+) -> Iterator[Command]:
+    """Type a command in an empty folder: of a script, or else of python -m minidqn."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["script.py"])
-    runs = [Run("CartPole-v1", STEPS, config) for _ in range(3)]
-    names = ["cartpole", "cartpole-2", "cartpole-3"]
-    assert [each.out for each in runs] == [Path("runs") / name for name in names]
-    (runs[0].out / "run.json").write_text(json.dumps(runs[0].about))
-    for flag in ("--overwrite", "--resume"):
-        monkeypatch.setattr(sys, "argv", ["script.py", flag])
-        assert Run("CartPole-v1", STEPS, config).out == runs[0].out
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(cli, "draw", lambda *_, **__: None)
+    before = {number: signal.getsignal(number) for number in (2, 15)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def type_it(*words: object, script: Any = None, shown: Any = None) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["/some/where/script.py", *map(str, words)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main(script, shown)
+        except SystemExit as ended:
+            code = ended.code
+        return Ended(code, *capsys.readouterr())
+
+    yield type_it
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-def test_each_of_several_runs_at_the_same_moment_takes_another_folder(
-    tmp_path: Path,
+class Signalled(gym.Wrapper[Any, Any, Any, Any]):
+    """In its step number 123 a signal comes, once in all processes."""
+
+    def __init__(self, env: Any, number: int, sent: Path) -> None:
+        super().__init__(env)
+        self.number = number
+        self.sent = sent
+        self.steps = 0
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        if self.steps == 123 and not self.sent.exists():
+            self.sent.touch()
+            signal.raise_signal(self.number)
+        return self.env.step(action)
+
+
+class Huge(Black):
+    """Rewards that no network of this size can learn."""
+
+    def step(self, action: Any) -> Any:
+        obs, _, *rest = super().step(action)
+        return obs, 1e30, *rest
+
+
+def fragile(failed: Path, **options: Any) -> Fragile:
+    return Fragile(Black(**options), 180, failed)
+
+
+def signalled(number: int, sent: Path, **options: Any) -> Signalled:
+    return Signalled(Black(**options), number, sent)
+
+
+def corridor(steps: int = 300, seed: int = 0) -> Spec:
+    """What a script defines: a run. The corridor is black when it is drawn."""
+    return Spec("Corridor-v0", CONFIG, steps, seed, make_env=Black, test_episodes=5)
+
+
+def changed(**changes: Any) -> Any:
+    """A script that is another one in some points."""
+
+    def make(steps: int = 300, seed: int = 0) -> Spec:
+        return replace(corridor(steps, seed), **changes)
+
+    return make
+
+
+def result_in(folder: str | Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((Path(folder) / SUMMARY).read_text())
+    return result
+
+
+def files_in(folder: str | Path) -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+@pytest.mark.usefixtures("pictures")
+def test_the_same_command_typed_again(
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        make = partial(claim, overwrite=False, numbered=True)
-        folders = list(pool.map(make, [tmp_path / "runs" / "cartpole"] * 50))
-    assert len({*folders}) == 50
-
-
-@pytest.mark.usefixtures("seen")
-def test_a_run_with_a_network_of_your_own_is_resumed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for flags in ([], ["--resume"]):
-        argv = ["script.py", "--out", str(tmp_path), "--no-animation", *flags]
-        monkeypatch.setattr(sys, "argv", argv)
-        this = Run("CartPole-v1", STEPS, lambda steps: DQNConfig())
-        env = this.make()
-        own: Any = {"network": lambda space, n: Network([Linear(4, n)])}
-        agent = DQN(env.observation_space, env.action_space, this.config, **own)
-        assert this.train(agent, env).steps == STEPS
-
-    # pictures, too: without `conv` it is for DQN to say that they take it
-    monkeypatch.setattr(
-        sys, "argv", ["script.py", "--out", str(tmp_path / "2"), "--no-animation"]
+    """It shows what it found; another seed is another run, in another folder."""
+    typed = partial(command, "--no-animation", script=corridor)
+    first = typed()
+    assert first.code == 0
+    line, where = first.out.splitlines()
+    assert re.fullmatch(
+        r"300 steps and 251 updates in \d+\.\d s\. Greedy return in 5 new episodes: "
+        r"-?\d\.\d ± \d\.\d, minimum -?\d",
+        line,
     )
-    Run("Catch", STEPS, lambda steps: DQNConfig(), make_env=Catch)
+    assert where == "The agent, its history and pictures are in runs/corridor"
+    assert files_in("runs/corridor") == FILES
+
+    other = typed("--seed", 1)
+    assert other.out.startswith(
+        "runs/corridor has another run: this one is in runs/corridor-2\n300 steps"
+    )
+
+    (Path("runs/corridor") / "learning_curve.png").unlink()
+    monkeypatch.setattr(run_module, "train", None)  # it cannot be called
+    again = typed()
+    assert again.out.splitlines() == [
+        "This run has ended before, in runs/corridor; --fresh makes it anew.",
+        line,
+        where,
+    ]
+    assert "steps/s" not in again.err
+    assert files_in("runs/corridor") == FILES  # it is drawn again
+    assert typed("--seed", 1).out.splitlines()[-1].endswith(" in runs/corridor-2")
+    assert files_in("runs") == {"corridor", "corridor-2"}
+    assert result_in("runs/corridor-2")["seed"] == 1
 
 
-@pytest.mark.usefixtures("seen")
-def test_what_the_first_filters_became_is_drawn(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_goes_on(
+    command: Command, tmp_path: Path, number: int
+) -> None:
+    """To the same parameters, in the same folder."""
+    make = partial(signalled, int(number), tmp_path / "sent")
+    typed = partial(command, "--no-animation", script=changed(make_env=make))
+    stopped = typed()
+    assert (stopped.code, stopped.out) == (130, "")
+    assert stopped.err.endswith("Stopped. The same command goes on.\n")
+    agent, history = load_run(tmp_path / "runs" / "corridor" / CHECKPOINT)
+    assert agent.steps == 123
+    assert len(history.unfinished[0].actions) > 0
+
+    gone_on = typed()
+    assert gone_on.out.startswith(
+        "Going on with the run in runs/corridor.\n300 steps and 251 updates, resumed. "
+    )
+    undisturbed = run(corridor(), tmp_path / "undisturbed", progress=False)
+    result = result_in("runs/corridor")
+    for name in ("params_sha256", "eval_returns", "curve", "updates"):
+        assert result[name] == undisturbed[name]
+    assert files_in("runs") == {"corridor"}
+
+
+def test_a_fresh_run(command: Command, tmp_path: Path) -> None:
+    typed = partial(command, "--no-animation", script=corridor)
+    typed()
+    fresh = typed("--fresh")
+    assert fresh.out.startswith(
+        "runs/corridor has another run: this one is in runs/corridor-2\n300 steps"
+    )
+    results = [result_in(f"runs/{name}") for name in ("corridor", "corridor-2")]
+    assert results[0]["params_sha256"] == results[1]["params_sha256"]
+
+    # and one that is stopped goes on without --fresh
+    make = partial(signalled, int(signal.SIGINT), tmp_path / "sent")
+    slow = partial(command, "--no-animation", script=changed(make_env=make))
+    stopped = slow("--fresh")
+    assert stopped.err.endswith("Without --fresh, the same command goes on.\n")
+    assert slow().out.startswith("Going on with the run in runs/corridor-3.\n")
+
+
+def test_a_folder_of_one_s_own(command: Command) -> None:
+    typed = partial(command, "--no-animation", "--out", "a/b", script=corridor)
+    assert typed().out.endswith("The agent, its history and pictures are in a/b\n")
+    assert typed().out.startswith("This run has ended before, in a/b.\n")
+    before = {path: path.read_bytes() for path in Path("a/b").iterdir()}
+    for words, message in (
+        (["--seed", 1], "seed 0 instead of 1: expected another folder"),
+        (["--steps", 400], "steps 300 instead of 400: expected another folder"),
+        (["--set", "gamma=0.5"], "gamma 0.99 instead of 0.5: expected another"),
+        (["--test-episodes", 7], "test_episodes 5 instead of 7: expected another"),
+    ):
+        error = typed(*words).error
+        assert error.startswith("script.py: error: a/b has another run, with ")
+        assert message in error
+    message = "script.py: error: --fresh: a/b has a run: expected another --out"
+    assert typed("--fresh").error == message
+    assert {path: path.read_bytes() for path in Path("a/b").iterdir()} == before
+    assert not Path("runs").exists()
+    assert command("--out", "c", "--fresh", "--no-animation", script=corridor).code == 0
+
+
+def test_a_folder_with_a_file_of_an_unknown_run_is_refused(command: Command) -> None:
+    Path("sweep").mkdir()
+    (Path("sweep") / CHECKPOINT).write_bytes(b"")
+    error = command("--out", "sweep", script=corridor).error
+    assert f"sweep has a file {CHECKPOINT}, but no {RUN} that says of whi" in error
+
+
+def test_a_damaged_checkpoint_is_named(command: Command) -> None:
+    make = partial(signalled, int(signal.SIGINT), Path("sent").absolute())
+    typed = partial(command, "--no-animation", script=changed(make_env=make))
+    typed()
+    path = Path("runs/corridor") / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-100])
+    ended = typed()
+    assert ended.code == 2
+    assert f"script.py: error: {path} is no safetensors file, or damaged" in ended.err
+
+
+# --- Two commands at the same moment
+
+
+def test_of_several_at_the_same_moment_each_takes_a_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    argv = [
-        "script.py",
-        "--out",
-        str(tmp_path),
+    """A folder is held until its run has ended, so they cannot take the same one."""
+    monkeypatch.chdir(tmp_path)
+    together = Barrier(6)
+
+    def hold(spec: Spec, folder: Path, on_step: Any) -> dict[str, Any]:
+        with locked(folder):
+            together.wait(20.0)
+            (folder / RUN).write_text(json.dumps({"seed": spec.seed}))
+            (folder / SUMMARY).write_text("{}")
+        return {}
+
+    monkeypatch.setattr(cli, "run", hold)
+    args = Namespace(
+        out=None, fresh=False, log_every=None, record_every=None, live=False
+    )
+
+    def start(seed: int) -> Path:
+        return cli.run_somewhere(args, corridor(seed=seed), False)[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        folders = list(pool.map(start, range(6)))
+    names = {"corridor", *(f"corridor-{number}" for number in range(2, 7))}
+    assert {folder.name for folder in folders} == names
+
+
+def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) -> None:
+    command("--no-animation", script=corridor)
+    folder = Path("runs/corridor")
+    (folder / SUMMARY).unlink()
+    with locked(folder):
+        for words in ([], ["--out", folder]):
+            ended = command("--no-animation", *words, script=corridor)
+            message = "script.py: error: runs/corridor is in use: expected no other run"
+            assert ended.error.startswith(message)
+            assert ended.out == ""
+        other = command("--no-animation", "--seed", 1, script=corridor)
+        assert other.out.startswith("runs/corridor has another run: this one is in ")
+
+
+# --- What is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--set", "hidden="],
+            "argument --set: 'hidden=': expected NAME=VALUE, such a",
+        ),
+        (["--set", "hidden"], "argument --set: 'hidden': expected NAME=VALUE, such as"),
+        (["--set", "hiden=3"], "argument --set: setting 'hiden': expected hidden"),
+        (["--set", "double=maybe"], "double=maybe: expected true or false"),
+        (["--set", "gamma=2"], "gamma is 2.0: expected 0 to 1"),
+        (["--set", "n_step=0"], "n_step is 0: expected an integer of 1 or more"),
+        (["--set", "conv=16,3,1"], "an observation of shape (1,) for conv: expected ("),
+        (["--set", "buffer_size=2e9"], "a replay buffer of 26000 MB: expected less th"),
+        (
+            ["--set", "priority_alpha=0.6", "--set", "n_step=500"],
+            "n_step 500 in 1 environments: expected up to 50 with prioritised replay",
+        ),
+        (["--steps", "49"], "steps is 49: expected learning_starts, 50, or more"),
+        (["--steps", "0"], "argument --steps: 0: expected an integer of 1 or more"),
+        (["--steps", "many"], "argument --steps: many: expected an integer of 1 or m"),
+        (["--seed", "-1"], "argument --seed: -1: expected an integer of 0 or more"),
+        (["--test-episodes", "0"], "argument --test-episodes: 0: expected an integer"),
+        (["--log-every", "0"], "argument --log-every: 0: expected an integer of 1 or"),
+        (["--until-solved"], "--until-solved: nobody said from which return the envir"),
+        (["--from", "nowhere"], "there is no file or folder nowhere"),
+        (["--from", "."], "there is no saved agent in ."),
+        (["--resume"], "unrecognized arguments: --resume"),
+        (["--see", "1"], "unrecognized arguments: --see 1"),
+        (["CartPole-v1"], "unrecognized arguments: CartPole-v1"),
+        (["watch", "--steps", "5"], "unrecognized arguments: --steps 5"),
+        (["watch"], "there is no file or folder runs/corridor"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line_and_leaves_nothing(
+    command: Command, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minidqn.checks.free_megabytes", lambda: 20_000.0)
+    error = command(*words, script=corridor).error
+    typed = "script.py watch" if "watch" in words else "script.py"
+    assert error.startswith(f"{typed}: error: {message}")
+    assert files_in(".") == set()
+
+
+def test_memory_that_is_not_there_is_said_in_a_line(command: Command) -> None:
+    def too_large(**_: Any) -> Spec:
+        raise MemoryError("26 GB for a replay buffer")
+
+    error = command(script=too_large).error
+    assert error == "script.py: error: 26 GB for a replay buffer"
+
+
+def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None:
+    script = changed(train_wrapper=Doubled, solved_at=0.5)
+    assert (
+        "until_solved: expected no train_wrapper"
+        in command("--until-solved", script=script).error
+    )
+    assert files_in(".") == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["CartPloe-v1"], ": error: Environment `CartPloe` doesn't exist"),
+        (["train", "CartPloe-v1"], " train: error: Environment `CartPloe` does"),
+        (["absent:CartPole-v1"], ": error: No module named 'absent'"),
+        (
+            ["CartPole-v9"],
+            ": error: Environment version `v9` for environment `CartPole`",
+        ),
+        (
+            ["FrozenLake-v1"],
+            ": error: observation space Discrete(16): expected a Box; ",
+        ),
+        (["Pendulum-v1"], ": error: action space Box(-2.0, 2.0, (1,), float32): expec"),
+        (
+            ["watch", "CartPole-v7"],
+            " watch: error: there is no file or folder runs/car",
+        ),
+        (["sweep", "CartPole-v1", "--seed", "3"], " sweep: error: unrecognized argume"),
+        (["watch"], " watch: error: the following arguments are required: ENV"),
+    ],
+)
+def test_an_error_names_the_command_that_was_typed(
+    command: Command, words: list[str], message: str
+) -> None:
+    assert command(*words).error.startswith(f"python -m minidqn{message}")
+    assert files_in(".") == set()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "extra"),
+    [
+        ("PongNoFrameskip-v4", "atari"),
+        ("ale_py:ALE/Breakout-v5", "atari"),
+        ("MinAtar/Breakout-v0", "minatar"),
+    ],
+)
+def test_what_has_to_be_installed_is_named(
+    command: Command, monkeypatch: Any, env_id: str, extra: str
+) -> None:
+    for missing in ("ale_py", "minatar", "minatar.gym"):
+        monkeypatch.setitem(sys.modules, missing, None)
+    error = command(env_id).error
+    assert error.endswith(f'; pip install -e ".[{extra}]" installs it')
+    assert files_in(".") == set()
+
+
+def test_a_package_of_gymnasium_s_own_is_named(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_physics(*_: Any, **__: Any) -> None:
+        raise gym.error.DependencyNotInstalled("Box2D is not installed")
+
+    monkeypatch.setattr(gym, "make", no_physics)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    assert command("LunarLander-v3").error == (
+        "python -m minidqn: error: Box2D is not installed"
+        '; pip install -e ".[examples]" installs it'
+    )
+
+
+def test_how_an_environment_of_an_installed_package_is_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ale_py", reason="it takes the extra `atari`")
+    error = command("ale_py:ALE/Nothing-v5").error
+    assert "Environment `Nothing` doesn't exist in namespace ALE." in error
+    assert "ale_py:" not in error
+    for name in list(gym.registry):
+        if name.startswith("ALE/"):
+            monkeypatch.delitem(gym.registry, name)
+    error = command("ALE/Pong-v5").error
+    assert error.endswith("; the games of ale_py are written ale_py:ALE/Pong-v5")
+
+
+def test_where_no_folder_can_be_made(command: Command, tmp_path: Path) -> None:
+    """The link leads nowhere: a search for a free number would not end."""
+    (tmp_path / "runs").symlink_to("/nowhere/scratch")
+    for words in ([], ["--fresh"], ["--out", "runs/x"]):
+        ended = command("--no-animation", *words, script=corridor)
+        assert ended.code == 2
+        assert "runs" in ended.error
+    (tmp_path / "runs").unlink()
+    (tmp_path / "runs").write_text("a file")
+    assert "Not a directory" in command("--no-animation", script=corridor).error
+    assert command("--no-animation", "--out", "runs", script=corridor).code == 2
+
+
+# --- Settings
+
+
+def config_of(command: Command, *words: str, script: Any = corridor) -> DQNConfig:
+    ended = command("--no-animation", "--out", "it", *words, script=script)
+    assert ended.code == 0, ended
+    return load_run(Path("it") / CHECKPOINT)[0].config
+
+
+def test_settings_from_the_command_line(command: Command) -> None:
+    texts = ["hidden=6,4", "huber_delta=inf", "double=no", "epsilon=0.5"]
+    texts += ["learning_rate=3e-3:0", "batch_size=9"]
+    found = config_of(command, *(f"--set={text}" for text in texts))
+    assert found == replace(
+        CONFIG,
+        hidden=(6, 4),
+        huber_delta=np.inf,
+        double=False,
+        epsilon=0.5,
+        learning_rate=LinearDecay(3e-3, 0.0, 300),
+        batch_size=9,
+        priority_beta=LinearDecay(0.4, 1.0, 300),  # to the end of the run
+    )
+
+
+def test_what_a_script_says_of_priorities_is_left_as_it_is(command: Command) -> None:
+    beta = LinearDecay(0.1, 0.2, 3)
+    script = changed(config=replace(CONFIG, priority_beta=beta))
+    assert config_of(command, script=script).priority_beta == beta
+
+
+def test_a_decay_is_as_long_as_the_run(command: Command) -> None:
+    words = ["--steps", "400", "--set", "epsilon=1:0.5"]
+    assert config_of(command, *words).epsilon == LinearDecay(1.0, 0.5, 400)
+
+
+def test_a_decay_that_is_replaced_is_said(command: Command) -> None:
+    ended = command("--no-animation", "--set=epsilon=0.5", script=corridor)
+    assert ended.out.splitlines()[0] == (
+        "epsilon is 0.5 throughout, instead of LinearDecay(start=1.0, end=0.1, "
+        "steps=100.0); epsilon=0.5:0 would be a decay to 0 over the run"
+    )
+
+
+def test_the_last_of_several_values_counts(command: Command) -> None:
+    assert config_of(command, "--set=n_step=3", "--set=n_step=4").n_step == 4
+
+
+def test_a_script_may_have_a_seed_of_its_own(command: Command) -> None:
+    def lucky(steps: int = 300, seed: int = 7) -> Spec:
+        return corridor(steps, seed)
+
+    command("--no-animation", script=lucky)
+    assert result_in("runs/corridor")["seed"] == 7
+    command("--no-animation", "--seed", 0, script=lucky)
+    assert result_in("runs/corridor-2")["seed"] == 0
+
+
+# --- The test, and the end
+
+
+def test_a_shorter_test(command: Command) -> None:
+    ended = command(
         "--no-animation",
-        "--set",
-        "learning_starts=100",
-    ]
-    monkeypatch.setattr(sys, "argv", argv)
+        "--test-episodes",
+        3,
+        "--test-max-steps",
+        1000,
+        script=corridor,
+    )
+    assert "Greedy return in 3 new episodes" in ended.out
+    result = result_in("runs/corridor")
+    assert (result["test_episodes"], result["test_max_steps"]) == (3, 1000)
+    assert len(result["eval_returns"]) == 3
+
+
+def test_until_it_is_solved(command: Command) -> None:
+    typed = partial(command, "--no-animation", "--steps", 3000, "--until-solved")
+    ended = typed(script=changed(solved_at=0.2))
+    steps = result_in("runs/corridor")["steps"]
+    assert ended.out.startswith(f"{steps} steps and {steps - 49} updates in ")
+    assert steps < 3000
+    assert "(from 0.2)" in ended.out
+    again = typed(script=changed(solved_at=0.2))
+    assert again.out.startswith("This run has ended before, in runs/corridor; ")
+
+
+# --- From a saved agent
+
+
+@pytest.fixture
+def saved(command: Command) -> Path:
+    """The folder of a run that has ended."""
+    command("--no-animation", "--seed", 3, script=corridor)
+    return Path("runs/corridor")
+
+
+def test_a_whole_run_goes_on(command: Command, saved: Path) -> None:
+    """Its steps count, and its seed stays. One more step is enough."""
+    for number, start in enumerate((saved, saved / CHECKPOINT), 2):
+        words = ["--from", start, "--steps", 300 + number]
+        ended = command("--no-animation", *words, script=corridor)
+        assert ended.out.splitlines()[-2].startswith(f"{300 + number} steps and ")
+        result = result_in(f"runs/corridor-{number}")
+        assert (result["seed"], result["steps"]) == (3, 300 + number)
+    command("--no-animation", "--from", saved, script=corridor)  # as long once more
+    assert result_in("runs/corridor-4")["steps"] == 600
+    straight = command("--no-animation", "--seed", 3, "--steps", 600, script=corridor)
+    assert straight.code == 0
+    whole, parts = result_in("runs/corridor-5"), result_in("runs/corridor-4")
+    assert whole["params_sha256"] == parts["params_sha256"]
+
+
+def test_a_policy_begins_anew(command: Command, saved: Path) -> None:
+    words = ["--from", saved / AGENT, "--steps", 120, "--seed", 8]
+    ended = command("--no-animation", *words, script=corridor)
+    assert "120 steps and 71 updates in" in ended.out
+    agent, history = load_run(Path("runs/corridor-2") / CHECKPOINT)
+    assert (agent.seed, agent.steps, agent.updates) == (8, 120, 71)
+    assert history["length"].sum() <= 120
+
+
+def test_its_settings_stay_but_for_those_that_are_set(
+    command: Command, saved: Path
+) -> None:
+    other = changed(config=replace(CONFIG, gamma=0.5, hidden=(3,)))
+    words = ["--from", saved, "--set", "learning_rate=1e-4", "--steps", 350]
+    command("--no-animation", *words, script=other)
+    config = load_run(Path("runs/corridor-2") / CHECKPOINT)[0].config
+    before = load_run(saved / CHECKPOINT)[0].config
+    assert config == replace(before, learning_rate=1e-4)
+    assert (before.gamma, before.hidden) == (0.99, (8,))
+
+
+def test_a_run_from_a_saved_agent_that_is_stopped_goes_on(
+    command: Command, saved: Path, tmp_path: Path
+) -> None:
+    make = partial(signalled, int(signal.SIGINT), tmp_path / "sent")
+    words = ["--from", saved, "--set", "gamma=0.5", "--steps", 500, "--no-animation"]
+    typed = partial(command, *words, script=changed(make_env=make))
+    assert typed().code == 130
+    agent = load_run(Path("runs/corridor-2") / CHECKPOINT)[0]
+    assert 300 < agent.steps < 500
+    assert typed().out.startswith("Going on with the run in runs/corridor-2.\n500 st")
+    agent = load_run(Path("runs/corridor-2") / CHECKPOINT)[0]
+    assert (agent.steps, agent.updates, agent.config.gamma) == (500, 451, 0.5)
+
+
+def test_what_a_saved_agent_cannot_do_is_said_in_a_line(
+    command: Command, saved: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "damaged").write_bytes(b"damaged")
+    before = files_in("."), files_in("runs")
+    for words, message in (
+        (
+            ["--set", "hidden=3"],
+            f"{saved / CHECKPOINT}: hidden is (3,): expected (8,), w",
+        ),
+        (
+            ["--steps", 300],
+            f"steps is 300: expected more than the 300 steps that {saved}",
+        ),
+        (["--seed", 4], f"{saved / CHECKPOINT}: seed is 4: expected 3, with which thi"),
+        (["--set", "buffer_size=10"], f"{saved / CHECKPOINT}: buffer_size is 10: exp"),
+    ):
+        error = command("--from", saved, *words, script=corridor).error
+        assert error.startswith(f"script.py: error: {message}")
+    error = command("--from", "damaged", script=corridor).error
+    assert error.startswith("script.py: error: damaged is no safetensors file, or d")
+    error = command("CartPole-v1", "--from", saved).error
+    assert error.startswith("python -m minidqn: error: the environment's spaces are ")
+    assert (files_in("."), files_in("runs")) == before
+
+
+@pytest.mark.filterwarnings("ignore:learning_rate is 0:RuntimeWarning")
+def test_a_run_does_not_begin_with_itself(command: Command, saved: Path) -> None:
+    error = command("--from", saved, "--out", saved, script=corridor).error
+    assert error.startswith("script.py: error: runs/corridor has another run, with ")
+
+
+# --- What one sees
+
+
+@pytest.mark.usefixtures("pictures")
+def test_every_picture_of_a_run(command: Command) -> None:
+    ended = command("--record-every", 20, "--log-every", 15, script=corridor)
+    assert re.search(r"^episode 15, step \d+: return .* loss .* eps", ended.out, re.M)
+    found = files_in("runs/corridor")
+    assert found >= FILES | {"before_after.gif", "episode_00020.gif"}
+
+
+@pytest.mark.usefixtures("pictures")
+def test_without_the_film_episodes_are_recorded_all_the_same(command: Command) -> None:
+    command("--record-every", 20, "--no-animation", script=corridor)
+    assert "episode_00020.gif" in files_in("runs/corridor")
+    assert "before_after.gif" not in files_in("runs/corridor")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_an_environment_that_cannot_draw_itself(command: Command) -> None:
+    for flags in ([], ["--record-every", 20]):
+        ended = command(*flags, script=changed(make_env=Corridor))
+        assert ended.code == 0
+        assert (
+            "There will be no film: Corridor-v0 cannot draw itself: Corr" in ended.out
+        )
+        assert files_in("runs/corridor") == FILES
+    ended = command("--no-animation", script=changed(make_env=Corridor))
+    assert "no film" not in ended.out
+
+
+@pytest.mark.usefixtures("pictures")
+def test_every_part_of_a_run_gets_what_is_its_own(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test and the film: the seed of their purpose, and no wrapper of training."""
+    seen: dict[str, Any] = {}
+
+    def evaluate(agent: Any, env: Any, *given: Any, **options: Any) -> Any:
+        seen["test"] = (type(env), *given)
+        return np.arange(float(given[0]))
+
+    def animate(agents: Any, env: Any, path: Any, seeds: Any, max_steps: int) -> None:
+        seen["film"] = (type(env), env.render_mode, seeds, max_steps)
+
+    monkeypatch.setattr(run_module, "evaluate", evaluate)
+    monkeypatch.setattr(show, "animate", animate)
+    script = changed(train_wrapper=Doubled, test_epsilon=0.25, solved_at=2.0)
+    ended = command("--seed", 5, script=script, shown=Shown(film_steps=17))
+    assert seen["test"] == (Black, 5, 5, 0.25)
+    seeds = [episode_seed(5, TEST, number) for number in range(3)]
+    assert seen["film"] == (Black, "rgb_array", seeds, 17)
+    assert (
+        "Return at epsilon 0.25 in 5 new episodes: 2.0 ± 1.4, minimum 0: solved (f"
+        in (ended.out)
+    )
+    assert result_in("runs/corridor")["train_wrapper"] == "tests.test_run.Doubled"
+
+
+def test_the_threshold_of_other_returns_is_not_drawn(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[Any] = []
 
-    def draw(agent: DQN, obs: Any, path: Path) -> None:
-        drawn.append(obs)
-        plot_filters(agent, obs, path)
+    def live_plot(solved_at: float | None) -> Any:
+        drawn.append(solved_at)
+        return lambda agent, history: None
 
-    monkeypatch.setattr(cli, "plot_filters", draw)
-    settings: Any = {"conv": ((2, 3, 1),), "hidden": (4,)}
-    this = Run("Catch", 120, lambda steps: DQNConfig(**settings), make_env=Catch)
-    this.train_and_show()
-    assert (tmp_path / "filters.png").stat().st_size > 1000
-    # the end of the first test episode, which is shorter than 60 steps
-    *_, (_, over, last) = play(load(this.checkpoint), Catch(), episode_seed(0, TEST, 0))
-    assert over
-    np.testing.assert_array_equal(drawn, [last])
-    assert (
-        "Infinity" not in (tmp_path / "summary.json").read_text()
-    )  # nobody knows a threshold
+    monkeypatch.setattr(cli, "live_plot", live_plot)
+    for changes in ({}, {"train_wrapper": Doubled}):
+        script = changed(solved_at=0.5, **changes)
+        command("--live", "--no-animation", script=script)
+    assert drawn == [0.5, None]
 
 
-def test_an_unfinished_run_of_a_sweep_is_a_run_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_environment_that_fails_is_seen_where_and_the_run_goes_on(
+    command: Command, tmp_path: Path
 ) -> None:
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
-    assert "has a run: expected another --out" in refused(monkeypatch, capsys, tmp_path)
+    make = partial(fragile, tmp_path / "failed")
+    typed = partial(command, "--no-animation", script=changed(make_env=make))
+    with pytest.raises(ValueError, match="the simulator is gone") as error:
+        typed()  # with a traceback: who made it needs to know where
+    assert error.value.__notes__ == ["in step 180 of the run"]
+    assert load_run(Path("runs/corridor") / CHECKPOINT)[0].steps == 179
+    assert typed().out.startswith("Going on with the run in runs/corridor.\n300 steps ")
 
 
-def test_what_cannot_run_is_found_out_before_training(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_test_that_is_stopped(
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse = partial(refused, monkeypatch, capsys)
-    (tmp_path / "file").write_text("")
-    assert "File exists" in refuse(tmp_path / "file")
-    assert "Not a directory" in refuse(tmp_path / "file" / "folder")
-    out = tmp_path / "folder"
-    assert refuse(out, "--set", "lerning_rate=1") == (
-        "setting 'lerning_rate': expected learning_rate or learning_starts"
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    typed = partial(command, "--no-animation", script=corridor)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "evaluate", stop)
+        assert typed().code == 130
+    assert "300 steps and 251 updates, resumed. Greedy return" in typed().out
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_a_run_that_diverges_says_so_in_a_line(command: Command) -> None:
+    words = ["--set=learning_rate=0.9", "--set=huber_delta=inf", "--set=gamma=1"]
+    script = changed(make_env=Huge)
+    ended = command("--no-animation", *words, script=script)
+    assert ended.code == 2
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("script.py: error: update 1 diverged: loss ")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_network_of_one_s_own_is_trained_and_shown(command: Command) -> None:
+    config = replace(CONFIG, hidden=DQNConfig.hidden)
+    script = changed(network=small_network, config=config)
+    ended = command(script=script)
+    assert ended.code == 0, ended
+    assert "before_after.gif" in files_in("runs/corridor")
+    assert command(script=script).out.startswith("This run has ended before")
+    # and is asked for again where it goes on
+    longer = command("--from", "runs/corridor", "--steps", 350, script=script)
+    assert longer.code == 0, longer
+    error = command("--from", "runs/corridor", script=corridor).error
+    assert "network" in error
+
+
+# --- Environments of one's own
+
+MAZE = """
+import gymnasium as gym
+from tests.test_run import Corridor
+
+class Maze(Corridor):
+    pass
+
+gym.register("Maze-v0", "my_mazes:Maze", reward_threshold=0.5)
+"""
+
+
+def test_an_environment_in_a_module_of_one_s_own(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_mazes.py").write_text(MAZE)
+    monkeypatch.syspath_prepend(tmp_path)
+    typed = partial(command, "my_mazes:Maze-v0", "--steps", 1200, "--no-animation")
+    assert typed().code == 0
+    result = result_in("runs/maze")
+    assert (result["env_id"], result["solved_at"]) == ("my_mazes:Maze-v0", 0.5)
+    agent = load_run(Path("runs/maze") / CHECKPOINT)[0]
+    assert agent.config.learning_rate == LinearDecay(1e-3, 0.0, 1200)
+    assert agent.config.epsilon == LinearDecay(1.0, 0.05, 120)
+    assert typed().out.startswith("This run has ended before, in runs/maze; ")
+    del gym.registry["Maze-v0"], sys.modules["my_mazes"]
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_tuned_environment_by_its_short_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is the same run; its picture of the value function is CartPole's."""
+    ids = ("CartPole-v1", "CartPole", "gymnasium:CartPole-v1", "gymnasium:CartPole")
+    for number, env_id in enumerate(ids):
+        words = (env_id, "--steps", 300, "--test-episodes", 2, "--no-animation")
+        ended = command(*words)
+        assert ended.code == 0, ended
+        assert ended.out.startswith("This run has ended before") == (number > 0)
+    assert files_in("runs") == {"cartpole"}
+    assert "value_function.png" in files_in("runs/cartpole")
+    agent = load_run(Path("runs/cartpole") / CHECKPOINT)[0]
+    assert agent.config == tuned("CartPole-v1", 300)
+
+
+# --- Watching
+
+
+def test_watching_takes_no_folder_of_a_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "has_display", lambda: False)
+    monkeypatch.setattr(show, "animate", lambda *given: Path(given[2]).touch())
+    for words, script in ((["watch"], corridor), (["watch", "CartPole"], None)):
+        if script is not None:
+            command("--no-animation", script=script)
+        ended = command(*words, script=script)
+        assert ended.code == 0, ended
+    names = {"corridor", "watch_corridor.gif", "watch_cartpole.gif"}
+    assert files_in("runs") == names
+    assert ended.out == "There is no display: see runs/watch_cartpole.gif\n"
+    ended = command("CartPole", "--steps", 300, "--no-animation")
+    assert ended.out.endswith(" are in runs/cartpole\n")
+
+
+def test_what_is_watched(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent of --from; the policy of a folder, as it is smaller than the run."""
+    command("--no-animation", script=corridor)
+    watched: list[Any] = []
+    monkeypatch.setattr(
+        cli, "watch", lambda spec, path, picture: watched.append((path, spec.seed))
     )
-    assert "setting 'x': expected one of frame_stack, " in refuse(out, "--set", "x=1")
-    assert "gamma is 2.0: expected 0 to 1" in refuse(out, "--set", "gamma=2")
-    assert "double is 'no': expected True or False" in refuse(out, "--set", "double=no")
-    assert (
-        refuse(out, "--steps", 500)
-        == "--steps 500: expected learning_starts, 1000, or more"
-    )
-    assert "training returns are not" in refuse(
-        out, "--until-solved", train_wrapper=Wrapped
-    )
-    unknown = refuse(out, "--until-solved", solved_at=math.inf)
-    assert unknown == "--until-solved: expected a return from which it is solved"
-    conv = refuse(out, "--set", "conv=((16, 3, 1),)")
-    assert "an observation of shape (4,) for conv: expected (height, width)" in conv
-    own = partial(DQNConfig, learning_rate=lambda step: 0.1)
-    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out)])
-    with pytest.raises(SystemExit):
-        Run("CartPole-v1", STEPS, lambda steps: own())
-    assert "expected a number or one of" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        Run("CartPloe-v1", STEPS, config)
-    assert "CartPloe" in capsys.readouterr().err
-    assert not out.exists()
+    folder = Path("runs/corridor")
+    command("watch", script=corridor)
+    command("watch", "--from", folder, "--seed", 3, script=corridor)
+    command("watch", "--from", folder / CHECKPOINT, script=corridor)
+    (folder / AGENT).unlink()  # as if it still trained
+    command("watch", "--from", folder, script=corridor)
+    assert watched == [
+        (folder / AGENT, 0),
+        (folder / AGENT, 3),
+        (folder / CHECKPOINT, 0),
+        (folder / CHECKPOINT, 0),
+    ]
+    command("watch", "CartPole-v1")
+    [_, _, _, _, (path, _)] = watched
+    assert path.parts[-2:] == ("trained", "cartpole.safetensors")
+    assert load(path).n_actions == 2
+
+
+def test_an_agent_of_another_environment_is_not_watched(command: Command) -> None:
+    with gym.make("Acrobot-v1") as env:
+        save(DQN(env.observation_space, env.action_space), "acrobot.st", replay=False)
+    error = command("watch", "CartPole-v1", "--from", "acrobot.st").error
+    assert error.startswith("python -m minidqn watch: error: the environment's spaces")
+
+
+def test_watching_is_stopped(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "watch", stop)
+    ended = command("watch", "CartPole-v1")
+    assert (ended.code, ended.err) == (130, "Stopped.\n")
+
+
+# --- Help
+
+OPTIONS = {
+    "train": {
+        *("--seed", "--steps", "--set", "--out", "--fresh", "--from", "--until-solved"),
+        *("--test-episodes", "--test-max-steps", "--log-every", "--record-every"),
+        *("--live", "--no-animation", "--help"),
+    },
+    "watch": {"--from", "--seed", "--help"},
+    "sweep": {
+        *("--seeds", "--first", "--steps", "--set", "--workers", "--dask", "--out"),
+        "--help",
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_help_lists_every_option_with_what_it_does(command: Command, name: str) -> None:
+    ended = command(name, "--help")
+    assert ended.code == 0
+    assert ended.out.startswith(f"usage: python -m minidqn {name} [-h]")
+    _, _, listed = ended.out.partition("options:")
+    found = re.findall(r"^  (?:-h, )?(--[a-z-]+)(?: \S+)?\s+\S", listed, re.M)
+    assert set(found) == OPTIONS[name]
+    parser = getattr(arguments, f"{name}_parser")("x", True)
+    assert all(action.help for action in parser._actions)
+    of_script = command(name, "--help", script=corridor).out
+    assert of_script.startswith(f"usage: script.py {name} [-h]")
+    assert "ENV" not in of_script
+
+
+def test_without_a_command_all_of_them_are_listed(command: Command) -> None:
+    for words in ([], ["--help"], ["-h"]):
+        ended = command(*words)
+        assert ended.code == 0
+        for name in OPTIONS:
+            assert f"python -m minidqn {name} ENV [options]" in ended.out
+        assert "--no-animation" in ended.out  # those of train: it may be left out
+    assert command("CartPole-v1", "--help").out.startswith("usage: python -m minidqn [")
+    assert command("--help", script=corridor).out.startswith("usage: script.py [-h]")
+
+
+# --- A sweep
 
 
 def test_what_a_sweep_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path
 ) -> None:
     asked: dict[str, Any] = {}
 
@@ -496,24 +953,24 @@ def test_what_a_sweep_is_asked_for(
 
     monkeypatch.setattr(many, "sweep", sweep)
     monkeypatch.setattr(many, "compare", compare)
-    rate = "{'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"
-    grid = [f"--set=learning_rate={rate},0.5", "--set=huber_delta=1,inf"]
-    flags = ["--seeds", "2", "--first", "7", "--workers", "3", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["sweep", "CartPole-v1", *flags, *grid])
-    many.main()
-    specs = asked["specs"]
-    made = [(s.config.learning_rate, s.config.huber_delta, s.seed) for s in specs]
-    decay = LinearDecay(0.01, 0.0, 100)
-    assert made == list(product((decay, 0.5), (1.0, np.inf), (7, 8)))
-    assert asked["compared"] == [
-        spec.name for spec in specs
-    ]  # the first is the reference
-    assert len({*asked["compared"]}) == 8
-    assert (asked["out"], asked["executor"], asked["workers"]) == (tmp_path, None, 3)
+    grid = ["--set=learning_rate=0.01:0/0.5", "--set=huber_delta=1/inf"]
+    words = ["--seeds", 2, "--first", 7, "--workers", 3, "--out", tmp_path, *grid]
+    for typed, script in ((["CartPole-v1"], None), ([], corridor)):
+        ended = command("sweep", *typed, *words, script=script)
+        assert ended.code == 0, ended
+        specs = asked["specs"]
+        made = [(s.config.learning_rate, s.config.huber_delta, s.seed) for s in specs]
+        decay = LinearDecay(0.01, 0.0, specs[0].steps)
+        assert made == list(product((decay, 0.5), (1.0, np.inf), (7, 8)))
+        # the first is the reference
+        assert asked["compared"] == [spec.name for spec in specs]
+        assert len({*asked["compared"]}) == 8
+        assert (asked["out"], asked["executor"]) == (tmp_path, None)
+        assert asked["workers"] == 3
 
 
 def test_a_sweep_on_dask_and_one_that_is_stopped(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path
 ) -> None:
     asked: list[Any] = []
 
@@ -530,164 +987,7 @@ def test_a_sweep_on_dask_and_one_that_is_stopped(
 
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
     monkeypatch.setattr(many, "sweep", sweep)
-    flags = ["--dask", "tcp://here:1", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["sweep", "CartPole-v1", *flags])
-    with pytest.raises(SystemExit) as ended:
-        many.main()
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "Stopped. The same command goes on.\n"
+    ended = command("sweep", "CartPole-v1", "--dask", "tcp://here:1", "--out", tmp_path)
+    assert (ended.code, ended.err) == (130, "Stopped. The same command goes on.\n")
     # else Dask would make only one of two calls that look alike
     assert asked == ["tcp://here:1", "an executor with {'pure': False}"]
-
-
-def test_what_is_watched(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In a window: the test episodes of the seed, with the epsilon of the test."""
-    played: list[Any] = []
-
-    def play(agent: DQN, env: Any, seed: int, epsilon: float) -> Any:
-        played.append((env.render_mode, seed, epsilon))
-        yield from [(0.0, False, None), (1.5, False, None), (2.0, True, None)]
-
-    real = gym.make
-    monkeypatch.setattr(cli, "play", play)
-    monkeypatch.setattr(cli, "has_display", lambda: True)
-    monkeypatch.setattr(
-        gym, "make", lambda env_id, **options: Drawn(real(env_id), **options)
-    )
-    monkeypatch.setattr(sys, "argv", ["script.py", "--watch", "--seed", "3"])
-    with pytest.raises(SystemExit) as ended:
-        Run("CartPole-v1", STEPS, config, test_epsilon=0.25)
-    assert ended.value.code == 0
-    assert played == [
-        ("human", episode_seed(3, TEST, number), 0.25) for number in range(3)
-    ]
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"episode {number}: return 3.5" for number in (1, 2, 3)]
-
-
-@pytest.mark.usefixtures("seen")
-def test_the_threshold_of_other_returns_is_not_drawn(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    drawn: list[Any] = []
-
-    def live_plot(solved_at: float | None) -> Any:
-        drawn.append(solved_at)
-        return lambda agent, history: None
-
-    monkeypatch.setattr(cli, "live_plot", live_plot)
-    for options in ({}, {"train_wrapper": Wrapped}):
-        flags = ["--live", "--overwrite", "--no-animation"]
-        run(monkeypatch, tmp_path, *flags, **options).train_and_show()
-    assert drawn == [475.0, None]
-
-
-def test_settings_from_the_command_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    flags = ["hidden=(8, 4)", "huber_delta=inf", "double=False", "epsilon=0.5"]
-    flags += ["learning_rate={'LinearDecay': {'start': 0.01, 'end': 0, 'steps': 100}}"]
-    beta = LinearDecay(0.1, 0.2, 3)  # what a script says is left as it is
-    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(tmp_path / "beta")])
-    of_script = Run(
-        "CartPole-v1", STEPS, lambda steps: replace(config(steps), priority_beta=beta)
-    )
-    assert of_script.config.priority_beta == beta
-    this = run(monkeypatch, tmp_path, *(f"--set={flag}" for flag in flags))
-    decay = LinearDecay(0.01, 0.0, 100)
-    changes: Any = {
-        "hidden": (8, 4),
-        "huber_delta": np.inf,
-        "double": False,
-        "epsilon": 0.5,
-    }
-    changes["priority_beta"] = LinearDecay(0.4, 1.0, STEPS)  # to the end of the run
-    assert this.config == replace(config(STEPS), **changes, learning_rate=decay)
-
-
-@pytest.mark.usefixtures("seen")
-def test_a_checkpoint_is_saved_on_the_way(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    saved = []
-
-    def save(agent: DQN, path: Path, history: Any) -> None:
-        saved.append((agent.steps, path, len(history)))
-
-    monkeypatch.setattr("minidqn.lab.watchers.save", save)
-    this = run(monkeypatch, tmp_path, "--no-animation", "--checkpoint-every", 400)
-    this.train_and_show()
-    assert [steps for steps, _, _ in saved] == [400, 800, 1200]
-    assert {path for _, path, _ in saved} == {tmp_path / "agent.safetensors"}
-
-
-def test_a_test_that_is_stopped(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "evaluate", stop)
-    this = run(monkeypatch, tmp_path, "--no-animation")
-    with pytest.raises(SystemExit) as ended:
-        this.train_and_show()
-    assert ended.value.code == 130
-    assert (
-        f"Stopped in the test. --resume --out {tmp_path} goes on."
-        in capsys.readouterr().err
-    )
-
-    monkeypatch.undo()
-    resumed = run(monkeypatch, tmp_path, "--no-animation", "--resume")
-    resumed.train_and_show()
-    assert (
-        "1500 steps and 501 updates, resumed. Greedy return" in capsys.readouterr().out
-    )
-
-
-@pytest.mark.usefixtures("seen")
-def test_nobody_said_what_counts_as_solved(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(monkeypatch, tmp_path, "--no-animation", solved_at=math.inf).train_and_show()
-    assert "49.5 ± 28.9, minimum 0\n" in capsys.readouterr().out
-
-
-def test_watch_never_shows_the_policy_of_another_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
-    gym.register("CartPole-v7", "gymnasium.envs.classic_control.cartpole:CartPoleEnv")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["script.py", "--watch"])
-    with pytest.raises(
-        SystemExit
-    ) as ended:  # examples/trained/cartpole is CartPole-v1's
-        Run("CartPole-v7", STEPS, config)
-    assert ended.value.code == 2
-    assert "runs/cartpole/agent.safetensors" in capsys.readouterr().err
-
-
-def test_an_environment_that_cannot_be_drawn_is_refused_at_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["script.py", "--out", str(out)])
-    with pytest.raises(SystemExit) as ended:
-        Run("Catch", 120, config, make_env=lambda: Catch())
-    assert ended.value.code == 2
-    assert "render_mode" in capsys.readouterr().err
-    assert not out.exists()
-
-
-@pytest.mark.usefixtures("seen")
-def test_a_resumed_run_may_be_tested_in_another_way(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    run(monkeypatch, tmp_path, "--no-animation").train_and_show()
-    run(
-        monkeypatch, tmp_path, "--no-animation", "--resume", test_epsilon=0.5
-    ).train_and_show()
-    assert json.loads((tmp_path / "summary.json").read_text())["test_epsilon"] == 0.5

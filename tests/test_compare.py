@@ -13,7 +13,8 @@ from minidqn.lab.compare import compare, improvement, interval, iqm, write_resul
 def test_iqm_is_the_mean_of_the_middle_half() -> None:
     assert iqm([0.0, 1.0, 2.0, 1e9]) == 1.5
     assert iqm(np.random.default_rng(0).permutation(8)) == np.mean([2, 3, 4, 5])
-    # 5 values of a fifth each: the middle half is 0.15, 0.2 and 0.15 of the three inner ones
+    # each of 5 values is a fifth: of the three inner ones, 0.15, 0.2 and 0.15 are in
+    # the middle half
     assert iqm([9.0, -7.0, 1.0, 3.0, 2.0]) == pytest.approx(
         (0.15 * 1 + 0.2 * 2 + 0.15 * 3) / 0.5
     )
@@ -27,9 +28,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         low, high = interval(rng.normal(size=20), resamples=300)
         assert low < high
         held.append(low <= 0.0 <= high)
-    assert (
-        170 <= sum(held) <= 199
-    )  # of 190; bootstrap intervals of few seeds are a little narrow
+    # 190 expected; bootstrap intervals of few seeds are a little narrow
+    assert 170 <= sum(held) <= 199
 
 
 def test_the_probability_of_improvement_counts_pairs() -> None:
@@ -40,74 +40,148 @@ def test_the_probability_of_improvement_counts_pairs() -> None:
 
 
 def result(name: str, mean: float, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    numbers = {
+    run = {
         "name": f"{name}/{seed}",
         "env_id": "Some-v0",
         "seed": seed,
         "eval_mean": mean,
+        "solved_at": 5.0,
+        "updates": 1000,
+        "train_seconds": 2.0,
+        "steps": 400,
+        "train_wrapper": None,
+        "curve": [None, mean - 1.0, mean, mean + 1.0],
+        "eval_returns": [1.0, 2.0],
     }
-    numbers |= {"solved_at": 5.0, "updates": 1000, "train_seconds": 2.0, "steps": 400}
-    curve = [None, mean - 1.0, mean, mean + 1.0]
-    return (
-        numbers
-        | {"train_wrapper": None, "curve": curve, "eval_returns": [1.0, 2.0]}
-        | changes
+    return run | changes
+
+
+def failed(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "failed": "no"} | more
+
+
+def rows_of(table: str) -> list[dict[str, str]]:
+    """The lines of a Markdown table: the text below each heading."""
+    heads, rule, *lines = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table.strip().splitlines()
     )
+    assert set(rule) == {"---"}
+    return [dict(zip(heads, line, strict=True)) for line in lines]
 
 
-def test_a_comparison(tmp_path: Path) -> None:
-    """Lines by settings, the environment's first as the reference; seeds as numbers, not names."""
+def test_a_table() -> None:
+    """The first settings are the reference; seeds are sorted as numbers."""
     results = [result("a", float(seed), seed) for seed in (10, 2, 4, 8)]
-    results += [
-        result("b", 20.0, seed, train_seconds=None, solved_at=None) for seed in (0, 1)
-    ]
-    results += [
-        result("c", 1.0, env_id="Other-v0", train_wrapper="OneBall"),
-        {"name": "a/9", "failed": "no"},
-        {"name": "d/0", "failed": "no"},
-    ]
-    table, figure = compare(results, tmp_path / "comparison.png", "Title")
-    head, _, *lines = table.splitlines()
-    assert lines.pop() == "| d | 0 | 1 | | | | | | | |"
-    assert len(lines) == 3
-    a, b, c = (
-        dict(zip(head.split(" | "), line.split(" | "), strict=True)) for line in lines
-    )
+    for seed in (0, 1):
+        run = result("b", 20.0, seed, train_seconds=None, solved_at=None)
+        results.append(run)
+    results += [result("c", 1.0), failed("a/9"), failed("d/0")]
+    table, _ = compare(results)
+    a, b, c, d = rows_of(table)
+    assert [row["settings"] for row in (a, b, c, d)] == ["a", "b", "c", "d"]
+    assert "environment" not in a  # there is only one
     assert (a["seeds"], a["failed"], a["mean"]) == ("4", "1", "6.00")
-    assert (b["failed"], a["worst seed"]) == ("0", "2.00 (seed 2)")
-    assert c["IQM (95 % interval)"] == ""  # of one seed there is none
-    assert (a["solved"], a["better"], b["better"]) == ("2 of 4 from 5", "0.50", "1.00")
+    assert (a["worst seed"], a["updates"]) == ("2.00 (seed 2)", "1,000")
+    assert (a["solved"], a["seconds, median"]) == ("2 of 4 from 5", "2.0")
     assert a["IQM (95 % interval)"].startswith("6.00 (2.00 to 10.00")
-    assert (a["seconds, median |"], b["seconds, median |"]) == ("2.0 |", " |")
-    assert (b["solved"], c["better"], a["updates"]) == ("", "0.50", "1,000")
-    (curves, ends), (other, _) = np.reshape(np.array(figure.axes, object), (2, 2))
+    assert (b["failed"], b["solved"], b["seconds, median"]) == ("0", "", "")
+    assert c["IQM (95 % interval)"] == ""  # of one seed there is none
+    assert (a["better"], b["better"], c["better"]) == ("0.50", "1.00", "0.00")
+    known = {"settings": "d", "seeds": "0", "failed": "1"}
+    assert d == dict.fromkeys(a, "") | known
+
+
+def test_environments_are_counted_apart() -> None:
+    """The same settings in two environments are two lines."""
+    results = [
+        failed("b/9"),  # b is in one environment alone: it must be that one
+        result("a", 1.0, 0, env_id="X"),
+        result("a", 2.0, 1, env_id="X"),
+        result("b", 9.0, 3, env_id="Y"),
+        result("a", 5.0, 0, env_id="Y"),  # the name of another run, elsewhere
+        failed("a/4", env_id="Y"),
+        failed("a/5", env_id="Y"),
+        failed("a/7"),  # of X or of Y
+        failed("d/0", env_id="Z"),
+    ]
+    table, figure = compare(results)
+    found = [
+        (row["environment"], row["settings"], row["seeds"], row["failed"])
+        for row in rows_of(table)
+    ]
+    assert found == [
+        ("X", "a", "2", "0"),
+        ("Y", "b", "1", "1"),
+        ("Y", "a", "1", "2"),
+        ("", "a", "0", "1"),
+        ("Z", "d", "0", "1"),
+    ]
+    better = [row["better"] for row in rows_of(table)]
+    assert better == ["0.50", "0.50", "0.00", "", ""]  # than its environment's first
+    assert [axes.get_title() for axes in figure.axes[::2]] == ["X", "Y"]
+
+
+def test_a_figure(tmp_path: Path) -> None:
+    results = [result("a", float(seed), seed) for seed in (10, 2, 4, 8)]
+    results += [result("b", 20.0, seed) for seed in (0, 1)]
+    results.append(result("c", 1.0, env_id="Other-v0", train_wrapper="OneBall"))
+    path = tmp_path / "comparison.png"
+    _, figure = compare(results, path, "Title")
+    assert path.exists()
+    assert figure.get_suptitle() == "Title"
+    curves, ends, other, other_ends = figure.axes
     assert [axes.get_title() for axes in (curves, other)] == ["Some-v0", "Other-v0"]
-    thick = [line for line in curves.lines if line.get_linewidth() == 2]
+    thick: list[Any] = [line for line in curves.lines if line.get_linewidth() == 2]
     assert thick[0].get_xdata().tolist() == [200.0, 300.0, 400.0]  # where all are known
     assert thick[0].get_ydata().tolist() == [5.0, 6.0, 7.0]
-    dots = [line for line in ends.lines if line.get_marker() == "."]
-    assert [list(dot.get_ydata()) for dot in dots] == [
-        [2.0, 4.0, 8.0, 10.0],
-        [20.0, 20.0],
-    ]
-    dashed = [
-        [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"]
-        for axes in (curves, other)
-    ]
-    assert dashed == [[], []]  # of b nobody knows it; c is trained on other returns
-    assert (tmp_path / "comparison.png").exists()
-    with pytest.raises(
-        ValueError, match="no run has ended: expected one or more results"
+    dots: list[Any] = [line for line in ends.lines if line.get_marker() == "."]
+    means = [list(dot.get_ydata()) for dot in dots]
+    assert means == [[2.0, 4.0, 8.0, 10.0], [20.0, 20.0]]
+    legend: Any = curves.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+    assert other.get_legend() is None
+    assert [thresholds(axes) for axes in (curves, ends)] == [[5.0], [5.0]]
+    assert thresholds(other) == []  # it is trained on other returns
+    assert thresholds(other_ends) == [5.0]
+
+
+def thresholds(axes: Any) -> list[float]:
+    """The returns at which a dashed line is drawn."""
+    dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+    return [float(line.get_ydata()[0]) for line in dashed]
+
+
+@pytest.mark.parametrize("of_b", [None, 7.0])
+def test_a_threshold_is_drawn_if_all_settings_have_it(of_b: float | None) -> None:
+    for results in (
+        [result("a", 1.0), result("b", 2.0, solved_at=of_b)],
+        [result("b", 2.0, solved_at=of_b), result("a", 1.0)],
     ):
-        compare([{"name": "a/9", "failed": "no"}])
+        _, figure = compare(results)
+        assert [thresholds(axes) for axes in figure.axes] == [[], []]
+
+
+def test_each_of_many_settings_has_a_color_of_its_own() -> None:
+    _, figure = compare([result(f"n = {n}", 1.0) for n in range(9)])
+    thick = [line for line in figure.axes[0].lines if line.get_linewidth() == 2]
+    assert len({line.get_color() for line in thick}) == 9
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    says = "no run has ended: expected one or more results"
+    with pytest.raises(ValueError, match=says):
+        compare([failed("a/9")])
     with pytest.raises(ValueError, match="two runs are named 'a/0': expected one"):
         compare([result("a", 1.0), result("a", 2.0)])
+    with pytest.raises(ValueError, match="two runs are named 'a/0': expected one"):
+        compare([result("a", 1.0), failed("a/0")])
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*absent': make it"):
+        compare([result("a", 1.0)], tmp_path / "absent" / "comparison.png")
 
 
 def test_results_as_a_table(tmp_path: Path) -> None:
-    write_results(
-        [result("a", 1.5), {"name": "b/0", "failed": "no"}], tmp_path / "results.csv"
-    )
+    write_results([result("a", 1.5), failed("b/0")], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["name"], first["eval_mean"], first["failed"]) == ("a/0", "1.5", "")

@@ -10,13 +10,25 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from minidqn import DQN, DQNConfig, evaluate, load, save, train
-from minidqn.lab.envs import TRAIN, OwnEnvs, VectorEnvs, as_envs, episode_seed, play
+from minidqn import DQN, DQNConfig, History, evaluate, load, save, train
+from minidqn.lab.envs import (
+    TRAIN,
+    OwnEnvs,
+    VectorEnvs,
+    as_envs,
+    check_free,
+    episode_seed,
+    in_training,
+    play,
+)
 from minidqn.nn.layers import Array
+
+from .conftest import TableEnv
+from .test_training import agent_for, chain
 
 
 class SeedEnv(gym.Env[Array, Any]):
-    """Shows the seed of its reset and the steps since; gives a mask in every second one."""
+    """Shows the seed of its reset, and the steps since; every second one has a mask."""
 
     observation_space = Box(0, 2**32, (2,), np.float64)
     action_space = Discrete(3)
@@ -89,7 +101,7 @@ def test_several_are_reset_where_they_are_over(kind: Any) -> None:
     outcome, rewards = envs.step(np.array([1, 2, 0]), over, 8)
     actions, given, obs, terminated, truncated, mask = outcome
     assert actions.tolist() == [1, 2, 0]
-    assert given == rewards == [0.0, 12.0, 0.0]
+    assert list(given) == rewards == [0.0, 12.0, 0.0]
     assert obs.tolist() == [[seed(8), 0], [seed(6), 1], [seed(9), 0]]
     # where no mask is given, all actions are allowed
     assert mask.tolist() == [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
@@ -107,9 +119,11 @@ def test_a_missing_mask_in_a_vector_allows_everything() -> None:
     def reset(*, seed: int) -> Any:  # each environment is given one of its own
         return vector_seeds(seed=[seed, seed + 1])
 
-    vector.reset = reset  # type: ignore[method-assign, assignment]  # a fixed pair of seeds
+    # a fixed pair of seeds
+    vector.reset = reset  # type: ignore[method-assign, assignment]
     for env in vector.envs:
-        env.step = lambda action, step=env.step: step(int(action))  # type: ignore[method-assign, misc]  # vectors give NumPy's
+        step = env.step  # a vector gives actions of NumPy's
+        env.step = lambda action, step=step: step(int(action))  # type: ignore[method-assign, misc]
     envs = as_envs(agent(2), vector)
     obs, mask = envs.reset(5)
     assert obs[0, 0] == seed(5)
@@ -181,7 +195,7 @@ def test_a_mask_may_be_a_list_or_none(
 
 
 class OwnVector(VectorEnv[Any, Any, Any]):
-    """A vector of one's own, whose masks are one array; Gymnasium's says who gave one."""
+    """Its masks are one array; a vector of Gymnasium's says who gave one."""
 
     def __init__(self) -> None:
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -218,13 +232,13 @@ def test_a_reward_that_is_no_number_is_named_with_its_step(num_envs: int) -> Non
 
     several = SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     env: Any = make() if num_envs == 1 else several
-    expected = r"step 1: (action \d, reward \[\d+\.\]: |reward has shape \(2, 1\): )exp"
+    expected = r"step 1: reward (is .* shape \(1,\)|has shape \(2, 1\)): expected"
     with pytest.raises(ValueError, match=expected):
         train(agent(num_envs), env, 20, progress=False)
 
 
 class Counts(gym.Env[Array, Any]):
-    """Bytes that count the steps, given as 64-bit integers; episodes have five steps."""
+    """Bytes that count the steps, given as 64-bit integers; episodes of five steps."""
 
     observation_space = Box(0, 255, (4,), np.uint8)
     action_space = Discrete(2)
@@ -287,3 +301,121 @@ def test_actions_of_another_integer_type_are_the_same_actions(tmp_path: Path) ->
     for wrong in (three, later):
         with pytest.raises(ValueError, match="the environment's spaces are"):
             evaluate(actor, wrong, 1)
+
+
+# --- Which environments are taken
+
+
+def kinds_of_training() -> list[tuple[Any, Any]]:
+    """An environment to train in, and one that is the same or a part of it."""
+    one = chain()
+    wrapped = gym.wrappers.TimeLimit(chain(), 3)
+    next_step = SyncVectorEnv([chain] * 2)
+    disabled = SyncVectorEnv([chain] * 2, autoreset_mode=AutoresetMode.DISABLED)
+    of_wrapped = SyncVectorEnv([lambda: gym.wrappers.TimeLimit(chain(), 3)] * 2)
+    return [
+        (one, one),
+        (one, gym.wrappers.TimeLimit(one, 3)),
+        (wrapped, wrapped.env),
+        (next_step, next_step.envs[0]),
+        (next_step, next_step.envs[1]),
+        (disabled, disabled.envs[1]),
+        (of_wrapped, of_wrapped.envs[0].unwrapped),
+    ]
+
+
+@pytest.mark.parametrize("kind", range(7))
+def test_nobody_plays_where_an_agent_is_being_trained(kind: int) -> None:
+    env, part = kinds_of_training()[kind]
+    num_envs = getattr(env, "num_envs", 1)
+    trained, other = agent_for(env, num_envs), agent_for(part)
+    free = chain()
+    tested = []
+
+    def try_it(agent: DQN, history: History) -> None:
+        for play_there in (
+            lambda: evaluate(agent, part, 2, progress=False),
+            lambda: next(play(agent, part, 0)),
+            lambda: train(other, part, 20, progress=False),
+        ):
+            with pytest.raises(
+                ValueError, match=r"is being trained in: expected another one"
+            ):
+                play_there()
+        tested.append(evaluate(agent, free, 1, progress=False))
+
+    train(trained, env, 20, on_step=try_it, progress=False)
+    assert len(tested) > 5
+    assert other.steps == 0
+    # after training it is free
+    assert len(evaluate(trained, part, 2, progress=False)) == 2
+    train(other, part, 20, progress=False)
+
+
+def test_a_vector_is_taken_with_each_of_its_environments() -> None:
+    """To train in a vector while one of its environments is trained in, too."""
+    vector = SyncVectorEnv([chain] * 2)
+    many = agent_for(vector, 2)
+
+    def try_it(agent: DQN, history: History) -> None:
+        with pytest.raises(ValueError, match="is being trained in"):
+            train(many, vector, 20, progress=False)
+
+    train(agent_for(chain()), vector.envs[1], 20, on_step=try_it, progress=False)
+    assert many.steps == 0
+    train(many, vector, 20, progress=False)
+
+
+def test_runs_in_threads_give_their_own_environments_back() -> None:
+    envs = chain(), chain()
+    first, second = (in_training(agent_for(env), env) for env in envs)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    check_free(envs[0])
+    with pytest.raises(ValueError, match="is being trained in"):
+        check_free(envs[1])
+    second.__exit__(None, None, None)
+    check_free(envs[1])
+
+
+@pytest.mark.parametrize("fails", ["reset", "step"])
+def test_after_an_error_an_environment_is_free(fails: str) -> None:
+    class Fails(gym.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **arguments: Any) -> Any:
+            if fails == "reset":
+                raise RuntimeError("no more")
+            return super().reset(**arguments)
+
+        def step(self, action: Any) -> Any:
+            raise RuntimeError("no more")
+
+    env = Fails(chain())
+    with pytest.raises(RuntimeError, match="no more"):
+        train(agent_for(env), env, 20, progress=False)
+    check_free(env)
+
+
+def test_an_environment_that_says_it_equals_all_others_is_still_itself() -> None:
+    class Equal(TableEnv):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]  # as a class with __eq__ has
+
+    env, other = (Equal([[0, 0]], [[1, 1]], limit=5) for _ in range(2))
+    tested = []
+
+    def test_elsewhere(agent: DQN, history: History) -> None:
+        tested.append(evaluate(agent, other, 1, progress=False).item())
+
+    train(agent_for(env), env, 20, on_step=test_elsewhere, progress=False)
+    assert tested == [5.0] * 20
+
+
+@pytest.mark.parametrize("kind", [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP])
+def test_a_vector_of_one_environment_several_times_is_refused(kind: Any) -> None:
+    env = chain()
+    vector = SyncVectorEnv([lambda: env] * 2, autoreset_mode=kind)
+    with pytest.raises(ValueError, match="has an environment several times: expected"):
+        train(agent_for(vector, 2), vector, 20, progress=False)

@@ -1,7 +1,6 @@
-"""The front door: the examples as a person runs them."""
+"""The front door: the examples, as a person runs them."""
 
 import csv
-import importlib
 import json
 import os
 import re
@@ -9,349 +8,319 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
 
-from minidqn import DQN, LinearDecay, evaluate, load, train, tuned
-from minidqn.lab.cli import Run
+from minidqn import DQN, evaluate, load, load_run, run, train, tuned, tuned_spec
+from minidqn.lab.folder import CHECKPOINT, RUN, SUMMARY
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-COMMAND = [sys.executable, str(EXAMPLES / "cartpole.py")]
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CARTPOLE = [sys.executable, str(EXAMPLES / "cartpole.py")]
+MINIDQN = [sys.executable, "-m", "minidqn"]
 ALWAYS = {
+    ".lock",
     "agent.safetensors",
+    "checkpoint.safetensors",
     "history.csv",
     "learning_curve.png",
     "run.json",
     "summary.json",
 }
 FILES = ALWAYS | {"value_function.png"}
+QUICK = ["--no-animation", "--test-episodes", "2"]
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 
 
-def run(*arguments: object, **environment: str) -> None:
-    command = [*COMMAND, *map(str, arguments)]
-    surroundings = os.environ | environment
-    subprocess.run(
-        command, check=True, capture_output=True, timeout=300, env=surroundings
-    )
+def start(command: list[str], *words: object, cwd: Path, **options: Any) -> Any:
+    """Start a command in a folder, where there is no display; do not wait for it."""
+    taken = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
+    clean = {name: value for name, value in os.environ.items() if name not in taken}
+    clean |= options.pop("env", {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    full = [*command, *map(str, words)]
+    return subprocess.Popen(full, cwd=cwd, text=True, env=clean, **pipes)
 
 
-def test_it_leaves_its_files_and_the_seed_settles_the_run(tmp_path: Path) -> None:
-    hashes = []
+def typed(command: list[str], *words: object, cwd: Path) -> tuple[int, str, str]:
+    """Its exit code, and what it printed."""
+    with start(command, *words, cwd=cwd) as process:
+        out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    return result
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """At most two minutes."""
+    give_up = time.monotonic() + 120.0
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
+
+
+def wait_for(file: Path, process: Any) -> None:
+    """Until a process has written a file."""
+    wait_until(lambda: file.exists() or process.poll() is not None)
+    assert file.exists(), process.communicate()
+
+
+def test_a_run_of_the_example_and_its_files(tmp_path: Path) -> None:
+    code, out, err = typed(CARTPOLE, "--steps", 1000, cwd=tmp_path)
+    assert code == 0, err
+    line, where = out.splitlines()
+    assert line.startswith("1000 steps and 201 updates in ")
+    assert where == "The agent, its history and pictures are in runs/cartpole"
+    # the progress bar, and no complaint
+    lines = [line for line in re.split("[\r\n]", err) if line]
+    assert all(" steps/s" in line for line in lines)
+    folder = tmp_path / "runs" / "cartpole"
+    assert files_in(folder) == FILES | {"before_after.gif"}
+    result = result_in(folder)
+    assert (result["env_id"], result["seed"]) == ("CartPole-v1", 0)
+    assert result["test_episodes"] == len(result["eval_returns"]) == 100
+    assert load(folder / "agent.safetensors").config == tuned("CartPole-v1", 1000)
+
+    # it is the run of python -m minidqn, too
+    code, out, err = typed(MINIDQN, "CartPole", "--steps", 1000, cwd=tmp_path)
+    assert out.splitlines() == [
+        "This run has ended before, in runs/cartpole; --fresh makes it anew.",
+        line,
+        where,
+    ]
+    assert err == ""
+
+
+def test_the_seed_settles_the_run_whatever_the_number_of_threads(
+    tmp_path: Path,
+) -> None:
+    processes = []
     for folder, seed, threads in (("a", 0, "1"), ("b", 0, "2"), ("c", 1, "2")):
-        animation = ["--no-animation"] if folder != "a" else []
-        run(
-            "--seed",
-            seed,
-            "--steps",
-            1000,
-            "--out",
-            tmp_path / folder,
-            *animation,
-            OPENBLAS_NUM_THREADS=threads,
-        )
-        files = FILES | {"before_after.gif"} if folder == "a" else FILES
-        assert {path.name for path in (tmp_path / folder).iterdir()} == files
-        summary = json.loads((tmp_path / folder / "summary.json").read_text())
-        hashes.append(summary["params_sha256"])
-    assert hashes[0] == hashes[1] != hashes[2]
-
-    assert summary["env_id"] == "CartPole-v1"
-    assert (summary["seed"], summary["steps"], summary["test_episodes"]) == (
-        1,
-        1000,
-        100,
-    )
-    assert summary["eval_mean"] == pytest.approx(np.mean(summary["eval_returns"]))
-    assert summary["eval_min"] == min(summary["eval_returns"])
-    assert load(tmp_path / "c" / "agent.safetensors").updates == summary["updates"] > 0
+        words = ["--seed", seed, "--steps", 1000, "--out", folder, *QUICK]
+        env = {"OPENBLAS_NUM_THREADS": threads}
+        processes.append(start(CARTPOLE, *words, cwd=tmp_path, env=env))
+    for process in processes:
+        assert process.wait(300) == 0, process.communicate()
+        process.communicate()
+    a, b, c = (result_in(tmp_path / name) for name in "abc")
+    assert a["params_sha256"] == b["params_sha256"] != c["params_sha256"]
+    assert a["eval_returns"] == b["eval_returns"]
 
 
 @pytest.mark.parametrize("name", ["acrobot", "mountaincar", "lunarlander"])
 def test_the_other_environments(name: str, tmp_path: Path) -> None:
     if name == "lunarlander":
-        pytest.importorskip(
-            "Box2D", reason="its physics have no wheel for the newest Python"
-        )
-    command = [
-        sys.executable,
-        str(EXAMPLES / f"{name}.py"),
-        "--steps",
-        "1100",
-        "--out",
-        ".",
-    ]
-    output = subprocess.check_output(
-        command, cwd=tmp_path, stderr=subprocess.DEVNULL, text=True
-    )
-    assert "1100 steps" in output
-    expected = (FILES if name == "mountaincar" else ALWAYS) | {"before_after.gif"}
-    assert {path.name for path in tmp_path.iterdir()} == expected
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["env_id"].lower().startswith(name)
+        reason = "its physics have no wheel for the newest Python"
+        pytest.importorskip("Box2D", reason=reason)
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    words = ["--steps", 1100, "--out", ".", *QUICK]
+    code, out, err = typed(command, *words, cwd=tmp_path)
+    assert code == 0, err
+    assert "1100 steps" in out
+    assert files_in(tmp_path) == (FILES if name == "mountaincar" else ALWAYS)
+    result = result_in(tmp_path)
+    assert result["env_id"].lower().startswith(name)
     config = load(tmp_path / "agent.safetensors").config
-    assert config == tuned(summary["env_id"], 1100)
+    assert config == tuned(result["env_id"], 1100)
 
 
-def test_breakout_from_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_breakout_from_ram(tmp_path: Path) -> None:
+    """The script makes the same run as python -m minidqn; it has functions of its own."""
     pytest.importorskip("ale_py", reason="Breakout takes the extra `atari`")
-    monkeypatch.syspath_prepend(EXAMPLES)
-    breakout = importlib.import_module("breakout_ram")
-    flags = [
-        "--steps",
-        "1500",
-        "--record-every",
-        "20",
-        "--seed",
-        "3",
-        "--out",
-        str(tmp_path),
-    ]
-    monkeypatch.setattr(sys, "argv", ["breakout_ram.py", *flags])
-    game: dict[str, Any] = {"max_num_frames_per_episode": 400, "obs_type": "ram"}
-    short: dict[str, Any] = {
-        "make_env": partial(gym.make, "ale_py:ALE/Breakout-v5", **game)
-    }
-    options = breakout.options(breakout.ENV_ID)
-    assert (options["solved_at"], options["train_wrapper"]) == (31.8, breakout.OneBall)
-    assert options["make_env"]().observation_space.shape == (128,)
-    options |= {"test_epsilon": 0.5, "test_episodes": 20, **short}
-    run = Run("ale_py:ALE/Breakout-v5", 2000, breakout.config, **options)
-    run.train_and_show(film_steps=20)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names >= ALWAYS | {"before_after.gif", "episode_00020.gif"}
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["steps"], summary["test_epsilon"]) == (1500, 0.5)
-    assert (
-        len(set(summary["eval_returns"])) > 1
-    )  # of random actions, in the game as it is
-    history = np.loadtxt(tmp_path / "history.csv", delimiter=",", skiprows=1)
-    assert len(history) > 1500 / 100  # a ball, not a game, is an episode
-    agent = load(tmp_path / "agent.safetensors")
-    assert agent.replay.obs.dtype == np.uint8
+    script = [sys.executable, str(EXAMPLES / "breakout_ram.py")]
+    words = ["--steps", 1200, "--record-every", 30, "--set", "epsilon=1", "--seed", 3]
+    words += ["--test-max-steps", 100, *QUICK]
+    code, out, err = typed(script, *words, cwd=tmp_path)
+    assert code == 0, err
+    folder = tmp_path / "runs" / "breakout"
+    assert files_in(folder) >= ALWAYS | {"episode_00030.gif"}
+    result = result_in(folder)
+    assert (result["steps"], result["test_epsilon"]) == (1200, 0.001)
+    assert result["solved_at"] == 31.8
+    assert result["train_wrapper"] == "minidqn.examples.breakout_ram.OneBall"
+    history = np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1)
+    assert len(history) > 1200 / 60  # a ball, not a game, is an episode
+    assert set(np.unique(history[:, 1] % 1)) == {0.0}  # bricks
+
+    agent, _ = load_run(folder / CHECKPOINT)
+    assert agent.replay.dtype == np.uint8
     normalize: Any = agent.online.layers[0]
     x = agent.replay.head.astype(np.float32)
     cache = normalize.new_cache(len(x), x.dtype)
     assert np.abs(normalize.forward(x, cache)).max() <= 1.0
 
+    code, out, err = typed(MINIDQN, "ale_py:ALE/Breakout", *words, cwd=tmp_path)
+    assert "This run has ended before, in runs/breakout; " in out
 
-def test_pong_from_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    ale_py = pytest.importorskip("ale_py", reason="Pong takes the extra `atari`")
-    monkeypatch.syspath_prepend(EXAMPLES)
-    gym.register_envs(ale_py)
-    pong = importlib.import_module("pong")
-    env = pong.make_env(max_num_frames_per_episode=400)
-    assert env.observation_space.shape == (84, 84)
-    config = replace(pong.config(1000), buffer_size=300, learning_starts=100)
-    agent = DQN(env.observation_space, env.action_space, config)
-    train(agent, env, 120, progress=False)
+
+def test_pong_from_pixels() -> None:
+    pytest.importorskip("ale_py", reason="Pong takes the extra `atari`")
+    pong: Any = import_module("minidqn.examples.pong")
+    make_env = partial(pong.make_env, max_num_frames_per_episode=400)
+    with make_env() as env:
+        assert env.observation_space.shape == (84, 84)
+        config = tuned(pong.ENV_ID, 1000, buffer_size=300, learning_starts=100)
+        agent = DQN(env.observation_space, env.action_space, config)
+        train(agent, env, 120, progress=False)
     assert (agent.steps, agent.updates) == (120, 6)
-    returns = evaluate(agent, pong.make_env(max_num_frames_per_episode=400), 2)
+    returns = evaluate(agent, make_env(), 2)
     assert ((returns >= -21.0) & (returns <= 0.0)).all()  # it has learned nothing yet
 
 
 def test_minatar_from_pixels(tmp_path: Path) -> None:
     pytest.importorskip("minatar", reason="it takes the extra `minatar`")
     script = [sys.executable, str(EXAMPLES / "minatar_games.py")]
-    flags = [
-        "--set",
-        "learning_starts=200",
-        "--set",
-        "buffer_size=1000",
-        "--steps",
-        "600",
-    ]
-    command = [*script, "Breakout", *flags, "--out", str(tmp_path)]
-    assert "in 100 new episodes" in subprocess.check_output(command, text=True)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names >= ALWAYS | {"before_after.gif"}
-    wrong = subprocess.run(
-        [*script, "Chess"], check=False, capture_output=True, text=True
-    )
-    assert wrong.stderr.startswith(
-        "usage: minatar_games.py GAME [options], or GAME --help; GAME: Ast"
-    )
-
-
-def test_what_can_be_watched(tmp_path: Path) -> None:
-    flags = ["--steps", "3000", "--log-every", "20", "--record-every", "25", "--live"]
-    command = [*COMMAND, *flags, "--no-animation", "--out", str(tmp_path)]
-    output = subprocess.check_output(
-        command,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-    )
-    assert "episode 20, step " in output
-    assert "episode 40, step " in output
-    assert {path.name for path in tmp_path.glob("*.gif")} >= {"episode_00025.gif"}
-    run(
-        "--steps",
-        40_000,
-        "--until-solved",
-        "--no-animation",
-        "--out",
-        tmp_path / "solved",
-    )
-    summary = json.loads((tmp_path / "solved" / "summary.json").read_text())
-    assert 10_000 < summary["steps"] < 40_000
-
-
-def test_killed_and_resumed(tmp_path: Path) -> None:
-    arguments = ["--steps", 3000, "--no-animation", "--checkpoint-every", 500, "--out"]
-    run(*arguments, tmp_path / "whole")
-    broken = tmp_path / "broken"
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments), str(broken)], stderr=subprocess.DEVNULL
-    ) as process:
-        while not (broken / "agent.safetensors").exists():
-            assert process.poll() is None
-            time.sleep(0.001)
-        process.kill()
-    assert not (broken / "summary.json").exists()
-    run("--no-animation", "--checkpoint-every", 500, "--out", broken, "--resume")
-    summaries = [
-        json.loads((folder / "summary.json").read_text())
-        for folder in (tmp_path / "whole", broken)
-    ]
-    for summary in summaries:
-        del summary["train_seconds"]
-    assert summaries[0] == summaries[1]
-    histories = [
-        (folder / "history.csv").read_text() for folder in (tmp_path / "whole", broken)
-    ]
-    assert histories[0] == histories[1]
-    other = [*COMMAND, *map(str, arguments), str(broken), "--resume", "--seed", "1"]
-    finished = subprocess.run(other, capture_output=True, text=True, check=False)
-    assert finished.returncode == 2
-    assert "--seed 1: expected 0, the seed of the run in" in finished.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--resume"], "--resume: there is no "),
-        (["--checkpoint-every", "0"], "--checkpoint-every: 0: expected 1 or more"),
-        (["--seed", "-1"], "--seed: -1: expected 0 or more"),
-        (["--steps", "10"], "--steps 10: expected learning_starts, 200, or more"),
-    ],
-)
-def test_what_cannot_be_done_is_said(
-    arguments: list[str], message: str, tmp_path: Path
-) -> None:
-    command = [*COMMAND, "--out", str(tmp_path / "none"), *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 2
-    assert message in finished.stderr
-    assert not (tmp_path / "none").exists()
-
-
-@pytest.mark.skipif(
-    os.name == "nt", reason="Windows has no SIGINT for one child process"
-)
-def test_ctrl_c_saves_what_there_is(tmp_path: Path) -> None:
-    arguments = ["--steps", "1000000", "--no-animation", "--out", str(tmp_path)]
-    environment = os.environ | {"TQDM_DISABLE": ""}
-    with subprocess.Popen(
-        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            assert process.stderr is not None
-            progress = ""
-            while "mean return" not in progress:
-                character = process.stderr.read(1)
-                assert character, progress  # else it ended before it had begun to learn
-                progress += character
-            time.sleep(1.0)
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=120)
-        except BaseException:
-            process.kill()
-            raise
-    assert process.returncode == 0
-    assert {path.name for path in tmp_path.iterdir()} == FILES
-    steps = json.loads((tmp_path / "summary.json").read_text())["steps"]
-    assert 0 < steps < 1_000_000
-
-
-def minidqn_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m minidqn` in a folder, where there is no display."""
-    taken = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
-    clean = {name: value for name, value in os.environ.items() if name not in taken}
-    command = [sys.executable, "-m", "minidqn", *arguments]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=clean
-    )
-
-
-def test_an_environment_with_tuned_settings(tmp_path: Path) -> None:
-    flags = ["--steps", "1100", "--set", "n_step=5", "--out", "here"]
-    ended = minidqn_command(tmp_path, "CartPole-v1", *flags)
-    lines = [line for line in re.split("[\r\n]", ended.stderr) if line]
-    assert all(
-        " steps/s" in line for line in lines
-    )  # the progress bar, and no complaint
-    assert len(ended.stdout.splitlines()) == 2
-    assert {path.name for path in (tmp_path / "here").iterdir()} == FILES | {
-        "before_after.gif"
-    }
-    config = load(tmp_path / "here" / "agent.safetensors").config
-    assert config == tuned("CartPole-v1", 1100, n_step=5)
-
-
-def test_an_environment_without(tmp_path: Path) -> None:
-    ended = minidqn_command(
-        tmp_path, "CartPole-v0", "--steps", "1500", "--no-animation"
-    )
-    assert ended.returncode == 0
-    assert "1500 steps and 501 updates" in ended.stdout
-    config = load(tmp_path / "runs" / "cartpole" / "agent.safetensors").config
-    assert config.learning_rate == LinearDecay(1e-3, 0.0, 1500)
-    assert config.epsilon == LinearDecay(1.0, 0.05, 150)
-
-
-def test_a_command_that_cannot_run_ends_with_a_line(tmp_path: Path) -> None:
-    for arguments, message in (
-        ([], "usage: python -m minidqn [sweep] ENV_ID"),
-        (["--help"], "usage: python -m minidqn [sweep] ENV_ID"),
-        (["sweep", "CartPole-v1", "--set", "gama=1"], "setting 'gama': expected gamma"),
-        (
-            ["sweep", "CartPole-v1", "--set", "tau=1", "--set", "tau=0.1"],
-            "expected each name once",
-        ),
-        (["CartPole-v1", "--set", "tau={'Linear': {}}"], '{}}": expected a number'),
-        (["absent:CartPole-v1"], "No module named 'absent'"),
-        (["CartPloe-v1"], "`CartPloe`"),
-        (
-            ["FrozenLake-v1"],
-            "expected a Box; gymnasium.wrappers.FlattenObservation converts",
-        ),
-        (["Pendulum-v1"], "gymnasium.wrappers.DiscretizeAction converts a Box"),
-        (["CartPole-v1", "--watch", "--out", "nowhere"], "nowhere"),
-        (["CartPole-v1", "--set", "gama=1"], "setting 'gama': expected gamma"),
-    ):
-        ended = minidqn_command(tmp_path, *arguments)
-        assert ended.returncode in (1, 2)
-        assert message in ended.stderr
-        assert "Traceback" not in ended.stderr
+    words = ["--set", "learning_starts=200", "--set", "buffer_size=1000"]
+    words += ["--steps", "600", "--test-episodes", "5"]
+    code, out, err = typed(script, "Breakout", *words, cwd=tmp_path)
+    assert code == 0, err
+    assert "in 5 new episodes" in out
+    folder = tmp_path / "runs" / "minatar_breakout"
+    assert files_in(folder) == ALWAYS | {"before_after.gif", "filters.png"}
+    code, _, err = typed(script, "Chess", cwd=tmp_path)
+    assert code != 0
+    usage = "usage: minatar_games.py GAME [options], or GAME --help; GAME: Ast"
+    assert err.startswith(usage)
+    words += ["--no-animation"]
+    code, out, err = typed(MINIDQN, "MinAtar/Breakout-v0", *words, cwd=tmp_path)
+    assert out.startswith("This run has ended before, in runs/minatar_breakout; ")
 
 
 def test_a_trained_agent_is_watched(tmp_path: Path) -> None:
-    ended = minidqn_command(tmp_path, "CartPole-v1", "--watch")
-    assert ended.returncode == 0
-    path = Path("runs") / "cartpole" / "watch.gif"
-    assert ended.stdout == f"There is no display: see {path}\n"
+    code, out, err = typed(MINIDQN, "watch", "CartPole-v1", cwd=tmp_path)
+    path = Path("runs") / "watch_cartpole.gif"
+    assert (code, err) == (0, "")
+    assert out == f"There is no display: see {path}\n"
+    assert files_in(tmp_path / "runs") == {path.name}
     with Image.open(tmp_path / path) as film:
-        assert (
-            getattr(film, "n_frames", 1) > 500
-        )  # three episodes, of up to 400 steps each
-    assert ended.stderr == ""
+        # three episodes, of up to 400 steps each
+        assert getattr(film, "n_frames", 1) > 500
+
+
+# --- Stopped, killed, and at the same moment
+
+
+@posix
+def test_killed_it_goes_on(tmp_path: Path) -> None:
+    """It ends on the same parameters as a run in one go, and is not made a third time."""
+    with start(CARTPOLE, *QUICK, cwd=tmp_path) as process:
+        folder = tmp_path / "runs" / "cartpole"
+        wait_for(folder / CHECKPOINT, process)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / SUMMARY).exists()
+    code, out, err = typed(CARTPOLE, *QUICK, cwd=tmp_path)
+    assert code == 0, err
+    assert out.startswith(
+        "Going on with the run in runs/cartpole.\n40000 steps and 9951"
+    )
+    in_one_go = run(tuned_spec("CartPole-v1"), tmp_path / "whole", progress=False)
+    assert result_in(folder)["params_sha256"] == in_one_go["params_sha256"]
+    code, out, err = typed(CARTPOLE, *QUICK, cwd=tmp_path)
+    assert out.startswith("This run has ended before, in runs/cartpole; ")
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_of_two_into_one_folder_one_runs_and_can_be_stopped(
+    tmp_path: Path, number: int
+) -> None:
+    """Started at the same moment, from different seeds; nothing is mixed."""
+    words = ["--steps", 1_000_000, "--out", "it", *QUICK]
+    both = [start(CARTPOLE, *words, "--seed", n, cwd=tmp_path) for n in range(2)]
+    with both[0], both[1]:
+        try:
+            wait_until(lambda: any(process.poll() is not None for process in both))
+            [refused] = [process for process in both if process.poll() is not None]
+            [winner] = [process for process in both if process.poll() is None]
+            wait_for(tmp_path / "it" / CHECKPOINT, winner)
+            winner.send_signal(number)
+            assert winner.wait(60) == 130
+        finally:
+            for process in both:
+                process.kill()
+        assert refused.returncode == 2
+        error = refused.communicate()[1]
+        # the second, if the first one has written its first checkpoint by then
+        assert re.match(
+            r"cartpole\.py: error: it (is in use: |has another run, )", error
+        )
+        assert len(error.splitlines()) == 1
+        assert winner.communicate()[1].endswith("Stopped. The same command goes on.\n")
+    seed = both.index(winner)
+    assert json.loads((tmp_path / "it" / RUN).read_text())["seed"] == seed
+    agent, history = load_run(tmp_path / "it" / CHECKPOINT)
+    assert agent.seed == seed
+    assert 0 < agent.steps < 1_000_000
+    played = history["length"].sum() + len(history.unfinished[0].actions)
+    assert played == agent.steps
+    assert files_in(tmp_path / "it") == {".lock", RUN, CHECKPOINT}
+
+
+@posix
+def test_different_runs_at_the_same_moment_take_different_folders(
+    tmp_path: Path,
+) -> None:
+    words = ["--steps", 1_000_000, *QUICK]
+    both = [start(CARTPOLE, *words, "--seed", n, cwd=tmp_path) for n in range(2)]
+    with both[0], both[1]:
+        try:
+            for process, name in zip(both, ("cartpole", "cartpole-2"), strict=True):
+                wait_for(tmp_path / "runs" / name / RUN, process)
+        finally:
+            for process in both:
+                process.kill()
+    runs = [json.loads(file.read_text()) for file in tmp_path.glob("runs/*/run.json")]
+    assert sorted(run["seed"] for run in runs) == [0, 1]
+
+
+@posix
+def test_what_cannot_be_printed_costs_nothing(tmp_path: Path) -> None:
+    """A closed pipe, a terminal without a sign for ±, and a full disk."""
+    words = ["--steps", 1000, "--log-every", 10, *QUICK, "--out"]
+    head = start(CARTPOLE, *words, "head", cwd=tmp_path, env={"PYTHONUNBUFFERED": "1"})
+    ascii_ = {"PYTHONIOENCODING": "ascii"}
+    plain = start(CARTPOLE, *words, "plain", cwd=tmp_path, env=ascii_)
+    with Path("/dev/full").open("w") as full, head, plain:
+        options: Any = {"stdout": full, "stderr": full}
+        nowhere = start(CARTPOLE, *words, "full", cwd=tmp_path, **options)
+        lines = [head.stdout.readline() for _ in range(3)]
+        head.stdout.close()
+        assert [line.partition(",")[0] for line in lines] == [
+            f"episode {10 * number}" for number in (1, 2, 3)
+        ]
+        text = plain.communicate()[0]
+        assert " ? " in text.splitlines()[-2]
+        for process in (head, plain, nowhere):
+            assert process.wait(60) == 0
+    for name in ("head", "plain", "full"):
+        assert files_in(tmp_path / name) == FILES
+
+
+def test_a_command_that_cannot_run_ends_with_a_line(tmp_path: Path) -> None:
+    code, out, err = typed(MINIDQN, "train", "CartPloe-v1", cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith(
+        "python -m minidqn train: error: Environment `CartPloe` doesn"
+    )
+    assert len(err.splitlines()) == 1
+    assert files_in(tmp_path) == set()
+
+
+# --- Around a clone
 
 
 def test_a_script_beside_the_clone_imports_the_package(tmp_path: Path) -> None:
@@ -361,56 +330,130 @@ def test_a_script_beside_the_clone_imports_the_package(tmp_path: Path) -> None:
     assert subprocess.check_output(command, cwd=tmp_path, text=True) == "DQN\n"
 
 
+CORRIDOR = """
+import gymnasium as gym
+import numpy as np
+
+class Corridor(gym.Env):
+    observation_space = gym.spaces.Box(0.0, 4.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.cell = 0
+        return np.array([0.0], np.float32), {}
+
+    def step(self, action):
+        self.cell = max(self.cell + 2 * int(action) - 1, 0)
+        out = self.cell == 4
+        return np.array([self.cell], np.float32), float(out), out, False, {}
+
+gym.register("Corridor-v0", "my_corridor:Corridor", max_episode_steps=20)
+"""
+
+
+def test_an_environment_in_a_file_of_one_s_own(tmp_path: Path) -> None:
+    """In the folder where one is: for a run, and for the workers of a sweep."""
+    (tmp_path / "my_corridor.py").write_text(CORRIDOR)
+    words = ["my_corridor:Corridor-v0", "--steps", 1100]
+    code, out, err = typed(MINIDQN, *words, "--test-episodes", 2, cwd=tmp_path)
+    assert code == 0, err
+    assert out.startswith("There will be no film: my_corridor:Corridor-v0 cannot draw ")
+    assert files_in(tmp_path / "runs" / "corridor") == ALWAYS
+
+    sweep = ["--seeds", 2, "--workers", 2]
+    code, out, err = typed(MINIDQN, "sweep", *words, *sweep, cwd=tmp_path)
+    assert code == 0, err
+    results = list(tmp_path.glob(f"runs/sweep_corridor/**/{SUMMARY}"))
+    assert len(results) == 2
+
+
+OF_SCRIPT = """
+from minidqn import DQNConfig, Spec
+from minidqn.lab.cli import main
+
+def make_env(**options):
+    return gym.wrappers.TimeLimit(Corridor(), 20)
+
+def spec(steps=200, seed=0):
+    config = DQNConfig(learning_starts=100)
+    return Spec("Mine-v0", config, steps, seed, make_env=make_env, test_episodes=2)
+
+if __name__ == "__main__":
+    main(spec)
+"""
+
+
+def test_a_script_of_one_s_own(tmp_path: Path) -> None:
+    """Its environment is the same one next time, and in a worker; not if it changes."""
+    script = tmp_path / "mine.py"
+    text = CORRIDOR.partition("gym.register")[0] + OF_SCRIPT
+    script.write_text(text)
+    command = [sys.executable, "mine.py"]
+    code, out, err = typed(command, "--no-animation", cwd=tmp_path)
+    assert code == 0, err
+    assert result_in(tmp_path / "runs" / "mine")["make_env"] == "mine.make_env"
+    script.write_text(f"# a comment\n{text}")
+    code, out, err = typed(command, "--no-animation", cwd=tmp_path)
+    assert out.startswith("This run has ended before, in runs/mine; ")
+    for _ in range(2):
+        code, out, err = typed(command, "sweep", "--seeds", 2, cwd=tmp_path)
+        assert code == 0, err
+    script.write_text(text.replace("Corridor(), 20", "Corridor(), 30"))
+    code, out, err = typed(command, "--no-animation", cwd=tmp_path)
+    assert out.startswith("runs/mine has another run: this one is in runs/mine-2\n")
+
+
+# --- Many runs
+
+
 def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
-    flags = ["--seeds", "2", "--first", "7", "--steps", "300", "--workers", "2"]
-    grid = [
-        "--set",
-        "hidden=(4,),(8,)",
-        "--set",
-        "batch_size=16",
-        "--set",
-        "normalize_obs=False",
-    ]
-    ended = minidqn_command(tmp_path, "sweep", "CartPole-v1", *flags, *grid)
-    assert ended.returncode == 0, ended.stderr
+    words = ["--seeds", 2, "--first", 7, "--workers", 2, "--steps", 300]
+    words += ["--set", "hidden=4/8", "--set", "batch_size=16"]
+    words += ["--set", "normalize_obs=false"]
+    sweep = partial(typed, MINIDQN, "sweep", "CartPole-v1", *words, cwd=tmp_path)
+    code, printed, err = sweep()
+    assert code == 0, err
     out = tmp_path / "runs" / "sweep_cartpole"
-    names = [f"hidden=({n},),batch_size=16,normalize_obs=False" for n in (4, 8)]
+    names = [f"hidden={n},batch_size=16,normalize_obs=false" for n in (4, 8)]
     with (out / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sorted(row["name"] for row in rows) == [
-        f"{n}/{s}" for n in names for s in (7, 8)
-    ]
-    assert {(row["steps"], row["gamma"], row["batch_size"]) for row in rows} == {
-        ("300", "0.995", "16")
-    }
+    expected = [f"{name}/{seed}" for name in names for seed in (7, 8)]
+    assert sorted(row["name"] for row in rows) == expected
+    settings = {(row["steps"], row["gamma"], row["batch_size"]) for row in rows}
+    assert settings == {("300", "0.995", "16")}
     assert all(0 < float(row["eval_mean"]) <= 500 for row in rows)
     assert not {"eval_returns", "curve"} & rows[0].keys()
-    for text in (ended.stdout, (out / "comparison.md").read_text()):
+    for text in (printed, (out / "comparison.md").read_text()):
         assert all(f"| {name} | 2 |" in text for name in names)
     with Image.open(out / "comparison.png") as picture:
         assert picture.format == "PNG"
-    again = minidqn_command(tmp_path, "sweep", "CartPole-v1", *flags, *grid)
-    assert again.returncode == 0
-    other = minidqn_command(
-        tmp_path, "sweep", "CartPole-v1", *flags[:-2], "--steps", "400", *grid
-    )
-    assert other.returncode == 2
-    assert "has another run, with steps 300" in other.stderr
+    assert sweep()[0] == 0
+    code, _, err = sweep("--steps", 400)
+    assert code == 2
+    assert "has another run, with " in err
+    assert "steps 300 instead of 400" in err
 
 
-def test_a_sweep_without_an_end_says_why(tmp_path: Path) -> None:
-    ended = minidqn_command(
-        tmp_path, "sweep", "CartPole-v1", "--seeds", "1", "--steps", "20"
-    )
-    assert ended.returncode == 2
-    assert "CartPole-v1/0 failed: Traceback" in ended.stderr
-    assert "steps is 20: expected enough for the first update" in ended.stderr
-    assert "error: no run has ended" in ended.stderr
-    ended = minidqn_command(tmp_path, "sweep", "CartPloe-v1", "--seeds", "1")
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(
-        "minidqn sweep: error: Environment `CartPloe` doesn't exist"
-    )
+def test_a_sweep_that_cannot_run_says_why(tmp_path: Path) -> None:
+    for words, message in (
+        (
+            ["CartPole-v1", "--steps", 20],
+            "steps is 20: expected learning_starts, 200, o",
+        ),
+        (
+            ["CartPole-v1", "--set", "gama=1"],
+            "argument --set: setting 'gama': expected",
+        ),
+        (
+            ["CartPole-v1", "--set", "tau=1", "--set", "tau=0.1"],
+            "--set tau is given twice: expected tau=VALUE/VALUE",
+        ),
+    ):
+        code, _, err = typed(MINIDQN, "sweep", *words, cwd=tmp_path)
+        assert code == 2
+        assert err.startswith(f"python -m minidqn sweep: error: {message}")
+        assert len(err.splitlines()) == 1
+        assert files_in(tmp_path) == set()
 
 
 def test_tuning(
@@ -418,8 +461,7 @@ def test_tuning(
 ) -> None:
     """Two trials, and one more from the same file; the best is tested on seeds not searched."""
     pytest.importorskip("optuna", reason="tune.py takes the extra `tune`")
-    monkeypatch.syspath_prepend(EXAMPLES)
-    tune = importlib.import_module("tune")
+    tune: Any = import_module("minidqn.examples.tune")
     monkeypatch.setattr(tune, "STEPS", 250)
     monkeypatch.setattr(tune, "SEEDS", range(1000, 1002))
     for trials, count in ((2, 2), (1, 3)):

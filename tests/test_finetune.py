@@ -1,10 +1,13 @@
 """Going on with other settings, from a checkpoint, a policy, or in another process."""
 
 import copy
+import json
 import pickle
 import pydoc
+import tracemalloc
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from minidqn import (
     GeometricDecay,
     History,
     LinearDecay,
+    checks,
     evaluate,
     load,
     load_run,
@@ -28,7 +32,8 @@ from minidqn import (
     save,
     train,
 )
-from minidqn.lab.snapshot import _arrays
+from minidqn.lab.arrays import agent_arrays
+from minidqn.lab.settings import from_json, own_schedules, settings
 from minidqn.nn.layers import Linear
 from minidqn.nn.network import Network
 from minidqn.parts.frames import Flatten, StackedReplay
@@ -38,7 +43,7 @@ from minidqn.sampler import UniformSampler
 
 from .test_agent import live, small_agent
 from .test_parts import ALL
-from .test_resume import assert_same_arrays
+from .test_resume import assert_same_arrays, environments
 from .test_training import agent_for, chain
 
 
@@ -151,12 +156,12 @@ def test_a_longer_repeat_is_one_from_the_next_step_on(tmp_path: Path) -> None:
 def test_an_episode_goes_on_exactly_in_a_larger_buffer(
     hold: int, tmp_path: Path
 ) -> None:
-    """As long as nothing is overwritten, the size changes nothing: nor what is repeated."""
+    """As long as nothing is overwritten, the size changes nothing, nor a repeat."""
     agent, path = agent_for(chain(), epsilon=1.0, epsilon_hold=hold), tmp_path / "agent"
     history = History()
 
     def in_mid_episode(agent: DQN, history: History) -> bool:
-        repeats = hold == 1 or _arrays(agent)["repeat"][1].any()
+        repeats = hold == 1 or agent_arrays(agent)["repeat"][1].any()
         return agent.steps > 20 and not agent.replay.over and bool(repeats)
 
     train(agent, chain(), 90, history=history, on_step=in_mid_episode, progress=False)
@@ -255,6 +260,140 @@ def test_what_cannot_change_is_refused_by_name(tmp_path: Path) -> None:
     assert load(path, gamma=0.5).config.priority_alpha == 0.5
 
 
+def stopped_at(steps: int, **numbers: Any) -> DQN:
+    """An agent in one long episode, with batches of 8 and up to 40 steps stored."""
+    numbers = {"buffer_size": 40, "learning_starts": 8} | numbers
+    agent = small_agent(batch_size=8, **numbers)
+    agent.begin(np.zeros(3))
+    for _ in range(steps):
+        agent.observe(0, 1.0, np.zeros(3), False, False)
+        for _ in range(agent.updates_due):
+            agent.learn()
+    return agent
+
+
+def test_a_batch_larger_than_what_is_stored_is_refused(tmp_path: Path) -> None:
+    """At once, and not in the first step of training, which could not learn from it."""
+    path = tmp_path / "agent"
+    save(stopped_at(100), path)
+    text = (
+        "batch_size is 80, and 40 steps are stored: expected up to 41, .* in step 101$"
+    )
+    with pytest.raises(ValueError, match=text):
+        load(path, buffer_size=1000, batch_size=80, learning_starts=80)
+
+
+def test_an_update_that_is_due_needs_its_batch_at_once(tmp_path: Path) -> None:
+    agent, path = stopped_at(100), tmp_path / "agent"
+    agent.observe(0, 1.0, np.zeros(3), False, False)
+    assert agent.updates_due == 1
+    save(agent, path)
+    text = "batch_size is 41, and 40 .*: expected up to 40, .* in step 101$"
+    with pytest.raises(ValueError, match=text):
+        load(path, buffer_size=1000, batch_size=41, learning_starts=41)
+    load(path, buffer_size=1000, batch_size=40, learning_starts=41).learn()
+
+
+def refusal(function: Any, *arguments: Any, **named: Any) -> str:
+    """The text of a ValueError, or nothing if there is none."""
+    try:
+        function(*arguments, **named)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("steps", [0, 5, 30, 100])
+@pytest.mark.parametrize("learning_starts", [50, 80, 120, 140, 141])
+@pytest.mark.parametrize("train_every", [1, 7])
+def test_a_batch_is_refused_just_where_the_next_update_would_fail(
+    steps: int,
+    learning_starts: int,
+    train_every: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "agent"
+    save(stopped_at(steps, train_every=train_every), path)
+    outcomes = set()
+    for batch_size in (40, 41, 45, 48, 50, 80):
+        changes: dict[str, Any] = {
+            "buffer_size": 1000,
+            "batch_size": batch_size,
+            "learning_starts": max(learning_starts, batch_size),
+            "train_every": 4,
+            "gradient_steps": 2,
+        }
+        refused = refusal(load, path, **changes)
+        with monkeypatch.context() as patch:
+            patch.setattr("minidqn.lab.snapshot.check_batch", lambda *numbers: None)
+            agent = load(path, **changes)
+        if agent.steps == 0:
+            agent.begin(np.zeros(3))
+        while agent.updates_due <= 0:
+            agent.observe(0, 1.0, np.zeros(3), False, False)
+        failed = refusal(agent.learn)
+        assert ("steps are stored: expected up to" in refused) == (failed != "")
+        assert ("steps are stored" in failed) == (refused != "")
+        outcomes.add(failed)
+    assert "" in outcomes
+
+
+def test_updates_that_are_due_stay_due_but_no_more_than_a_run_can_owe(
+    tmp_path: Path,
+) -> None:
+    """So what is loaded with other settings can be saved again."""
+    agent = small_agent(gradient_steps=4)
+    live(agent, 120)
+    due = agent.updates_due
+    assert due == 4 * (120 - agent.config.learning_starts + 1)
+    path = tmp_path / "agent"
+    save(agent, path)
+    assert load(path).updates_due == due
+    assert load(path, train_every=3, gradient_steps=5).updates_due == due
+    agent = load(path, gradient_steps=1)
+    assert agent.updates_due == min(due, 121)
+    save(agent, path)
+    assert load(path).updates_due == agent.updates_due
+
+
+def test_a_policy_begins_a_run_with_another_seed_and_more_environments(
+    tmp_path: Path,
+) -> None:
+    agent, path = trained(300, **ALL), tmp_path / "policy"
+    save(agent, path, replay=False)
+    new: Any = {"seed": 5, "num_envs": 3, "buffer_size": 90}
+    twin, history = load_run(path, **new)
+    assert (twin.seed, twin.replay.num_envs, twin.config.buffer_size) == (5, 3, 90)
+    np.testing.assert_array_equal(twin.online.params, agent.online.params)
+    assert load(path, seed=5).rng.bit_generator.state == twin.rng.bit_generator.state
+    assert load(path).rng.bit_generator.state != twin.rng.bit_generator.state
+    train(twin, environments(3), 100, history=history, progress=False)
+    assert twin.updates > 50
+    save(twin, path, history)
+    assert load(path).seed == 5
+    for changes, message in (
+        ({"seed": -1}, "seed .*-1: expected an integer of 0 or more"),
+        ({"num_envs": 0}, "num_envs .*0: expected an integer of 1 or more"),
+        ({"num_envs": 50}, "n_step 3 in 50 environments: expected up to 1"),
+    ):
+        save(agent, path, replay=False)
+        with pytest.raises(ValueError, match=message) as refused:
+            load(path, **changes)  # type: ignore[arg-type]  # each is an argument
+        assert str(refused.value).startswith(f"{path}: ")
+
+
+def test_a_whole_run_keeps_its_seed_and_its_environments(tmp_path: Path) -> None:
+    agent, path = trained(), tmp_path / "agent"
+    save(agent, path)
+    for name, now, was in (("seed", 3, 0), ("num_envs", 2, 1)):
+        text = f"{name} is {now}: expected {was}, .* replay=False, .* another {name}$"
+        changes: Any = {name: now}
+        with pytest.raises(ValueError, match=text):
+            load_run(path, **changes)
+    assert_same_arrays(agent, load(path, seed=0, num_envs=1))  # nothing changes
+
+
 def test_an_agent_s_settings_cannot_be_swapped() -> None:
     with pytest.raises(AttributeError, match="config"):
         small_agent().config = DQNConfig()  # type: ignore[misc]  # that is the test
@@ -296,6 +435,119 @@ def test_training_that_changes_something_does_not_warn(rate: Any) -> None:
     assert (agent.online.params != before).any()
 
 
+# --- Schedules of your own
+
+
+def saw(step: int) -> float:
+    """A schedule that a pickle finds by its name."""
+    return 1.0 - step % 10 / 10
+
+
+class Steps:
+    """A schedule that is an object."""
+
+    def __call__(self, step: int) -> float:
+        return 0.5
+
+    def half(self, step: int) -> float:
+        return 0.5
+
+
+HERE = __name__
+
+
+@pytest.mark.parametrize(
+    ("schedule", "name"),
+    [
+        (saw, f"{HERE}.saw"),
+        (partial(partial(pow, 1.0)), "builtins.pow"),
+        (Steps(), f"{HERE}.Steps"),
+        (Steps().half, f"{HERE}.Steps.half"),
+        (lambda step: 0.5, f"{HERE}.<lambda>"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@pytest.mark.parametrize("replay", [True, False])
+def test_a_schedule_of_your_own_is_saved_by_its_name_and_asked_for(
+    schedule: Any, name: str, replay: bool, tmp_path: Path
+) -> None:
+    agent, path = small_agent(epsilon=schedule), tmp_path / "agent"
+    live(agent, 130)
+    save(agent, path, replay=replay)
+    with pytest.raises(CheckpointError) as refused:
+        load(path, gamma=0.5)
+    assert str(refused.value) == (
+        f"{path} was made with a schedule of your own, {name}: give load the schedule, "
+        "epsilon=..."
+    )
+    twin = load(path, epsilon=schedule)
+    assert twin.config == agent.config
+    if replay:
+        assert agent.learn() == twin.learn()
+    assert load(path, epsilon=0.25).epsilon == 0.25  # or another one
+    with pytest.raises(ValueError, match=r"epsilon is 7.0: expected 0 to 1"):
+        load(path, epsilon=7.0)
+
+
+def test_every_schedule_of_your_own_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "agent"
+    agent = small_agent(learning_rate=lambda step: 1e-3, epsilon=saw)
+    live(agent, 20)
+    save(agent, path)
+    with pytest.raises(CheckpointError, match=r"own, .*saw: give .*, epsilon=..."):
+        load(path, learning_rate=1e-3)
+    with pytest.raises(CheckpointError, match=r"lambda>: give .*, learning_rate=..."):
+        load(path, epsilon=saw)
+    twin = load(path, learning_rate=1e-3, epsilon=saw)
+    save(twin, path)
+    assert load(path, epsilon=saw).config.learning_rate == 1e-3
+
+
+def test_a_subclass_of_a_decay_is_a_schedule_of_your_own(tmp_path: Path) -> None:
+    class Restarting(LinearDecay):
+        def __call__(self, step: int) -> float:
+            return super().__call__(step % 100)
+
+    path = tmp_path / "agent"
+    schedule = Restarting(1.0, 0.0, 100)
+    save(small_agent(epsilon=schedule), path)
+    with pytest.raises(CheckpointError, match=r"your own, .*<locals>.Restarting: give"):
+        load(path)
+    assert load(path, epsilon=schedule).config.epsilon is schedule
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"Linear": {}}, "the schedule {'Linear': {}}: expected one of LinearDecay, "),
+        ({"own": "a.b"}, "the schedule {'own': 'a.b'}: expected one of LinearDecay, "),
+        ({"LinearDecay": 5}, "the schedule {'LinearDecay': 5}: .*, with arguments"),
+        ({}, "the schedule {}: expected one of LinearDecay, ExponentialDecay, Geo"),
+        ({"LinearDecay": {}, "x": 1}, "the schedule .*: expected one of LinearDecay"),
+    ],
+    ids=str,
+)
+def test_json_that_is_no_schedule(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_json(value)
+
+
+def test_settings_as_json_has_them_and_back() -> None:
+    config = DQNConfig(
+        epsilon=ExponentialDecay(1.0, 0.1, 50),
+        learning_rate=GeometricDecay(1e-3, 0.0, 0.99, per="episode"),
+        conv=((8, 4, 2),),
+        max_grad_norm=np.inf,
+    )
+    read = json.loads(json.dumps(settings(config)))
+    assert (
+        DQNConfig(**{name: from_json(value) for name, value in read.items()}) == config
+    )
+    assert list(read) == sorted(vars(config))
+    assert settings(DQNConfig(epsilon=saw))["epsilon"] == {"own": f"{HERE}.saw"}
+    assert own_schedules(DQNConfig(epsilon=saw, learning_rate=0.1)) == {"epsilon": saw}
+
+
 # --- Policies
 
 
@@ -335,7 +587,63 @@ def test_a_policy_has_nothing_else(tmp_path: Path) -> None:
     save(agent, path, replay=False)
     damaged = path.read_bytes().replace(b'"params"', b'"parama"')
     path.write_bytes(damaged)
-    with pytest.raises(CheckpointError, match="does not describe an agent"):
+    with pytest.raises(CheckpointError, match=r"the arrays \['parama', .*: expected"):
+        load(path)
+
+
+@pytest.mark.parametrize("part", [{}, {"priority_alpha": 0.5}, {"frame_stack": 2}])
+def test_a_policy_asks_for_no_memory(
+    part: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it begins to learn: its replay buffer may be far too large for here."""
+    path, config = tmp_path / "policy", DQNConfig(buffer_size=2_000_000_000, **part)
+    agent = DQN(chain().observation_space, Discrete(2), config)
+    save(agent, path, replay=False)
+    monkeypatch.setattr(checks, "free_megabytes", lambda: 0.01)
+    load(path)  # imports and compiles
+    tracemalloc.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        twin = load(path, epsilon=0.0)
+        stack = np.ones(twin.replay.stack_shape)
+        np.testing.assert_array_equal(twin.q_values(stack), agent.q_values(stack))
+        returns = evaluate(twin, chain(), 2, progress=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert len(returns) == 2
+    assert path.stat().st_size < 30_000
+    with (
+        pytest.warns(UserWarning, match="the replay buffer takes 42000 MB"),
+        pytest.raises(ValueError, match="a replay buffer of 42000 MB: expected less"),
+    ):
+        twin.begin(np.zeros(3))
+    with pytest.raises(MemoryError, match="the agent takes too much memory: a replay"):
+        save(twin, path)  # with its ring
+    save(twin, path, replay=False)  # as often as you like
+
+
+def test_a_run_that_does_not_fit_into_memory_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "agent"
+    agent = small_agent()
+    agent.begin(np.zeros(3), [1, 0])  # masks are a second array
+    save(agent, path)
+    for free, what in ((0.0, "a replay buffer"), (0.003, "an array of action masks")):
+        monkeypatch.setattr(checks, "free_megabytes", iter([free, 0.0]).__next__)
+        with pytest.raises(MemoryError) as refused:
+            load(path)
+        assert str(refused.value).startswith(f"{path} takes too much memory: {what}")
+
+    def none_left(*shape: Any) -> None:
+        raise MemoryError("Unable to allocate 9.0 TiB")
+
+    monkeypatch.setattr(checks, "free_megabytes", lambda: 1e9)
+    monkeypatch.setattr("minidqn.replay.Masks", none_left)
+    with pytest.raises(
+        MemoryError, match=f"^{path} takes too much .* allocate 9.0 TiB"
+    ):
         load(path)
 
 
@@ -399,14 +707,17 @@ def test_help_fits_the_screen(function: Any) -> None:
 def test_a_large_buffer_says_so() -> None:
     space = Box(0, 1, (500,), np.int64)
     text = "the replay buffer takes 200 MB: .*DtypeObservation makes int64 smaller"
+    agent = DQN(space, Discrete(2))
     with pytest.warns(UserWarning, match=text) as seen:
-        DQN(space, Discrete(2))
+        agent.begin(np.zeros(500))
     assert seen[0].filename == __file__
+    agent = DQN(Box(0, 1, (500,), np.float32), Discrete(2))
     with pytest.warns(UserWarning, match="takes 100 MB: see buffer_size$"):
-        DQN(Box(0, 1, (500,), np.float32), Discrete(2))
+        agent.begin(np.zeros(500))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        DQN(Box(0, 255, (1900,), np.uint8), Discrete(2))
+        agent.begin(np.zeros(500))  # it has been said
+        DQN(Box(0, 255, (1900,), np.uint8), Discrete(2)).begin(np.zeros(1900))
 
 
 # --- Copies
@@ -442,8 +753,30 @@ def test_a_copy_is_another_agent() -> None:
     assert agent.updates == twin.updates - 1
 
 
-def test_an_agent_with_a_schedule_of_its_own_says_that_it_cannot_be_copied() -> None:
-    with pytest.raises(
-        CheckpointError, match=r"epsilon is <function .*: expected a number or"
-    ):
+def test_a_copy_has_the_schedule_of_its_own() -> None:
+    agent = small_agent(epsilon=saw, priority_alpha=0.5, priority_beta=lambda step: 0.5)
+    live(agent, 130)
+    twin = copy.deepcopy(agent)
+    assert twin.config == agent.config
+    assert twin.config.epsilon is saw
+    assert_same_arrays(agent, twin)
+    assert twin.epsilon == agent.epsilon == saw(130)
+    assert twin.learn() == agent.learn()
+
+    agent = small_agent(epsilon=saw)
+    live(agent, 130)
+    twin = pickle.loads(pickle.dumps(agent))
+    assert twin.config.epsilon is saw
+    assert twin.learn() == agent.learn()
+    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
         pickle.dumps(small_agent(epsilon=lambda step: 0.1))
+
+
+def test_an_agent_that_is_not_sound_cannot_be_copied() -> None:
+    agent = small_agent()
+    live(agent, 20)
+    agent.target.params[3] = np.nan
+    with pytest.raises(
+        CheckpointError, match=r"^the agent has NaN or inf in target_params"
+    ):
+        copy.deepcopy(agent)

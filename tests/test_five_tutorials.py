@@ -27,6 +27,7 @@ from minidqn import (
     tuned,
 )
 from minidqn.batch import BRIDGE, TERMINATED, TRUNCATED
+from minidqn.examples.breakout_ram import OneBall
 from minidqn.lab.watchers import until_solved
 from minidqn.nn.layers import Array, Linear
 
@@ -37,7 +38,6 @@ from .test_training import chain
 pytest.importorskip("ale_py", reason="Breakout takes the extra `atari`")
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import five_tutorials
-from breakout_ram import OneBall
 from five_tutorials import (
     TUTORIALS,
     ActsWithOldCopy,
@@ -675,9 +675,19 @@ class FakeTest:
         monkeypatch.setattr(five_tutorials, "evaluate", self.evaluate)
 
     def evaluate(
-        self, agent: DQN, env: Any, episodes: int, seed: int, epsilon: float
+        self,
+        agent: DQN,
+        env: Any,
+        episodes: int,
+        seed: int,
+        epsilon: float,
+        progress: bool,
     ) -> Array:
-        self.agent, self.env, self.seed, self.epsilon = agent, env, seed, epsilon
+        assert not progress  # of one run among many
+        self.agent = agent
+        self.env = env
+        self.seed = seed
+        self.epsilon = epsilon
         return np.arange(episodes) + 1000.0
 
 

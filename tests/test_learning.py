@@ -13,7 +13,8 @@ from .conftest import TableEnv
 def learned_q(env: TableEnv, steps: int, **numbers: Any) -> Any:
     config = DQNConfig(
         hidden=(64,),
-        epsilon=1.0,  # Q-learning is off-policy: acting at random, it learns to act well
+        # Q-learning is off-policy: acting at random, it learns to act well
+        epsilon=1.0,
         learning_rate=LinearDecay(3e-3, 0.0, steps),
         learning_starts=64,
         tau=1.0,
@@ -41,7 +42,7 @@ def test_two_states(double: bool) -> None:
 
 
 def test_gridworld() -> None:
-    """3 by 3, the goal in a corner: reaching it pays 1 and terminates, a pit pays -1."""
+    """3 by 3, the goal in a corner: it pays 1 and terminates. A pit pays -1."""
     next_state, reward = np.zeros((9, 4), int), np.zeros((9, 4))
     for state in range(9):
         row, column = divmod(state, 3)
@@ -57,7 +58,7 @@ def test_gridworld() -> None:
 
 
 def test_n_step_returns_across_time_limits() -> None:
-    """One action, a reward of 1 for ever, cut every 7 steps: V = 1 / (1 - gamma) all the same."""
+    """A reward of 1 for ever, cut every 7 steps: V = 1 / (1 - gamma) all the same."""
     env = TableEnv([[1], [0]], [[1.0], [1.0]], limit=7)
     q = learned_q(env, 3000, gamma=0.8, n_step=5)
     np.testing.assert_allclose(q, 5.0, atol=1e-2)

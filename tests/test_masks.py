@@ -203,6 +203,7 @@ def test_no_mask_no_array_of_masks() -> None:
     for n_actions in (4, 13_000):
         agent = DQN(Box(-1, 1, (10,)), Discrete(n_actions))
         assert agent.replay.nbytes == 50_001 * (10 * 4 + 4 + 4 + 1)
+        agent.begin(np.zeros(10))
         assert agent.replay.mask.array is None
 
     agent = exploring(1.0, num_envs=2)

@@ -270,18 +270,21 @@ def test_layers_that_are_none(conv: Any) -> None:
 def test_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "free_megabytes", lambda: 50.0)
     text = "a replay buffer of 71 MB: expected less than the free memory, 50 MB: see buffer_size"
+    space = Box(0, 255, (84, 84), np.uint8)
+    agent = DQN(space, Discrete(6), config(buffer_size=10_000))
     with pytest.raises(ValueError, match=text):
-        DQN(Box(0, 255, (84, 84), np.uint8), Discrete(6), config(buffer_size=10_000))
+        agent.begin(space.sample())
 
 
 @pytest.mark.parametrize("frame_stack", [1, 4])
-def test_a_large_buffer_is_warned_of_where_the_agent_is_made(frame_stack: int) -> None:
+def test_a_large_buffer_is_warned_of_where_the_agent_begins(frame_stack: int) -> None:
     space, settings = Box(0, 255, (84, 84), np.uint8), config(buffer_size=20_000)
     settings = replace(settings, frame_stack=frame_stack)
+    agent = DQN(space, Discrete(6), settings)
     with pytest.warns(
         UserWarning, match="the replay buffer takes 141 MB: see b"
     ) as seen:
-        DQN(space, Discrete(6), settings)
+        agent.begin(space.sample())
     assert [warning.filename for warning in seen] == [__file__]
 
 

@@ -1,9 +1,10 @@
 """The page where one can push the cart, in a real browser."""
 
-import importlib
+import json
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,20 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from minidqn import DQN, DQNConfig, LinearDecay, save, train
-from minidqn.lab.finetune import reconfigure
+from minidqn import (
+    DQN,
+    DQNConfig,
+    LinearDecay,
+    Spec,
+    load,
+    load_run,
+    run,
+    train,
+    tuned_spec,
+)
+from minidqn.lab.folder import AGENT, CHECKPOINT, SUMMARY
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+playground = import_module("minidqn.examples.playground")
 BROWSERS = (
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
@@ -27,18 +38,10 @@ BROWSERS = (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of CartPole, and its page."""
     out = tmp_path_factory.mktemp("run")
-    env = gym.make("CartPole-v1")
-    sys.path.insert(0, str(EXAMPLES))
-    cartpole, playground = (
-        importlib.import_module(n) for n in ("cartpole", "playground")
-    )
-    agent = DQN(env.observation_space, env.action_space, cartpole.config(10_000), 1)
-    train(agent, env, 10_000, progress=False)
-    save(agent, out / "agent.safetensors")
+    run(tuned_spec("CartPole-v1", 10_000, 1), out, progress=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["playground.py", str(out)])
         playground.main()
-    sys.path.remove(str(EXAMPLES))
     return out
 
 
@@ -70,10 +73,8 @@ def open_page(browser: Any, folder: Path, width: int = 860) -> tuple[Any, list[s
 
 
 def test_q_values_and_gradients_are_those_of_numpy(browser: Any, folder: Path) -> None:
-    from minidqn import load
-
     page, wrong = open_page(browser, folder)
-    agent = load(folder / "agent.safetensors")
+    agent, _ = load_run(folder / CHECKPOINT)
     states = agent.replay.obs[:200, 0].astype(float)  # that it saw in training
     code = """states => states.map(s => {
         const v = forward(layers, s), q = s => forward(layers, s).at(-1)[1];
@@ -176,9 +177,7 @@ def test_it_works_by_keyboard_alone_and_on_a_telephone(
     assert wrong == []
 
 
-def test_layers_that_the_page_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    playground = importlib.import_module("playground")
+def test_layers_that_the_page_does_not_have() -> None:
     env = gym.make("CartPole-v1")
     config = DQNConfig(dueling=True, learning_rate=LinearDecay(1e-3, 0.0, 100))
     agent = DQN(env.observation_space, env.action_space, config)
@@ -192,25 +191,66 @@ def test_layers_that_the_page_does_not_have(monkeypatch: pytest.MonkeyPatch) -> 
     acrobot = gym.make("Acrobot-v1")
     other = DQN(acrobot.observation_space, acrobot.action_space)
     with pytest.raises(ValueError, match=r"the agent sees Box.*: expected .*CartPole"):
-        playground.again(other)
+        playground.again(other, 100)
+
+
+SPEC = Spec(
+    "CartPole-v1",
+    DQNConfig(learning_starts=100, batch_size=8, hidden=(8,)),
+    150,
+    test_episodes=1,
+)
 
 
 def test_the_last_moment_is_the_agent_itself(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES)
-    playground, env = importlib.import_module("playground"), gym.make("CartPole-v1")
-    config = DQNConfig(learning_starts=100, batch_size=8, hidden=(8,))
-    agent = DQN(env.observation_space, env.action_space, config)
-    history = train(agent, env, 150, progress=False)
     monkeypatch.setattr(playground, "train", partial(train, progress=False))
-    assert np.array_equal(playground.again(agent)[-1][1], agent.online.params)
+    run(SPEC, tmp_path / "first", progress=False)
+    agent, steps = playground.ended_run(tmp_path / "first")
+    assert (steps, agent.steps) == (150, 0)  # it is the policy alone
+    moments = playground.again(agent, steps)
+    assert [moments[0][0], moments[-1][0]] == [0, 150]
+    assert np.array_equal(moments[-1][1], agent.online.params)
+    assert not np.array_equal(moments[0][1], agent.online.params)
     assert capsys.readouterr().out == ""
 
-    # resumed with another rate, a run that is made at once cannot end on the same agent
-    reconfigure(agent, {"learning_rate": 1e-2})
-    train(agent, env, 150, history=history, progress=False)
-    steps, params = playground.again(agent)[-1]
+    # a run that is made at once cannot end on what two runs made
+    start = tmp_path / "first" / CHECKPOINT
+    config = DQNConfig(**{**vars(SPEC.config), "learning_rate": 1e-2})
+    spec = Spec("CartPole-v1", config, 300, test_episodes=1, start=start)
+    run(spec, tmp_path / "second", progress=False)
+    agent, steps = playground.ended_run(tmp_path / "second")
+    steps, params = playground.again(agent, steps)[-1]
     assert steps == 300
     assert np.array_equal(params, agent.online.params)
-    assert "resumed with other settings" in capsys.readouterr().out
+    assert "it began with a saved agent" in capsys.readouterr().out
+
+
+def test_where_there_is_no_run_that_has_ended(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (folder / "playground.html").read_text(encoding="utf-8")
+    assert len(text) > 100_000
+    assert "/*DATA*/null" not in text
+
+    (tmp_path / AGENT).write_bytes((folder / AGENT).read_bytes())
+    for place, message in (
+        (
+            tmp_path,
+            f"there is no {SUMMARY} in {tmp_path}: expected the folder of a run",
+        ),
+        (tmp_path / "nowhere", f"there is no {SUMMARY} in {tmp_path / 'nowhere'}: exp"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["playground.py", str(place)])
+        with pytest.raises(SystemExit):
+            playground.main()
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "playground.html").exists()
+    steps = json.loads((folder / SUMMARY).read_text())["steps"]
+    assert (steps, load(folder / AGENT).seed) == (10_000, 1)

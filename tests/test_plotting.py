@@ -1,4 +1,7 @@
-"""Pictures: that they show what they should (whether they please, only an eye can tell)."""
+"""Figures: that they show what they should.
+
+Whether they please, only an eye can tell.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -67,15 +70,12 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
         assert picture.size == (1080, 576)
 
 
-def test_the_curve_says_how_the_test_was_played(tmp_path: Path) -> None:
+def test_the_curve_says_how_the_test_was_played() -> None:
     history = History()
     add_episode(history, 1.0)
-    options: Any = {
-        "test_returns": [1.0, 2.0],
-        "test_epsilon": 0.001,
-        "title": "Breakout",
-    }
-    figure = plot_learning_curve(history, tmp_path / "curve.png", **options)
+    figure = plot_learning_curve(
+        history, test_returns=[1.0, 2.0], test_epsilon=0.001, title="Breakout"
+    )
     assert figure.axes[0].get_title() == "Breakout"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "test, epsilon 0.001" in labels
@@ -85,11 +85,13 @@ def test_the_curve_says_how_the_test_was_played(tmp_path: Path) -> None:
 
 def test_value_function(tmp_path: Path) -> None:
     agent = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden=()))
-    weights, biases = agent.online.params[:6].reshape(3, 2), agent.online.params[6:]
+    weights = agent.online.params[:6].reshape(3, 2)
+    biases = agent.online.params[6:]
     weights[:] = [[0.0, 1.0], [0.0, 0.0], [0.0, 2.0]]  # Q(s, 1) = s_0 + 2 s_2
     biases[:] = [0.5, 0.0]  # Q(s, 0) = 0.5
     path = tmp_path / "value.png"
-    x, y = Axis(2, -1.0, 1.0, "third"), Axis(0, -1.0, 1.0, "first")
+    x = Axis(2, -1.0, 1.0, "third")
+    y = Axis(0, -1.0, 1.0, "first")
     figure = plot_value_function(agent, path, x, y, actions=("rest", "go"), points=5)
     values, choices, _, bar = figure.axes
     grid = np.linspace(-1.0, 1.0, 5)
@@ -107,79 +109,115 @@ def test_value_function(tmp_path: Path) -> None:
         plot_value_function(agent, path, x, y, actions=("go",))
 
 
-def test_an_image_has_no_value_function(tmp_path: Path) -> None:
-    agent = DQN(
-        Box(0, 255, (8, 8), np.uint8), Discrete(2), DQNConfig(conv=((2, 3, 1),))
-    )
-    with pytest.raises(
-        ValueError, match=r"shape \(8, 8\): expected a vector, of which two are dr"
-    ):
-        plot_value_function(agent, None, Axis(0, 0, 1, ""), Axis(1, 0, 1, ""))
+def agent_that_sees_images() -> DQN:
+    config = DQNConfig(conv=((2, 3, 1),))
+    return DQN(Box(0, 255, (8, 8), np.uint8), Discrete(2), config)
 
 
-@pytest.mark.parametrize("n", [2, 6, 7])
+def test_an_image_has_no_value_function() -> None:
+    agent = agent_that_sees_images()
+    x = Axis(0, 0, 1, "")
+    says = r"shape \(8, 8\): expected a vector, of which two entries"
+    with pytest.raises(ValueError, match=says):
+        plot_value_function(agent, None, x, x)
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_figure(*size: float) -> None:
+        raise AssertionError("it was drawn")
+
+    monkeypatch.setattr("minidqn.lab.plotting.blank", no_figure)
+    monkeypatch.setattr("minidqn.lab.filters.blank", no_figure)
+    path = tmp_path / "absent" / "picture.png"
+    pixels = agent_that_sees_images()
+    agent = DQN(Box(-1, 1, (2,), np.float32), Discrete(2))
+    x = Axis(0, -1.0, 1.0, "x")
+    says = r"there is no folder '.*absent': make it, or give another path"
+    with pytest.raises(FileNotFoundError, match=says):
+        plot_learning_curve(History(), path)
+    with pytest.raises(FileNotFoundError, match=says):
+        plot_value_function(agent, str(path), x, x)
+    with pytest.raises(FileNotFoundError, match=says):
+        plot_filters(pixels, np.zeros((8, 8), np.uint8), path)
+
+
+@pytest.mark.parametrize("solved_at", [None, np.inf, -np.inf])
+def test_a_threshold_that_nobody_knows_is_not_drawn(solved_at: float | None) -> None:
+    figure = plot_learning_curve(History(), solved_at=solved_at)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert not any("solved" in label for label in labels)
+
+
+@pytest.mark.parametrize("n", [2, 6, 7, 18])
 def test_every_action_has_a_color_of_its_own(n: int) -> None:
     agent = DQN(Box(-1, 1, (2,), np.float32), Discrete(n))
-    figure = plot_value_function(
-        agent, None, Axis(0, -1, 1, ""), Axis(1, -1, 1, ""), points=3
-    )
+    x = Axis(0, -1, 1, "x")
+    y = Axis(1, -1, 1, "y")
+    figure = plot_value_function(agent, None, x, y, points=3)
     image = figure.axes[1].images[0]
-    colors = [
-        to_hex(tuple(color))
-        for color in np.asarray(image.cmap(image.norm(np.arange(n))))
-    ]
+    rows = np.asarray(image.cmap(image.norm(np.arange(n))))  # (n, 4)
+    colors = [to_hex(tuple(color)) for color in rows]
     assert len(set(colors)) == n
     if n <= 6:
         assert colors == PALETTE[:n]
 
 
-def test_the_value_function_is_that_of_the_observation_that_is_given(
-    tmp_path: Path,
-) -> None:
+def test_the_value_function_is_that_of_the_observation_that_is_given() -> None:
     agent = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden=()))
     agent.online.params[:] = 0.0
     agent.online.params[2] = 1.0  # Q(s, 0) = s_1
-    x, y = Axis(2, -1.0, 1.0, "third"), Axis(0, -1.0, 1.0, "first")
+    x = Axis(2, -1.0, 1.0, "third")
+    y = Axis(0, -1.0, 1.0, "first")
     for obs in ([7.0, 0.5, 7.0], [0.0, 0.25, 0.0]):
-        figure = plot_value_function(
-            agent, tmp_path / "v.png", x, y, obs=obs, title="t", points=3
-        )
+        figure = plot_value_function(agent, None, x, y, obs=obs, points=3)
         values, choices, *_ = figure.axes
         shown = np.asarray(values.images[0].get_array())
         np.testing.assert_array_equal(shown, np.full((3, 3), obs[1]))
         assert not np.any(choices.images[0].get_array())
-    assert [label.get_text() for label in figure.axes[3].get_yticklabels()] == [
-        "0",
-        "1",
-    ]
+    names = [label.get_text() for label in figure.axes[3].get_yticklabels()]
+    assert names == ["0", "1"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_filters_and_what_they_see(channels: int, tmp_path: Path) -> None:
-    """Filter 0 copies one pixel of the newest frame: a tile with one bright square, and its map."""
+    """Filter 0 copies one pixel of the newest frame.
+
+    So one square of its tiles is bright, and its map is the frame.
+    """
     bits: Any = np.bool_
     space = Box(0, 1, (6, 7, channels), bits)
     config = DQNConfig(conv=((5, 2, 1),), frame_stack=2)
     agent = DQN(space, Discrete(2), config)
     conv: Any = agent.online.layers[0]
-    conv.W[:], conv.b[:] = 0.0, 0.0
+    conv.W[:] = 0.0
+    conv.b[:] = 0.0
     weights = conv.W.reshape(2, 2, 2, channels, 5)  # (F, k, k, C, O)
     weights[1, 0, 0, -1, 0] = 1.0
     obs = np.random.default_rng(0).random((2, 6, 7, channels)) < 0.5
     figure = plot_filters(agent, obs, tmp_path / "filters.png")
-    seen, strip, map_, *_ = (axes for part in figure.subfigs for axes in part.axes)
+    left, right = figure.subfigs
+    seen = left.axes[0]
+    strip, map_ = right.axes[:2]
     image = np.asarray(seen.images[0].get_array()).reshape(6, 7)
     np.testing.assert_array_equal(image > 0, obs[1].any(axis=2))
     drawn = np.asarray(strip.images[0].get_array())  # tiles of 2 x 2, with gaps
     assert drawn.shape == (2, 2 * channels * 3)
-    assert [tuple(at) for at in np.argwhere(drawn == 1.0)] == [
-        (0, (2 * channels - 1) * 3)
-    ]
+    bright = np.argwhere(drawn == 1.0)
+    assert bright.tolist() == [[0, (2 * channels - 1) * 3]]  # the last tile's corner
     np.testing.assert_array_equal(map_.images[0].get_array(), obs[1, :5, :6, -1])
     with Image.open(tmp_path / "filters.png") as picture:
         assert picture.format == "PNG"
     plain = DQN(Box(-1.0, 1.0, (3,)), Discrete(2))
-    with pytest.raises(
-        TypeError, match="the first layer is a Linear: expected a Conv2d"
-    ):
+    says = "the first layer is a Linear: expected a Conv2d"
+    with pytest.raises(TypeError, match=says):
         plot_filters(plain, np.zeros(3))
+
+
+def test_an_observation_in_colors_is_shown_in_its_colors() -> None:
+    space = Box(0, 255, (6, 7, 3), np.uint8)
+    agent = DQN(space, Discrete(2), DQNConfig(conv=((4, 2, 1),)))
+    obs = np.random.default_rng(0).integers(256, size=(6, 7, 3), dtype=np.uint8)
+    seen = plot_filters(agent, obs).subfigs[0].axes[0]
+    np.testing.assert_array_equal(seen.images[0].get_array(), obs)

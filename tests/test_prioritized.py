@@ -452,6 +452,7 @@ def test_a_tree_is_restored_from_its_leaves() -> None:
 )
 def test_memory_and_arrays(capacity: int, leaves: int) -> None:
     sampler = prioritized(capacity)
+    begin(sampler, [0.0])
     assert sampler.tree.size == 2 * leaves
     assert sampler.arrays.keys() == {"leaves", "largest"}
     assert sampler.leaves.shape == sampler.replay.kind.shape

@@ -1,9 +1,7 @@
-"""The loops: what is counted, what stops them, and that evaluation leaves no trace."""
+"""The loop: what is counted, who watches, and what ends a run."""
 
-import inspect
-import signal
-import time
-from collections.abc import Iterator
+import math
+import threading
 from typing import Any
 
 import gymnasium as gym
@@ -18,13 +16,12 @@ from minidqn import (
     GeometricDecay,
     History,
     LinearDecay,
+    Metrics,
     evaluate,
-    stop_on_interrupt,
     train,
 )
 from minidqn.batch import TRUNCATED
-from minidqn.lab.envs import TEST, TRAIN, OwnEnvs, episode_seed
-from minidqn.lab.training import in_training
+from minidqn.lab.envs import TEST, TRAIN, episode_seed
 from minidqn.nn.layers import Array
 
 from .conftest import TableEnv
@@ -47,6 +44,15 @@ def agent_for(env: Any, num_envs: int = 1, **numbers: Any) -> DQN:
     return DQN(space, actions, DQNConfig(**(defaults | numbers)), num_envs=num_envs)
 
 
+def accounted_steps(agent: DQN, history: History) -> int:
+    """The steps in the rows of a history, and in the episodes that are going on."""
+    steps = int(history["length"].sum())
+    for episode, over in zip(history.unfinished, agent.replay.ended, strict=False):
+        if not over:
+            steps += len(episode.actions)
+    return steps
+
+
 def test_steps_updates_and_history_add_up() -> None:
     env = chain()
     agent = agent_for(env)
@@ -56,6 +62,7 @@ def test_steps_updates_and_history_add_up() -> None:
     assert agent.updates_due == 0
     np.testing.assert_array_equal(np.cumsum(history["length"]), history["step"])
     assert 100 - history["step"][-1] < 5  # only the last episode is unfinished
+    assert accounted_steps(agent, history) == 100
     assert set(history["episode_return"]) <= {0.0, 1.0}
     assert np.isnan(history["loss"][0])
     assert np.isfinite(history["loss"][10:]).all()
@@ -83,68 +90,237 @@ def test_many_lanes_count_every_real_step() -> None:
     agent = agent_for(vector, num_envs=3)
     history = train(agent, vector, 300, progress=False)
     assert 300 <= agent.steps < 303
+    assert accounted_steps(agent, history) == agent.steps
     assert set(history["episode_return"]) <= {0.0, 1.0}
     assert agent.updates == agent.steps - 7
     assert 250 < history["length"].sum() <= agent.steps
     assert history["length"].max() <= 5
 
 
-def test_watchers_stop_a_run() -> None:
+# --- Watchers
+
+
+def test_a_watcher_stops_a_run() -> None:
     env = chain()
     agent = agent_for(env)
-    train(
-        agent,
-        env,
-        100,
-        on_step=lambda agent, history: agent.steps == 20,
-        progress=False,
-    )
+
+    def at_step_20(agent: DQN, history: History) -> bool:
+        return agent.steps == 20
+
+    def after_4_episodes(agent: DQN, history: History) -> bool:
+        return history.just_ended > 0 and len(history) >= 4
+
+    train(agent, env, 100, on_step=at_step_20, progress=False)
     assert agent.steps == 20
-    history = train(
-        agent,
-        env,
-        100,
-        on_episode=lambda a, h: h["step"].size >= np.int64(4),
-        progress=False,
-    )
+    history = train(agent, env, 100, on_step=after_4_episodes, progress=False)
     assert len(history) == 4
 
 
-def test_all_watchers_are_called_at_every_step_and_episode() -> None:
+@pytest.mark.parametrize(
+    ("answer", "stops"),
+    [
+        (True, True),
+        (np.True_, True),
+        (np.array([1]), True),
+        (3, True),
+        ("enough", True),
+        (None, False),
+        (False, False),
+        (np.False_, False),
+        (np.array([0]), False),
+        (0.0, False),
+        ([], False),
+    ],
+)
+def test_what_counts_as_true_stops_a_run(answer: Any, stops: bool) -> None:
     env = chain()
     agent = agent_for(env)
-    steps: list[int] = []
-    episodes: list[tuple[str, int, int]] = []
+    train(agent, env, 30, on_step=[lambda *_: answer, lambda *_: None], progress=False)
+    assert agent.steps == (1 if stops else 30)
 
-    def after_step(agent: DQN, history: History) -> None:
-        steps.append(agent.steps)
+
+def test_all_watchers_are_called_after_every_step() -> None:
+    env = chain()
+    agent = agent_for(env)
+    calls: list[tuple[str, int]] = []
 
     def first(agent: DQN, history: History) -> bool:
-        episodes.append(("first", len(history), agent.steps))
-        return agent.steps > 50
+        calls.append(("first", agent.steps))
+        return agent.steps > 40
 
     def second(agent: DQN, history: History) -> None:
-        episodes.append(("second", len(history), agent.steps))
+        calls.append(("second", agent.steps))
 
-    history = train(
-        agent, env, 30, on_step=after_step, on_episode=second, progress=False
-    )
-    assert steps == list(range(1, 31))  # the last one too
-    assert episodes == [("second", n, int(s)) for n, s in enumerate(history["step"], 1)]
-    steps.clear()
-    episodes.clear()
-    again = train(
-        agent,
-        env,
-        100,
-        on_step=[after_step],
-        on_episode=[first, second],
-        progress=False,
-    )
-    assert steps == list(range(31, agent.steps + 1))
-    assert 50 < agent.steps < 60
-    numbers = [(n, int(s)) for n, s in enumerate(again["step"], 1)]
-    assert episodes == [(who, *at) for at in numbers for who in ("first", "second")]
+    def each(steps: range) -> list[tuple[str, int]]:
+        return [(who, step) for step in steps for who in ("first", "second")]
+
+    train(agent, env, 30, on_step=[first, second], progress=False)
+    assert calls == each(range(1, 31))  # the last one too
+    calls.clear()
+    train(agent, env, 100, on_step=(first, second), progress=False)
+    assert calls == each(range(31, 42))  # the second one, too, where the first stops
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_watcher_sees_the_rows_of_the_step(num_envs: int) -> None:
+    env: Any = chain()
+    if num_envs > 1:
+        env = SyncVectorEnv([chain] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    agent = agent_for(env, num_envs)
+    seen: list[Any] = []
+    ended = []
+
+    def watch(agent: DQN, history: History) -> None:
+        assert history.just_ended == agent.replay.ended.sum()
+        assert accounted_steps(agent, history) == agent.steps
+        rows = history.episodes(len(history) - history.just_ended)
+        assert {row.step for row in rows} <= {agent.steps}
+        seen.extend(rows)
+        ended.append(history.just_ended)
+
+    history = train(agent, env, 90, on_step=watch, progress=False)
+    np.testing.assert_array_equal(seen, history.rows)
+    assert sum(ended) == len(history) == agent.episodes
+    assert max(ended) == (1 if num_envs == 1 else 2)  # several ended in one step
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "abc", 5, [None], ["abc"], [lambda agent, history: None, 7]]
+)
+def test_what_is_no_watcher_is_refused_before_anything_runs(wrong: Any) -> None:
+    env = chain()
+    agent = agent_for(env)
+    with pytest.raises(TypeError, match=r"on_step is .*: expected functions of the"):
+        train(agent, env, 20, on_step=wrong, progress=False)
+    assert not agent.replay.begun
+    assert not hasattr(env, "state")  # it was not even reset
+
+
+def test_an_error_in_a_watcher_loses_nothing() -> None:
+    env, whole_env = chain(), chain()
+    agent, whole_agent = agent_for(env), agent_for(whole_env)
+    history = History()
+    whole = train(whole_agent, whole_env, 60, progress=False)
+
+    def fail(agent: DQN, history: History) -> None:
+        if len(history) == 4:
+            raise ValueError("not this one")
+
+    with pytest.raises(ValueError, match="not this one"):
+        train(agent, env, 60, history=history, on_step=fail, progress=False)
+    assert accounted_steps(agent, history) == agent.steps < 60
+    train(agent, env, 60 - agent.steps, history=history, progress=False)
+    np.testing.assert_array_equal(history.rows, whole.rows)
+    np.testing.assert_array_equal(agent.online.params, whole_agent.online.params)
+
+
+@pytest.mark.parametrize("error", [FloatingPointError, KeyboardInterrupt])
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_an_episode_that_ends_in_a_step_whose_update_fails_gets_its_row(
+    error: type[BaseException], num_envs: int
+) -> None:
+    env: Any = chain()
+    if num_envs > 1:
+        env = SyncVectorEnv([chain] * 3, autoreset_mode=AutoresetMode.DISABLED)
+
+    class Fails(DQN):
+        def learn(self) -> Metrics:
+            if fails and self.replay.ended.any() and self.steps > 30:
+                raise error("in an update")
+            return super().learn()
+
+    fails = True
+    config = agent_for(env, num_envs).config
+    space = getattr(env, "single_observation_space", env.observation_space)
+    actions = getattr(env, "single_action_space", env.action_space)
+    agent = Fails(space, actions, config, num_envs=num_envs)
+    history = History()
+    with pytest.raises(error, match="in an update"):
+        train(agent, env, 60, history=history, progress=False)
+    assert agent.updates_due > 0
+    assert agent.episodes == len(history)
+    assert accounted_steps(agent, history) == agent.steps > 30
+
+    fails = False
+    train(agent, env, 60, history=history, progress=False)
+    assert agent.updates_due == 0  # the update was made up for
+    assert agent.episodes == len(history)
+    assert accounted_steps(agent, history) == agent.steps
+
+
+def test_a_long_unfinished_episode() -> None:
+    """No row until it ends; then one, with all of its steps and updates."""
+    env = TableEnv([[0, 0]], [[1, 1]], limit=3000)
+    agent = agent_for(env, train_every=10)
+    history = History()
+    for steps in (1000, 1000, 999):
+        train(agent, env, steps, history=history, progress=False)
+        assert len(history) == 0
+        assert math.isnan(history.mean_return())
+        (unfinished,) = history.unfinished
+        assert len(unfinished.actions) == unfinished.episode_return == agent.steps
+        assert len(history.updates) == agent.updates
+    mean = history.updates.mean(axis=0)
+    assert agent.updates_due == 0
+    train(agent, env, 1, history=history, progress=False)
+    (row,) = history.episodes()
+    assert row[:3] == (3000, 3000.0, 3000)
+    np.testing.assert_allclose(row[4:], mean)
+
+
+# --- Runs beside each other
+
+
+def finished_run() -> tuple[DQN, History]:
+    env = chain()
+    agent = agent_for(env)
+    return agent, train(agent, env, 60, progress=False)
+
+
+def test_a_run_in_a_thread() -> None:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(finished_run()))
+    thread.start()
+    thread.join()
+    agent, history = finished_run()
+    ((in_thread, its_history),) = found
+    np.testing.assert_array_equal(in_thread.online.params, agent.online.params)
+    np.testing.assert_array_equal(its_history.rows, history.rows)
+
+
+def test_a_run_inside_a_watcher_of_another() -> None:
+    inner: list[tuple[DQN, History]] = []
+
+    def watch(agent: DQN, history: History) -> None:
+        if agent.steps in (20, 33):
+            inner.append(finished_run())
+
+    env = chain()
+    outer = agent_for(env)
+    outer_history = train(outer, env, 60, on_step=watch, progress=False)
+    assert len(inner) == 2
+    alone, history = finished_run()
+    for agent, rows in [(outer, outer_history), *inner]:
+        np.testing.assert_array_equal(agent.online.params, alone.online.params)
+        np.testing.assert_array_equal(rows.rows, history.rows)
+
+
+def test_an_agent_has_one_stream_of_experience() -> None:
+    env = chain()
+    agent = agent_for(env)
+
+    def elsewhere(agent: DQN, history: History) -> None:
+        train(agent, chain(), 20, progress=False)
+
+    with pytest.raises(
+        ValueError, match="the agent is being trained: expected another"
+    ):
+        train(agent, env, 20, on_step=elsewhere, progress=False)
+    assert agent.steps == 1
+    train(agent, env, 20, progress=False)  # now it is free
+
+
+# --- Schedules, threads of BLAS, seeds
 
 
 @pytest.mark.parametrize("steps", [9, 12])
@@ -165,32 +341,52 @@ def test_the_learning_rate_is_that_of_the_step(
     assert rates == [decay(t) for t in range(8, steps + 1)]
 
 
+def test_a_run_that_cannot_learn_is_warned_of() -> None:
+    env = chain()
+    agent = agent_for(env, learning_rate=LinearDecay(1e-2, 0.0, 20))
+    history = train(agent, env, 20, progress=False)
+    with pytest.warns(
+        RuntimeWarning, match=r"learning_rate is 0 from step 20 to 40, so nothing is l"
+    ) as warned:
+        train(agent, env, 20, history=history, progress=False)
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+def blas_threads() -> set[int]:
+    return {
+        library["num_threads"]
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+
+
 def test_blas_has_one_thread_in_training_and_tests_and_as_many_as_before_after() -> (
     None
 ):
-    def threads() -> list[int]:
-        return [
-            library["num_threads"]
-            for library in threadpool_info()
-            if library["user_api"] == "blas"
-        ]
+    seen: list[set[int]] = []
 
     class Tested(gym.Wrapper[Any, Any, Any, Any]):
         def step(self, action: Any) -> Any:
-            seen.append(threads())
+            seen.append(blas_threads())
             return self.env.step(action)
 
-    env, seen = chain(), []
-    agent, before = agent_for(env), threads()
-    assert before
+    env = chain()
+    agent = agent_for(env)
+    assert blas_threads()
     with threadpool_limits(2, user_api="blas"):
-        train(agent, env, 10, on_step=lambda *_: seen.append(threads()), progress=False)
-        assert max(threads()) == 2
+        train(
+            agent,
+            env,
+            10,
+            on_step=lambda *_: seen.append(blas_threads()),
+            progress=False,
+        )
+        assert max(blas_threads()) == 2
         assert len(seen) == 10
         evaluate(agent, Tested(chain()), 2, progress=False)
-        assert max(threads()) == 2
+        assert max(blas_threads()) == 2
         assert len(seen) > 10
-    assert {count for counts in seen for count in counts} == {1}
+    assert set.union(*seen) == {1}
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
@@ -204,7 +400,7 @@ def test_a_short_repeat_reaches_the_run(num_envs: int) -> None:
 
 
 def test_a_repeated_action_ends_with_all_episodes_of_a_run() -> None:
-    """With every action repeated for long, each episode begins with an action of its own."""
+    """With each action repeated for long, an episode begins with one of its own."""
     env = SyncVectorEnv(
         [lambda: chain(limit=1)] * 2, autoreset_mode=AutoresetMode.DISABLED
     )
@@ -212,9 +408,8 @@ def test_a_repeated_action_ends_with_all_episodes_of_a_run() -> None:
         env, 2, epsilon=1.0, epsilon_hold=1000, learning_starts=100, batch_size=100
     )
     train(agent, env, 200, progress=False)
-    first = agent.replay.action[
-        agent.replay.kind >= TRUNCATED
-    ]  # all steps are first ones
+    # all steps are first ones
+    first = agent.replay.action[agent.replay.kind >= TRUNCATED]
     assert len(first) >= 90
     assert 0.3 < first.mean() < 0.7
 
@@ -229,92 +424,6 @@ def test_epsilon_falls_with_the_episodes_of_a_vector() -> None:
     history = train(agent, env, 30, on_step=watch, progress=False)
     assert [epsilon for epsilon, _ in seen] == [0.5**ended for _, ended in seen]
     assert agent.episodes == len(history) > 5
-
-
-@pytest.fixture
-def foreground() -> Iterator[None]:
-    """Ctrl-C as a process in the foreground has it; one in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("foreground")
-def test_interrupt_stops_between_two_steps() -> None:
-    env = chain()
-    agent = agent_for(env)
-
-    with stop_on_interrupt() as interrupted:
-
-        def watch(agent: DQN, history: History) -> object:
-            if agent.steps == 30:
-                signal.raise_signal(signal.SIGINT)
-            return interrupted(agent, history)
-
-        train(agent, env, 100, on_step=watch, progress=False)
-        with pytest.raises(KeyboardInterrupt):  # the second one is as usual
-            signal.raise_signal(signal.SIGINT)
-    assert agent.steps == 30
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.usefixtures("foreground")
-def test_after_a_run_ctrl_c_is_as_before() -> None:
-    env = chain()
-    with stop_on_interrupt() as interrupted:
-        train(agent_for(env), env, 10, on_step=interrupted, progress=False)
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_test_return_is_the_sum_of_the_rewards_of_its_episode() -> None:
-    env = TableEnv([[1], [2], [-1]], [[1.0], [10.0], [100.0]])
-    agent = agent_for(env)
-    returns = evaluate(agent, env, 20, seed=5)
-    starts = [episode_seed(5, TEST, number) % 3 for number in range(20)]
-    assert returns.tolist() == [[111.0, 110.0, 100.0][start] for start in starts]
-    assert len(set(returns)) == 3
-
-
-def test_the_random_actions_of_a_test_are_its_own() -> None:
-    env = gym.make("CartPole-v1")
-    agent = agent_for(env)
-    generators = []
-
-    class Spy(DQN):
-        def act(self, *arguments: Any, **named: Any) -> Any:
-            generators.append(self.rng)
-            return super().act(*arguments, **named)
-
-    spy = Spy(agent.observation_space, agent.action_space, agent.config)
-    before = spy.rng
-    evaluate(spy, env, 2, seed=3, epsilon=0.5)
-    assert spy.rng is before
-    assert before not in generators
-    assert len(set(map(id, generators))) == 1
-    draws = np.random.default_rng((3, TEST)).random(2 * len(generators) + 1)
-    # for each action, whether it is random and which: no other draws
-    assert generators[0].random() == draws[-1]
-
-
-def test_evaluation_leaves_no_trace() -> None:
-    env = gym.make("CartPole-v1")
-    agent, twin = agent_for(env), agent_for(env)
-    train(agent, env, 60, progress=False)
-    train(twin, env, 60, progress=False)
-    returns = evaluate(agent, env, 5, seed=3)
-    np.testing.assert_array_equal(returns, evaluate(agent, env, 5, seed=3))
-    assert (evaluate(agent, env, 5, seed=4) != returns).any()
-    random = evaluate(agent, env, 5, seed=3, epsilon=1.0)
-    np.testing.assert_array_equal(random, evaluate(agent, env, 5, seed=3, epsilon=1.0))
-    assert (random != returns).any()
-    with pytest.raises(ValueError, match="epsilon is 2"):
-        evaluate(agent, env, 1, epsilon=2.0)
-    for each in (agent, twin):
-        each.learn()
-    np.testing.assert_array_equal(agent.online.params, twin.online.params)
-    assert (agent.steps, agent.resets) == (twin.steps, twin.resets)
-    assert agent.rng.bit_generator.state == twin.rng.bit_generator.state
 
 
 def test_every_episode_has_a_seed_of_its_own() -> None:
@@ -336,9 +445,8 @@ def test_every_episode_has_a_seed_of_its_own() -> None:
     env = Recorder(chain())
     agent = agent_for(env)
     train(agent, env, 20, progress=False)
-    train(
-        agent, env, 20, progress=False
-    )  # goes on, and does not play the same episodes again
+    # goes on, and does not play the same episodes again
+    train(agent, env, 20, progress=False)
     evaluate(agent, env, 3, seed=agent.seed)
     assert len(set(env.seen)) == len(env.seen)
     assert env.seen[0] == episode_seed(agent.seed, TRAIN, 0)
@@ -355,12 +463,42 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert params() == params()
 
 
+# --- The progress bar
+
+
+def test_the_bar_shows_epsilon_and_the_mean_return(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    env = TableEnv([[0, 0]], [[1, 1]], limit=5)
+    agent = agent_for(env, epsilon=0.25)
+    train(agent, env, 30)
+    shown = capsys.readouterr().err
+    assert "30/30" in shown
+    assert "epsilon 0.25, mean return 5.0" in shown
+    train(agent, env, 30, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+# --- What is refused
+
+
+@pytest.mark.parametrize("steps", [0, -5, math.nan])
+def test_a_number_of_steps_that_is_none_is_refused(steps: Any) -> None:
+    env = chain()
+    with pytest.raises(ValueError, match=f"steps is {steps}: expected 1 or more"):
+        train(agent_for(env), env, steps, progress=False)
+
+
+@pytest.mark.parametrize("wrong", [None, "CartPole-v1", lambda: chain()])
+def test_what_is_no_environment_is_refused(wrong: Any) -> None:
+    agent = agent_for(chain())
+    with pytest.raises(TypeError, match=r"env is .*: expected an environment, or a v"):
+        train(agent, wrong, 20, progress=False)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     env = chain()
     agent = agent_for(env)
-    for steps in (0, -5):
-        with pytest.raises(ValueError, match=f"steps is {steps}: expected 1 or more"):
-            train(agent, env, steps, progress=False)
     with pytest.raises(
         ValueError,
         match="steps is 7: expected enough for the first update, at learning_starts, 8",
@@ -371,18 +509,13 @@ def test_what_does_not_fit_is_refused() -> None:
         ValueError, match=r"spaces are \(Box.*expected the agent's, \(Box"
     ):
         train(agent, gym.make("CartPole-v1"), 100, progress=False)
-    with pytest.raises(
-        ValueError, match=r"spaces are .*Discrete\(3\)\): expected the agent's, "
-    ):
-        evaluate(agent, TableEnv(np.zeros((3, 3), int), np.zeros((3, 3))))
     with pytest.raises(ValueError, match="2 environments: expected num_envs=1"):
         train(agent, SyncVectorEnv([chain, chain]), 100, progress=False)
     same_step = SyncVectorEnv([chain], autoreset_mode=AutoresetMode.SAME_STEP)
     with pytest.raises(ValueError, match=r"SAME_STEP.*expected .*NEXT_STEP"):
         train(agent, same_step, 100, progress=False)
-    with pytest.raises(TypeError, match=r"env is Sync.*: expected one environment"):
-        evaluate(agent, SyncVectorEnv([chain]))  # type: ignore[arg-type]  # that is the test
     assert agent.steps == 0
+    assert not agent.replay.begun
 
 
 def test_an_environment_that_returns_nan_leaves_the_agent_whole() -> None:
@@ -394,86 +527,12 @@ def test_an_environment_that_returns_nan_leaves_the_agent_whole() -> None:
 
     env = Broken([[0], [0]], [[1.0], [1.0]])
     agent = agent_for(env)
+    history = History()
     with pytest.raises(
         ValueError,
         match=r"step 5: observation has nan at index \(0,\): expected finite",
-    ):
-        train(agent, env, 100, progress=False)
-    assert agent.steps == agent.replay.count == 4
+    ) as raised:
+        train(agent, env, 100, history=history, progress=False)
+    assert raised.value.__notes__ == ["in step 5 of the run"]
+    assert agent.steps == agent.replay.count == accounted_steps(agent, history) == 4
     assert np.isfinite(agent.replay.obs).all()
-
-
-class Endless(TableEnv):
-    """No episode ends: each step gives 1."""
-
-    def __init__(self) -> None:
-        super().__init__([[0, 0]], [[1, 1]], limit=10**9)
-
-
-def test_an_episode_that_does_not_end_is_cut_with_a_warning() -> None:
-    agent = agent_for(Endless())
-    with pytest.warns(
-        RuntimeWarning, match="3 of 3 episodes had not ended after 50 steps, and w"
-    ):
-        returns = evaluate(agent, Endless(), 3, max_steps=50)
-    assert returns.tolist() == [50.0] * 3
-    five = TableEnv([[0, 0]], [[1, 1]], limit=5)
-    assert (
-        evaluate(agent_for(five), five, 3, max_steps=5).tolist() == [5.0] * 3
-    )  # just in time
-    default = inspect.signature(evaluate).parameters["max_steps"].default
-    assert 27_000 < default < 10**6  # above the longest game of Atari
-
-
-def test_a_long_test_shows_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    class Slow(TableEnv):
-        def step(self, action: int) -> Any:
-            time.sleep(0.001)
-            return super().step(action)
-
-    env, short = (Slow([[0, 0]], [[1, 1]], limit=limit) for limit in (600, 50))
-    agent = agent_for(env)
-    evaluate(agent, env, 4)
-    shown = capsys.readouterr().err
-    assert "/4 [" in shown
-    assert "1000 steps" in shown
-    evaluate(agent, env, 3, progress=False)
-    evaluate(agent, short, 1)  # takes less than a second
-    assert capsys.readouterr().err == ""
-
-
-def test_the_environment_of_training_is_not_tested_in() -> None:
-    env, test_env, other = chain(), chain(), chain()
-    agent = agent_for(env)
-    tested = []
-
-    def test_somewhere(agent: DQN, history: History) -> None:
-        tested.append(evaluate(agent, test_env, 2))
-        train(
-            agent_for(other), other, 10, progress=False
-        )  # another run inside this one
-        for taken in (env, gym.wrappers.TimeLimit(env, 3)):
-            with pytest.raises(
-                ValueError, match=r"is being trained in: expected another one"
-            ):
-                evaluate(agent, taken, 2)
-
-    history = train(agent, env, 30, on_episode=test_somewhere, progress=False)
-    assert len(tested) == len(history) > 3
-    assert len(evaluate(agent, env, 2)) == 2  # after training it is free
-    first, second = (in_training(OwnEnvs([e], agent)) for e in (env, other))
-    first.__enter__(), second.__enter__()  # two runs in threads
-    first.__exit__(None, None, None)
-    with pytest.raises(ValueError, match="is being trained in"):
-        evaluate(agent, other, 2)
-    second.__exit__(None, None, None)
-    for free in (env, other):
-        assert len(evaluate(agent, free, 2)) == 2
-    many = SyncVectorEnv([chain, lambda: env], autoreset_mode=AutoresetMode.DISABLED)
-
-    def test_lane(agent: DQN, history: History) -> None:
-        evaluate(agent, env, 2)
-
-    with pytest.raises(ValueError, match="is being trained in"):
-        train(agent_for(many, 2), many, 30, on_step=test_lane, progress=False)
-    assert len(evaluate(agent, env, 2)) == 2

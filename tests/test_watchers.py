@@ -29,7 +29,7 @@ from minidqn.lab.watchers import (
     until_solved,
 )
 
-from .conftest import add_episode
+from .conftest import TableEnv, add_episode
 from .test_agent import small_agent
 from .test_resume import environments
 from .test_training import agent_for, chain
@@ -59,11 +59,28 @@ def test_a_line_for_each_multiple_of_episodes_that_end_together(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     env = SyncVectorEnv([chain] * 3, autoreset_mode=AutoresetMode.DISABLED)
-    history = train(agent_for(env, 3), env, 90, on_episode=log_every(4), progress=False)
+    history = train(agent_for(env, 3), env, 90, on_step=log_every(4), progress=False)
     lines = capsys.readouterr().out.splitlines()
     numbers = [int(line.split()[1].strip(",")) for line in lines]
     assert numbers == list(range(4, len(history) + 1, 4))
     assert len(set(history["step"])) < len(history)  # some did end together
+    returns = history["episode_return"]
+    for number, line in zip(numbers, lines, strict=True):
+        assert f": return {returns[number - 4 : number].mean():.1f} ±" in line
+
+
+def test_a_line_for_each_of_several_episodes_that_end_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    history = History()
+    history.begin_all(0, 3)
+    rewards = [1.0, 2.0, 3.0]
+    history.add_step([0, 0, 0], rewards, [False] * 3, 3)
+    history.end_step(3, 0.5, [True] * 3)
+    log_every(1)(small_agent(), history)
+    lines = capsys.readouterr().out.splitlines()
+    expected = [f"episode {n}, step 0: return {n}.0 ± 0.0" for n in (1, 2, 3)]
+    assert [line.split(", loss")[0] for line in lines] == expected
 
 
 def test_a_line_has_the_last_row_s_loss(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +104,7 @@ def test_a_test_episode_is_recorded_every_few_episodes(tmp_path: Path) -> None:
     env, films = make(), make()
     agent, plain = (DQN(env.observation_space, env.action_space) for _ in range(2))
     watch = record_every(20, films, tmp_path, max_steps=30)
-    history = train(agent, env, 1000, on_episode=watch, progress=False)
+    history = train(agent, env, 1000, on_step=watch, progress=False)
     numbers = range(20, len(history) + 1, 20)
     assert sorted(tmp_path.iterdir()) == [
         tmp_path / f"episode_{n:05}.gif" for n in numbers
@@ -102,6 +119,15 @@ def test_a_test_episode_is_recorded_every_few_episodes(tmp_path: Path) -> None:
     )  # the same run
 
 
+class Drawn(TableEnv):
+    """An environment that draws itself."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self) -> None:
+        super().__init__([[0, 1], [1, 2], [2, -1]], [[0, 0], [0, 0], [0, 1]], limit=5)
+
+
 def test_the_recorded_episode_is_a_test_of_the_run_s_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,12 +135,34 @@ def test_the_recorded_episode_is_a_test_of_the_run_s_seed(
     monkeypatch.setattr(
         "minidqn.lab.watchers.animate", lambda *args: filmed.append(args)
     )
-    agent, history, films = small_agent(seed=3), History(), object()
+    films = Drawn()
+    agent, history = small_agent(seed=3), History()
+    agent.observation_space = films.observation_space
     add_episode(history, 10.0)
     record_every(1, films, tmp_path / "new", 30)(agent, history)
     path, seeds = tmp_path / "new" / "episode_00001.gif", [episode_seed(3, TEST, 0)]
     assert path.parent.exists()
     assert filmed == [({"episode 1": agent}, films, path, seeds, 30)]
+
+
+def test_of_episodes_that_end_together_the_last_one_due_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filmed: list[Any] = []
+    monkeypatch.setattr(
+        "minidqn.lab.watchers.animate", lambda *args: filmed.append(args[2].name)
+    )
+    env = SyncVectorEnv([chain] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    watch = record_every(2, Drawn(), tmp_path)
+    due = []
+
+    def follow(agent: DQN, history: History) -> None:
+        before = len(history) - history.just_ended
+        if len(history) // 2 > before // 2:
+            due.append(f"episode_{len(history) // 2 * 2:05}.gif")
+
+    train(agent_for(env, 3), env, 90, on_step=[watch, follow], progress=False)
+    assert filmed == due != []
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
@@ -128,14 +176,8 @@ def test_a_checkpoint_every_few_steps(
     env = environments(num_envs)
     watch = save_every(10, tmp_path / "agent.safetensors")
     train(agent_for(env, num_envs), env, 60, on_step=watch, progress=False)
-    assert {steps // 10 for steps in saved} == {
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-    }  # also where one steps over it
+    # also where one steps over it
+    assert {steps // 10 for steps in saved} == {1, 2, 3, 4, 5, 6}
     assert all(steps % 10 < num_envs for steps in saved)
 
 
@@ -179,6 +221,20 @@ def test_the_plot_that_moves_shows_the_returns_so_far() -> None:
     plt.close()
 
 
+def test_where_nobody_said_what_counts_as_solved_no_line_is_drawn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mpl.use("Agg")
+    for solved_at in (None, math.inf):
+        watch, history = live_plot(solved_at, share=1.0), History()
+        assert "no display: the plot will not be seen" in capsys.readouterr().out
+        add_episode(history, 3.0)
+        watch(small_agent(), history)
+        (axes,) = plt.gcf().axes
+        assert len(axes.lines) == 2  # the returns and their means
+        plt.close()
+
+
 def test_the_plot_that_moves_keeps_to_its_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -195,6 +251,7 @@ def test_the_plot_that_moves_keeps_to_its_share_of_the_time(
     monkeypatch.setattr("minidqn.lab.watchers.time", clock)
     watch, agent, history = live_plot(5.0, share=0.1), small_agent(), History()
     start = now
+    history.just_ended = 1
     for _ in range(360):
         now += 0.01
         assert not watch(agent, history)
@@ -208,13 +265,16 @@ def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:
     tests: list[Any] = []
     saved = []
 
-    def instead(agent: DQN, env: Any, episodes: int, seed: int, progress: bool) -> Any:
-        tests.append((env, episodes, seed))
+    def instead(
+        agent: DQN, env: Any, episodes: int, seed: int, epsilon: float, progress: bool
+    ) -> Any:
+        tests.append((env, episodes, seed, epsilon))
         return np.full(episodes, next(means))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minidqn.lab.watchers.evaluate", instead)
-        watch = save_best(20, path, other := chain(), episodes=3)
+        other = chain()
+        watch = save_best(20, path, other, episodes=3)
 
         def follow(agent: DQN, history: History) -> None:
             watch(agent, history)
@@ -223,11 +283,10 @@ def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:
 
         agent, plain = agent_for(chain()), agent_for(chain())
         train(agent, chain(), 80, on_step=follow, progress=False)
-    assert tests == [(other, 3, 1_000_000)] * 4
+    assert tests == [(other, 3, 1_000_000, 0.0)] * 4
     assert (saved[0] != saved[1]).any()
-    np.testing.assert_array_equal(
-        saved[1], saved[2]
-    )  # what is no better does not replace it
+    # what is no better does not replace it
+    np.testing.assert_array_equal(saved[1], saved[2])
     np.testing.assert_array_equal(saved[1], saved[3])
     train(plain, chain(), 80, progress=False)
     np.testing.assert_array_equal(agent.online.params, plain.online.params)
@@ -240,6 +299,24 @@ def test_the_best_is_found_by_real_tests(tmp_path: Path) -> None:
     watch = save_best(100, tmp_path / "best", chain(), episodes=2)
     train(agent, env, 500, on_step=watch, progress=False)
     assert evaluate(load(tmp_path / "best"), chain(), 5).tolist() == [1.0] * 5
+
+
+def test_the_best_may_be_tested_with_random_actions(tmp_path: Path) -> None:
+    """As the final test is, in a game that a deterministic policy never ends."""
+    env = chain()
+    agent = agent_for(env)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def instead(*arguments: Any, **named: Any) -> Any:
+            found.append(evaluate(*arguments, **named))
+            return found[-1]
+
+        patch.setattr("minidqn.lab.watchers.evaluate", instead)
+        watch = save_best(20, tmp_path / "best", chain(), 5, seed=4, epsilon=0.5)
+        train(agent, env, 20, on_step=watch, progress=False)
+    expected = evaluate(agent, chain(), 5, seed=4, epsilon=0.5)
+    np.testing.assert_array_equal(found, [expected])
 
 
 def test_a_run_that_goes_on_keeps_its_best_policy(tmp_path: Path) -> None:
@@ -258,24 +335,67 @@ def test_a_run_that_goes_on_keeps_its_best_policy(tmp_path: Path) -> None:
     assert files[0] == files[1] != files[2]
 
 
+def rows_in(path: Path) -> int:
+    return len(path.read_text().splitlines()) - 1  # without the names
+
+
+def as_csv(history: History, path: Path) -> str:
+    history.write_csv(path)
+    return path.read_text()
+
+
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_rows_are_written_while_the_run_goes_on(num_envs: int, tmp_path: Path) -> None:
-    env, path, lines = environments(num_envs), tmp_path / "log.csv", []
+    env = environments(num_envs)
+    path = tmp_path / "log.csv"
+    steps = 0
 
     def read(agent: DQN, history: History) -> None:
-        lines.append(len(path.read_text().splitlines()))
+        nonlocal steps
+        assert rows_in(path) == len(history)
+        steps += 1
 
     agent = agent_for(env, num_envs)
-    watchers = [log_csv(path), read]
-    history = train(agent, env, 90, on_episode=watchers, progress=False)
-    assert lines == list(range(2, len(history) + 2))
-    history.write_csv(tmp_path / "whole.csv")
-    assert path.read_text() == (tmp_path / "whole.csv").read_text()
-    train(
-        agent, env, 60, history=history, on_episode=log_csv(path), progress=False
-    )  # resumed
-    history.write_csv(tmp_path / "whole.csv")
-    assert path.read_text() == (tmp_path / "whole.csv").read_text()
+    history = train(agent, env, 90, on_step=[log_csv(path), read], progress=False)
+    assert steps >= 90 / num_envs
+    assert path.read_text() == as_csv(history, tmp_path / "whole.csv")
+    # a run that goes on, perhaps in a new process
+    train(agent, env, 60, history=history, on_step=log_csv(path), progress=False)
+    assert path.read_text() == as_csv(history, tmp_path / "whole.csv")
+
+
+def test_a_log_used_for_two_runs_has_the_rows_of_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    watch = log_csv(path)
+    first = train(agent_for(chain()), chain(), 90, on_step=watch, progress=False)
+    assert rows_in(path) == len(first)
+    agent = agent_for(chain())
+    second = train(agent, chain(), 40, on_step=watch, progress=False)
+    assert len(second) < len(first)
+    assert path.read_text() == as_csv(second, tmp_path / "whole.csv")
+    # parts of one run, with and without it
+    train(agent, chain(), 40, history=second, progress=False)
+    train(agent, chain(), 40, history=second, on_step=watch, progress=False)
+    assert path.read_text() == as_csv(second, tmp_path / "whole.csv")
+
+
+def test_a_log_is_written_when_an_episode_ends_and_not_at_every_step(
+    tmp_path: Path,
+) -> None:
+    class Spy(History):
+        writes = 0
+
+        def write_csv(self, path: str | Path, start: int = 0) -> None:
+            self.writes += 1
+            super().write_csv(path, start)
+
+    path = tmp_path / "log.csv"
+    env = TableEnv([[0, 0]], [[1, 1]], limit=25)
+    agent, history, watch = agent_for(env), Spy(), log_csv(path)
+    train(agent, env, 24, history=history, on_step=watch, progress=False)
+    assert (rows_in(path), history.writes) == (0, 1)  # the names of the columns
+    train(agent, env, 26, history=history, on_step=watch, progress=False)
+    assert (rows_in(path), history.writes) == (2, 3)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -291,12 +411,178 @@ def test_tensorboard_gets_every_column(tmp_path: Path) -> None:
 
         patch.setattr(writer.SummaryWriter, "add_scalar", add)
         watch = log_tensorboard(tmp_path / "runs")
-        history = train(
-            agent_for(chain()), chain(), 60, on_episode=watch, progress=False
-        )
+        env = environments(3)
+        agent = agent_for(env, 3)
+        history = train(agent, env, 60, on_step=watch, progress=False)
+        rows = len(history)
+        train(agent, env, 60, history=history, on_step=watch, progress=False)
+    assert len(history) > rows  # each is given once
     assert list(seen) == list(Episode._fields)
     for name, points in seen.items():
         values, steps = np.array(points).T
         np.testing.assert_array_equal(values, history[name])
         np.testing.assert_array_equal(steps, history["step"])
     assert list((tmp_path / "runs").glob("events.out.tfevents.*"))
+
+
+# --- Wrong arguments are refused when a watcher is made
+
+
+def drawn_cartpole() -> Any:
+    return gym.make("CartPole-v1", render_mode="rgb_array")
+
+
+MAKERS: dict[str, Any] = {
+    "save_every": lambda **wrong: save_every(**({"steps": 9, "path": "a.st"} | wrong)),
+    "save_best": lambda **wrong: save_best(
+        **({"steps": 9, "path": "a.st", "env": chain()} | wrong)
+    ),
+    "log_every": lambda **wrong: log_every(**({"episodes": 9} | wrong)),
+    "log_csv": lambda **wrong: log_csv(**({"path": "a.csv"} | wrong)),
+    "until_solved": lambda **wrong: until_solved(**({"solved_at": 9.0} | wrong)),
+    "record_every": lambda **wrong: record_every(
+        **({"episodes": 9, "env": Drawn(), "folder": "films"} | wrong)
+    ),
+    "live_plot": lambda **wrong: live_plot(**({"solved_at": 9.0} | wrong)),
+}
+COUNTS = {
+    "save_every": ["steps"],
+    "save_best": ["steps", "episodes", "seed"],
+    "log_every": ["episodes"],
+    "until_solved": ["episodes"],
+    "record_every": ["episodes", "max_steps"],
+}
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, in which there is a file and a folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "3", None, math.nan, np.array([1, 2])])
+@pytest.mark.parametrize(
+    ("watcher", "name"),
+    [(watcher, name) for watcher in COUNTS for name in COUNTS[watcher]],
+)
+def test_a_count_that_is_none_is_refused(
+    watcher: str, name: str, value: Any, in_folder: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .*: expected an integer of "):
+        MAKERS[watcher](**{name: value})
+    if name != "seed":
+        with pytest.raises(ValueError, match=f"{name} is 0: expected an integer of 1"):
+            MAKERS[watcher](**{name: 0})
+
+
+@pytest.mark.parametrize("value", ["5", None, math.nan, math.inf, [1.0], 1j])
+@pytest.mark.parametrize(
+    ("watcher", "name"), [("until_solved", "solved_at"), ("save_best", "best")]
+)
+def test_a_number_that_is_none_is_refused(
+    watcher: str, name: str, value: Any, in_folder: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .*: expected a finite number"):
+        MAKERS[watcher](**{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, "0.5", None, math.nan])
+def test_an_epsilon_that_is_no_probability_is_refused(
+    value: Any, in_folder: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"epsilon is .*: expected 0 to 1"):
+        MAKERS["save_best"](epsilon=value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"solved_at": "a"}, "solved_at is 'a': expected a finite number"),
+        ({"solved_at": math.nan}, "solved_at is nan: expected a finite number"),
+        ({"share": 0.0}, "share is 0.0: expected more than 0, up to 1"),
+        ({"share": 1.5}, "share is 1.5: expected more than 0, up to 1"),
+        ({"share": "a"}, "share is 'a': expected a finite number"),
+    ],
+)
+def test_a_plot_that_cannot_be_is_refused(wrong: Any, message: str) -> None:
+    mpl.use("Agg")
+    figures = plt.get_fignums()
+    with pytest.raises(ValueError, match=message):
+        MAKERS["live_plot"](**wrong)
+    assert plt.get_fignums() == figures  # before a window opens
+
+
+@pytest.mark.parametrize("watcher", ["save_every", "save_best", "log_csv"])
+def test_a_file_that_cannot_be_is_refused(watcher: str, in_folder: Path) -> None:
+    make = MAKERS[watcher]
+    with pytest.raises(FileNotFoundError, match="there is no folder no"):
+        make(path="no/agent.st")
+    with pytest.raises(FileNotFoundError, match="there is no folder file"):
+        make(path="file/agent.st")
+    for folder in ("folder", ".", ""):
+        with pytest.raises(IsADirectoryError, match="is a folder: expected the name"):
+            make(path=folder)
+    with pytest.raises(TypeError):
+        make(path=None)
+    for good in ("file", "folder/agent.st", in_folder / "new"):
+        make(path=good)
+
+
+@pytest.mark.parametrize("watcher", ["save_best", "record_every"])
+def test_what_is_not_one_environment_is_refused(watcher: str, in_folder: Path) -> None:
+    for wrong in (None, "CartPole-v1", SyncVectorEnv([chain]), gym.make):
+        with pytest.raises(TypeError, match=r"env is .*: expected one environment"):
+            MAKERS[watcher](env=wrong)
+
+
+def test_a_film_that_cannot_be_is_refused(in_folder: Path) -> None:
+    make = MAKERS["record_every"]
+    with pytest.raises(ValueError, match=r"render_mode is None: expected an environme"):
+        make(env=chain())
+    with pytest.raises(NotADirectoryError, match="file is a file: expected a folder"):
+        make(folder="file")
+    make(folder="folder")
+    make(folder="new/films")
+    assert not (in_folder / "new").exists()  # before there is a film
+
+
+@pytest.mark.parametrize("watcher", ["save_best", "record_every"])
+def test_an_environment_that_does_not_fit_is_refused_in_the_first_step(
+    watcher: str, in_folder: Path
+) -> None:
+    env = Drawn()
+    agent = agent_for(env)
+    for wrong, message in (
+        (drawn_cartpole(), "spaces are"),
+        (env, "is being trained in: expected another one"),
+    ):
+        watch = MAKERS[watcher](env=wrong)
+        steps = agent.steps
+        with pytest.raises(ValueError, match=message):
+            train(agent, env, 20, on_step=watch, progress=False)
+        assert agent.steps == steps + 1
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64])
+def test_numbers_of_numpy_are_numbers(
+    kind: Any, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A byte would overflow after 255 steps, or episodes."""
+    env = TableEnv([[0, 0]], [[1, 1]], limit=1)
+    agent = agent_for(env)
+    watchers = [
+        save_every(kind(100), "a.st"),
+        log_every(kind(100)),
+        until_solved(np.float64(2.0), kind(20)),
+        save_best(kind(100), "b.st", chain_of_one(), kind(2), seed=kind(5)),
+    ]
+    train(agent, env, 350, on_step=watchers, progress=False)
+    assert load("a.st").steps == 300
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def chain_of_one() -> TableEnv:
+    return TableEnv([[0, 0]], [[1, 1]], limit=1)

@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from tour import right, source
 
-from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
-from minidqn.lab.plotting import plot_filters
+from minidqn import DQN, DQNConfig, LinearDecay, evaluate, plot_filters, train
 from minidqn.parts.conv import Conv2d, Patches, add_lines
 
 # %% [markdown]

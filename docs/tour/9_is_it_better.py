@@ -25,8 +25,8 @@ from minidqn.lab.compare import (
     iqm,
 )
 from minidqn.lab.plotting import PALETTE
+from minidqn.lab.run import run
 from minidqn.lab.spec import Spec
-from minidqn.lab.sweep import run
 
 RESULTS = Path(tour.__file__).resolve().parents[2] / "benchmarks" / "results"
 
@@ -99,7 +99,7 @@ def results_of(n_step):
         for seed in range(SEEDS)
     ]
     with TemporaryDirectory() as folder:
-        return [run(spec, Path(folder) / spec.name) for spec in specs]
+        return [run(spec, Path(folder) / spec.name, progress=False) for spec in specs]
 
 
 few, many = results_of(15), results_of(40)

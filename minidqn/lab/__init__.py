@@ -1,4 +1,4 @@
-"""The lab: everything around an agent. It trains, tests, saves, plots and animates agents.
+"""The lab: everything around an agent: training, tests, saving, pictures, runs.
 
 The lesson, the parts and the checks never import it.
 """

@@ -1,63 +1,149 @@
-"""What the command line of a run takes."""
+"""What the command line takes: the options of train, watch and sweep."""
 
 import argparse
-import ast
+from argparse import ArgumentParser
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from minidqn.lab.snapshot import from_json
+from minidqn.lab.values import integer, split
+
+USAGE = """python -m minidqn train ENV [options]   learn it, test the agent and show it
+python -m minidqn watch ENV [options]   show an agent that has learned
+python -m minidqn sweep ENV [options]   many seeds, and settings, compared
+python -m minidqn ENV [options]         the same as train"""
+
+
+class Parser(ArgumentParser):
+    """It says what is wrong in one line, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """An argparse type: an integer of `least` or more."""
+    """An argparse type: an integer of `least` or more, such as 100000 or 1e5."""
 
     def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text}: expected {least} or more")
-        return int(text)
+        try:
+            value = integer(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"{text}: expected an integer of {least} or more"
+            )
+        return value
 
     return number
 
 
-def setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, str]:
     """An argparse type: NAME=VALUE."""
-    name, _, value = text.partition("=")
-    with suppress(
-        ValueError, SyntaxError
-    ):  # inf is no literal, but DQNConfig takes the word
-        return name, from_json(ast.literal_eval(value))
-    return name, value
+    try:
+        return split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-NUMBERS = {  # the least of each, and what it is
-    "--seed": (0, "random seed, 0 by default"),
-    "--steps": (1, "environment steps of training"),
-    "--checkpoint-every": (1, "save every N steps"),
-    "--log-every": (1, "print a line every N episodes"),
-    "--record-every": (1, "write a GIF every N episodes"),
-}
-FLAGS = {
-    "--resume": "continue the run in --out, with --steps beyond its end",
-    "--overwrite": "replace the run in --out",
-    "--until-solved": "stop once the mean of 20 returns counts as solved",
-    "--live": "plot the returns during training",
-    "--no-animation": "skip before_after.gif",
-    "--watch": "show the agent in --out, by default the one that comes with minidqn, and exit",
-}
+def number_option(parser: ArgumentParser, flag: str, least: int, text: str) -> None:
+    parser.add_argument(flag, type=at_least(least), metavar="N", help=text)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
-    for flag, (least, text) in NUMBERS.items():
-        parser.add_argument(flag, type=at_least(least), metavar="N", help=text)
-    for flag, text in FLAGS.items():
-        parser.add_argument(flag, action="store_true", help=text)
+def new_parser(prog: str, about: str, with_env: bool) -> ArgumentParser:
+    """A parser; `with_env` if the environment is not known yet."""
+    # without abbreviations: --seed would be taken for --seeds in a sweep
+    parser = Parser(prog, description=about, allow_abbrev=False)
+    if with_env:
+        parser.add_argument("env_id", metavar="ENV", help="an environment's id")
+    return parser
+
+
+def add_settings(parser: ArgumentParser, text: str) -> None:
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the folder for the results"
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"{text}; as often as you like. help(minidqn.DQNConfig) explains them",
     )
-    many: Any = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
-    what = "another value for a setting of DQNConfig"
-    parser.add_argument("--set", type=setting, help=what, **many)
+
+
+def train_parser(prog: str, with_env: bool) -> ArgumentParser:
+    parser = new_parser(
+        prog,
+        "Learn an environment, test the agent, and show it. The same command, typed "
+        "again, goes on where it was stopped, or shows what it found.",
+        with_env,
+    )
+    number_option(parser, "--seed", 0, "of everything random; 0 by default")
+    number_option(parser, "--steps", 1, "environment steps of training, all told")
+    add_settings(parser, "another value for a setting, such as hidden=128,128")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder; by default in runs/"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="train anew, in a new folder"
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="begin with a saved agent: a file, or the folder of a run. Its settings "
+        "stay, but for --set",
+    )
+    parser.add_argument(
+        "--until-solved",
+        action="store_true",
+        help="end the training when the mean of 20 returns counts as solved",
+    )
+    number_option(parser, "--test-episodes", 1, "episodes of the test; 100 by default")
+    number_option(parser, "--test-max-steps", 1, "where an episode of the test is cut")
+    number_option(parser, "--log-every", 1, "print a line every N episodes")
+    number_option(parser, "--record-every", 1, "write a GIF every N episodes")
+    parser.add_argument(
+        "--live", action="store_true", help="plot the returns during training"
+    )
+    parser.add_argument(
+        "--no-animation", action="store_true", help="skip before_after.gif"
+    )
+    return parser
+
+
+def watch_parser(prog: str, with_env: bool) -> ArgumentParser:
+    parser = new_parser(
+        prog, "Show an agent playing: in a window, or else in a GIF.", with_env
+    )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="a file, or the folder of a run; by default the agent that comes with "
+        "minidqn, or else the run in runs/",
+    )
+    number_option(parser, "--seed", 0, "of the episodes; 0 by default")
+    return parser
+
+
+def sweep_parser(prog: str, with_env: bool) -> ArgumentParser:
+    parser = new_parser(
+        prog,
+        "Make a run from each of many seeds, with each of some settings, and compare "
+        "them: a table, a picture and a CSV file. The same command goes on.",
+        with_env,
+    )
+    parser.add_argument("--seeds", type=at_least(1), default=10, help="how many")
+    parser.add_argument("--first", type=at_least(0), default=0, help="the first seed")
+    number_option(parser, "--steps", 1, "environment steps of training")
+    add_settings(parser, "a setting; several values, n_step=1/3/40, make a grid")
+    number_option(parser, "--workers", 1, "processes; by default one a core")
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="of a Dask scheduler, to run on instead"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder; by default in runs/"
+    )
     return parser

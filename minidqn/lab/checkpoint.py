@@ -1,14 +1,19 @@
-"""Save and load a run: networks, optimiser, replay buffer, generator, counters, history.
+"""Save and load a run: networks, optimiser, replay buffer, counters, history.
 
-One safetensors file holds the arrays, and beside them a line of JSON for the
-rest. Loading runs no code, unlike unpickling. A new file is written beside the
-old one, flushed to disk, and then renamed over it, so that at every moment one
-complete checkpoint exists.
+A file in the safetensors format holds the arrays, and beside them a line of JSON for
+the rest. Loading runs no code, unlike unpickling. A new file is written beside the old
+one, flushed to the disk, and then renamed over it: so at every moment there is one
+complete checkpoint. What `load` could not read is never written.
+
+What is in a file is in snapshot.py. Here are the files.
 """
 
+import errno
 import os
+import re
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +22,32 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minidqn.agent import DQN
-from minidqn.lab.finetune import reconfigure
+from minidqn.assembly import Build
+from minidqn.lab.arrays import Stored
 from minidqn.lab.history import History
-from minidqn.lab.snapshot import Build, CheckpointError, restore, take
+from minidqn.lab.restore import restore
+from minidqn.lab.snapshot import CheckpointError, check, choose, examine, take
+from minidqn.nn.layers import Array
+
+LEFT_OVER = 3600.0  # seconds after which nobody writes to a temporary file any more
 
 
 def save(
     agent: DQN, path: str | Path, history: History | None = None, *, replay: bool = True
 ) -> None:
-    """Write the agent to `path`, and the history of its run, all at once or not at all.
+    """Write the agent and the history of its run to a file, all at once or not at all.
 
-    With replay=False only the policy is saved: a small file to give away. Raises
-    CheckpointError if a schedule is your own function, because code is not saved, and
-    OSError if the file cannot be written.
+    With replay=False only the policy is saved: a small file to give away, from which a
+    new run can begin. Of a schedule of your own, the name is saved.
+
+    Raises CheckpointError for what `load` could not read, such as NaN among the
+    parameters, and OSError if the file cannot be written. Then the old file stays.
     """
-    text, arrays = take(agent, History() if history is None else history, replay)
+    if history is None:
+        history = History()
+    with explained(f"{path} is not written: the agent", "could not be read again"):
+        text, arrays = take(agent, history, replay)
+        check(agent, text, arrays)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with replacing(Path(path)) as beside:
         mode = beside.stat().st_mode
@@ -42,80 +58,156 @@ def save(
         beside.chmod(mode)  # safetensors makes it private
 
 
+def load(
+    path: str | Path,
+    network: Build | None = None,
+    *,
+    seed: int | None = None,
+    num_envs: int | None = None,
+    **changes: Any,
+) -> DQN:
+    """The agent that `save` wrote, ready to act and to go on learning.
+
+    `network` is the function that builds a network of your own: it is needed if the
+    agent was made with one. A schedule of your own is needed again in the same way:
+    load(path, epsilon=my_schedule).
+
+    Keyword arguments replace settings, from the next step on: load(path,
+    learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them. Those that the
+    networks or the stored steps are made for cannot change: hidden, quantiles, a
+    buffer_size smaller than what is stored. For a policy, which was saved with
+    replay=False, `seed` and `num_envs` may be given too: a new run begins from it.
+
+    Raises CheckpointError if the file is damaged, of another kind, or of another
+    version of the format; OSError if it cannot be read; MemoryError if its replay
+    buffer does not fit into memory; and ValueError for a setting that cannot change.
+    """
+    agent, _ = load_run(path, network, seed=seed, num_envs=num_envs, **changes)
+    return agent
+
+
+def load_run(
+    path: str | Path,
+    network: Build | None = None,
+    *,
+    seed: int | None = None,
+    num_envs: int | None = None,
+    **changes: Any,
+) -> tuple[DQN, History]:
+    """The agent that `save` wrote and the history of its run, for `train` to go on.
+
+    The arguments and the errors are those of `load`. If only the policy was saved, a
+    new run begins from it, at step 0, with an empty history.
+    """
+    verdict = "does not describe an agent"
+    with opened(Path(path)) as (text, arrays):
+        with explained(str(path), verdict):
+            snapshot = examine(text, arrays, network, changes)
+        try:
+            choice = choose(snapshot, changes, seed, num_envs)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        with explained(str(path), verdict):
+            return restore(snapshot, choice)
+
+
+@contextmanager
+def explained(subject: str, verdict: str) -> Iterator[None]:
+    """Turn an error into a CheckpointError that begins with the subject.
+
+    An unknown file can be wrong in any way: what is not a CheckpointError already gets
+    the verdict. Errors of the system remain what they are.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"{subject} takes too much memory: {error}") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{subject} {error}") from None
+    except Exception as error:
+        raise CheckpointError(f"{subject} {verdict}: {error!r}") from error
+
+
+class FileArray:
+    """An array in an open file: its shape, and rows of it, read when asked for."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self.file = file
+        self.name = name
+        self.slices = file.get_slice(name)
+        self.shape = tuple(self.slices.get_shape())
+
+    def __getitem__(self, rows: Any) -> Array:
+        """The rows of a slice, or with [...] the whole array."""
+        if rows is ...:
+            array: Array = self.file.get_tensor(self.name)
+        else:
+            array = self.slices[rows]
+        return array
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[str, Stored]]:
+    """The text and the arrays of a checkpoint, as long as its file is open."""
+    with path.open("rb"):
+        pass  # raises the system's own error, which names the path
+    try:
+        file: Any = safe_open(path, framework="numpy")
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is no safetensors file, or damaged: {error}"
+        ) from None
+    with file:
+        names = list(file.keys())
+        text = (file.metadata() or {}).get("minidqn")
+        if text is None:
+            raise CheckpointError(
+                f"{path} was not written by minidqn: it contains {names[:20]}"
+            )
+        yield text, {name: FileArray(file, name) for name in names}
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty file to write to, which becomes `path` in the end, all at once or not at all."""
-    beside = path.with_name(path.name + ".tmp")
+    """An empty file to write to, which becomes `path` in the end, or nothing happens.
+
+    If `path` is a link, the file that it points to is replaced. Several processes may
+    do this at the same time: each has a file of its own.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f"{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        beside.open(
-            "wb"
-        ).close()  # raises the system's own error where this is not possible
+        beside.open("xb").close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        remove_left_over(target, beside)
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
-        beside.replace(path)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-    if hasattr(
-        os, "O_DIRECTORY"
-    ):  # where folders can be opened, flush the new name too
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, flush the new name
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
         os.close(folder)
 
 
-def load(path: str | Path, network: Build | None = None, **changes: Any) -> DQN:
-    """The agent that `save` wrote, ready to act and to go on learning.
+def remove_left_over(target: Path, beside: Path) -> None:
+    """Remove what processes that were killed left half written, an hour ago or more.
 
-    `path` is the file. `network` is the function that builds a network of your own: it is
-    needed if the agent was made with one. Keyword arguments replace settings, from the next
-    step on: load(path, learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them; those
-    that the networks or the stored steps were made for cannot change (hidden, quantiles, a
-    buffer_size smaller than what is stored).
-
-    Raises CheckpointError if the file is damaged, of another kind, or of another version of the
-    format, OSError if it cannot be read, and ValueError for a setting that cannot change.
+    `beside` was made just now, by the clock of the disk.
     """
-    return load_run(path, network, **changes)[0]
-
-
-def load_run(
-    path: str | Path, network: Build | None = None, **changes: Any
-) -> tuple[DQN, History]:
-    """The agent that `save` wrote and the history of its run, for `train` to go on with.
-
-    `network` is needed again if the agent was made with one. `changes` replace settings, from
-    the next step on: load(path, learning_rate=1e-4). If only the policy was saved, a new run
-    begins from it, at step 0. Raises CheckpointError if the file is damaged, of another kind,
-    or written by another version of the format, and ValueError for a setting that cannot
-    change any more.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names, text = list(file.keys()), (file.metadata() or {}).get("minidqn")
-            if text is None:
-                raise CheckpointError(
-                    f"was not written by minidqn: it contains {names[:20]}"
-                )
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-
-            def get(name: str, rows: Any = ...) -> Any:
-                return (
-                    file.get_tensor(name) if rows is ... else file.get_slice(name)[rows]
-                )
-
-            agent, history = restore(text, shapes, get, network)
-    except OSError:
-        raise
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} {error}") from error
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is no safetensors file, or damaged: {error}"
-        ) from error
-    except Exception as error:  # an unknown file can be wrong in any way
-        raise CheckpointError(
-            f"{path} does not describe an agent: {error!r}"
-        ) from error
-    reconfigure(agent, changes)
-    return agent, history
+    temporary = re.compile(re.escape(target.name) + r"\.[0-9a-f]{16}\.tmp")
+    now = beside.stat().st_mtime
+    for other in target.parent.iterdir():
+        if not temporary.fullmatch(other.name):
+            continue
+        with suppress(OSError):  # another process removes it, too, or it is another's
+            if other.stat().st_mtime < now - LEFT_OVER:
+                other.unlink()

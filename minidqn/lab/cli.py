@@ -1,317 +1,205 @@
-"""What the scripts in examples/ share: a command line, and the files that a run leaves.
+"""The command line: python -m minidqn, and the scripts in examples/.
 
-    run = Run("CartPole-v1", 40_000, config)    reads the command line
-    env = run.make()                            the environment to train in
-    agent = DQN(env.observation_space, env.action_space, run.config, run.seed)
-    agent = run.train(agent, env)               with a progress bar, Ctrl-C, checkpoints
-    returns = run.evaluate(agent)               on episodes that it was never trained on
-    run.show(agent, returns)                    pictures and an animation
+    train    makes a run (run.py), prints what came of it, and draws it (show.py)
+    watch    shows an agent that has learned
+    sweep    makes many runs (many.py)
 
-examples/cartpole.py is the script to read beside it.
+Whatever can be known to be wrong is said in one line, before a folder is made.
 """
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from itertools import islice
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import gymnasium as gym
 
-from minidqn.agent import DQN
-from minidqn.assembly import check_agent
-from minidqn.config import DQNConfig
-from minidqn.lab import folder as files
-from minidqn.lab.arguments import parser
-from minidqn.lab.checkpoint import load, load_run, save
-from minidqn.lab.envs import TEST, episode_seed, play
-from minidqn.lab.expect import expect
-from minidqn.lab.films import animate, has_display
-from minidqn.lab.folder import AGENT, HISTORY, SUMMARY
-from minidqn.lab.history import History
-from minidqn.lab.plotting import plot_filters, plot_learning_curve, plot_value_function
-from minidqn.lab.snapshot import CheckpointError, from_json
-from minidqn.lab.spec import Spec
-from minidqn.lab.training import evaluate, stop_on_interrupt, train
-from minidqn.lab.tuned import SCRIPTS, examples, for_run
-from minidqn.lab.watchers import (
-    live_plot,
-    log_every,
-    record_every,
-    save_every,
-    until_solved,
+from minidqn import examples
+from minidqn.lab import arguments, many
+from minidqn.lab.asked import base_of, saved_agent, spec_of
+from minidqn.lab.folder import (
+    AGENT,
+    CHECKPOINT,
+    SUMMARY,
+    InUseError,
+    OtherRunError,
+    is_free,
+    is_in_use,
 )
-from minidqn.nn.layers import Array
-from minidqn.parts.conv import Conv2d
-from minidqn.schedules import value_at
+from minidqn.lab.identity import Json
+from minidqn.lab.output import make_unfailing
+from minidqn.lab.places import existing, has_run, next_free, short_name
+from minidqn.lab.run import run
+from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
+from minidqn.lab.snapshot import CheckpointError
+from minidqn.lab.spec import Spec
+from minidqn.lab.training import Watcher
+from minidqn.lab.tuned import MakeSpec, advice, example, has_example, maker_of
+from minidqn.lab.watchers import live_plot, log_every, record_every
 
+COMMANDS = ("train", "watch", "sweep")
 # errors that are said in one line, without a traceback
-REFUSED = gym.error.Error, CheckpointError, ImportError, OSError, TypeError, ValueError
+REFUSED = (
+    gym.error.Error,
+    CheckpointError,
+    FloatingPointError,
+    ImportError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
-class Run:
-    """One run of an example, as the command line asks for it.
+def main(make_spec: MakeSpec | None = None, shown: Shown | None = None) -> None:
+    """Do what the command line says.
 
-    `steps` is the default length of training, and config(steps) gives the settings. `options`
-    are those of Spec: make_env, train_wrapper, solved_at, test_epsilon.
+    make_spec(steps, seed) is the run of a script, and `shown` says what its pictures
+    show. Without them, the command line names the environment.
     """
+    parser, command, args = read_arguments(with_env=make_spec is None)
+    make_unfailing()
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+    try:
+        carry_out(command, args, make_spec, shown or Shown())
+    except REFUSED as error:
+        refuse(parser, error)
+    except KeyboardInterrupt:
+        parser.exit(130, f"Stopped.{how_to_go_on(command, args)}\n")
 
-    def __init__(
-        self,
-        env_id: str,
-        steps: int,
-        config: Callable[[int], DQNConfig],
-        **options: Any,
-    ) -> None:
-        self.spec = Spec(env_id, config(steps), steps, **options)
-        self.parser = parser(f"Learn {env_id} with minidqn.")
-        self.args = self.parser.parse_args()
-        self.name = files.short_name(env_id)
-        self.out = self.args.out or Path("runs") / self.name
-        self.history = History()
-        self.seconds: float | None = 0.0  # of training; None if it is not known
+
+def read_arguments(with_env: bool) -> tuple[ArgumentParser, str, Namespace]:
+    """The parser, the command and its arguments; `with_env` if they name the ENV."""
+    words = sys.argv[1:]
+    typed = "python -m minidqn" if with_env else Path(sys.argv[0]).name
+    if with_env and (not words or words[0] in ("-h", "--help")):
+        print(f"usage:\n{arguments.USAGE}\n")
+        words = ["--help"]
+    command = "train"
+    if words and words[0] in COMMANDS:
+        command = words.pop(0)
+        typed = f"{typed} {command}"
+    parser: ArgumentParser = getattr(arguments, f"{command}_parser")(typed, with_env)
+    return parser, command, parser.parse_args(words)
+
+
+def carry_out(
+    command: str, args: Namespace, make_spec: MakeSpec | None, shown: Shown
+) -> None:
+    if make_spec is None:
+        make_spec = maker_of(args.env_id)
+        if has_example(args.env_id):
+            shown = example(args.env_id).SHOWN
+    if command == "watch":
+        watch_agent(args, make_spec)
+    elif command == "sweep":
+        many.sweep_and_compare(args, make_spec)
+    else:
+        train(args, make_spec, shown)
+
+
+def refuse(parser: ArgumentParser, error: Exception) -> NoReturn:
+    """Say in a line what is wrong."""
+    if hasattr(error, "__notes__"):
+        raise error  # it came in a step of the run: a traceback says from where
+    hint = ""
+    if isinstance(error, ImportError | gym.error.Error):
+        hint = advice(error)
+    parser.exit(2, f"{parser.prog}: error: {error}{hint}\n")
+
+
+def how_to_go_on(command: str, args: Namespace) -> str:
+    if command == "watch":
+        return ""
+    if command == "train" and args.fresh:
+        return " Without --fresh, the same command goes on."
+    return " The same command goes on."
+
+
+def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
+    """Make a run, print what came of it, and draw it."""
+    spec = spec_of(args, make_spec)
+    spec.check()
+    drawn = True
+    if args.record_every or not args.no_animation:
+        why_not = why_not_drawn(spec)
+        if why_not:
+            drawn = False
+            print(f"There will be no film: {why_not}")
+    folder, result = run_somewhere(args, spec, drawn)
+    print(summary(spec, result), flush=True)
+    animation = drawn and not args.no_animation
+    draw(spec, folder, result, shown, animation=animation)
+    print(f"The agent, its history and pictures are in {folder}")
+
+
+def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]:
+    """Make the run in its folder: the one that has it already, or else a free one."""
+    base = args.out or Path("runs") / short_name(spec.env_id)
+    identity = spec.identity()
+    while True:
+        folder = folder_for(base, identity, args)
         try:
-            picture: Any = (
-                {} if self.args.no_animation else {"render_mode": "rgb_array"}
-            )
-            with self.spec.make(
-                **picture
-            ) as env:  # so that what is wrong with it is said now
-                self.spaces = env.observation_space, env.action_space
-            self.solved_at = self.spec.threshold()
-            if self.args.watch:
-                self.watch()
-                self.parser.exit()
-            self.plan(config)
-        except REFUSED as error:
-            self.refuse(error)
+            watching = watchers(args, spec, folder, drawn)
+            return folder, run(spec, folder, on_step=watching)
+        except (InUseError, OtherRunError):
+            # another process was faster; for another run there are more numbers
+            if args.out is not None:
+                raise
+            if not args.fresh and existing(base, identity) is not None:
+                raise
 
-    def refuse(self, error: Exception) -> NoReturn:
-        self.parser.exit(2, f"{self.parser.prog}: error: {error}\n")
 
-    def plan(self, config: Callable[[int], DQNConfig]) -> None:
-        """Settle the seed, the steps, the settings and the folder, before anything runs."""
-        args, changes = self.args, dict(self.args.set)
-        seed, steps = args.seed or 0, args.steps or self.spec.steps
-        if args.resume:
-            before = files.read_json(self.out / "run.json")
-            expect(
-                "set" in before, f"--resume: there is no run in {self.out}", "--out DIR"
-            )
-            seed, steps = before["seed"], before["steps"]
-            expected = f"{seed}, the seed of the run in {self.out}"
-            expect(args.seed in (None, seed), f"--seed {args.seed}", expected)
-            expected = f"{steps}, the steps of the run in {self.out}, or more"
-            expect((args.steps or steps) >= steps, f"--steps {args.steps}", expected)
-            changes = {
-                name: from_json(before[name]) for name in before["set"]
-            } | changes
-        self.until = max(
-            args.steps or 0, steps
-        )  # a resumed run may go on beyond its end
-        self.seed, self.config = seed, for_run(config, steps, changes)
-        self.spec = replace(self.spec, config=self.config, steps=steps, seed=seed)
-        if self.config.conv:  # without, the script may have a network of its own
-            check_agent(*self.spaces, self.config, seed)
-        least = self.config.learning_starts
-        expect(
-            self.until >= least,
-            f"--steps {self.until}",
-            f"learning_starts, {least}, or more",
-        )
-        if args.until_solved and self.spec.train_wrapper:
-            raise ValueError(
-                "--until-solved: training returns are not test returns here"
-            )
-        known = self.solved_at < math.inf
-        expect(
-            known or not args.until_solved,
-            "--until-solved",
-            "a return from which it is solved",
-        )
+def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
+    """The folder of a run, and a line that says what is there."""
+    folder = None
+    if args.out is not None:
+        folder = base
+        if args.fresh and not is_free(base):
+            raise ValueError(f"--fresh: {base} has a run: expected another --out")
+    elif not args.fresh:
+        folder = existing(base, identity)
+    if folder is not None:
+        say_what_is_there(folder, identity, args)
+        return folder
+    folder = next_free(base)
+    if folder != base:
+        print(f"{base} has another run: this one is in {folder}", flush=True)
+    return folder
 
-        about = self.spec.about() | files.normal({"set": sorted(changes)})
-        self.about = {
-            name: about[name] for name in about if not name.startswith("test_")
-        }
-        if args.resume:
-            given, found = (
-                {"set", *dict(args.set)},
-                f"--resume: the run in {self.out} has",
-            )
-            fixed = {name: before[name] for name in before if name not in given}
-            files.refuse_other(
-                found, fixed, self.about, "the same in the script, or --set"
-            )
-        same = args.overwrite or args.resume
-        self.out = files.claim(
-            self.out, overwrite=same, numbered=not (args.out or same)
-        )
-        self.checkpoint = self.out / AGENT
 
-    def make(self) -> gym.Env[Any, Any]:
-        """The environment to train in."""
-        return self.spec.make(training=True)
+def say_what_is_there(folder: Path, identity: Json, args: Namespace) -> None:
+    if not has_run(folder, identity):
+        return
+    if (folder / SUMMARY).exists():
+        anew = "" if args.out is not None else "; --fresh makes it anew"
+        print(f"This run has ended before, in {folder}{anew}.", flush=True)
+    elif (folder / CHECKPOINT).exists() and not is_in_use(folder):
+        print(f"Going on with the run in {folder}.", flush=True)
 
-    def train(self, agent: DQN, env: gym.Env[Any, Any]) -> DQN:
-        """Train, and save the agent; with --resume it is the one that was saved.
 
-        Ctrl-C ends training early. The agent so far is saved, and can be resumed.
-        """
-        args, summary = self.args, self.out / SUMMARY
-        if args.resume:
-            try:
-                changes = vars(self.config)
-                agent, self.history = load_run(
-                    self.checkpoint, agent.network, **changes
-                )
-            except REFUSED as error:
-                self.refuse(error)
-            self.seconds = files.read_json(summary).get("train_seconds")
-        else:
-            self.checkpoint.unlink(missing_ok=True)
-        summary.unlink(missing_ok=True)  # it is of the agent before
-        files.write_json(self.out / "run.json", self.about)
-        if self.until > self.spec.steps:
-            at = self.until, agent.updates, agent.episodes
-            ends = [
-                f"{name} {value_at(getattr(agent.config, name), *at):g}"
-                for name in ("learning_rate", "epsilon", "priority_beta")
-            ]
-            print(
-                f"Beyond step {self.spec.steps} the schedules go on, to {', '.join(ends)}."
-            )
-        solved_at = None if self.spec.train_wrapper else self.solved_at
-        every = args.checkpoint_every
-        on_step = [save_every(every, self.checkpoint)] if every else []
-        on_episode = [until_solved(self.solved_at)] if args.until_solved else []
-        on_episode += [log_every(args.log_every)] if args.log_every else []
-        if args.record_every:
-            films = self.spec.make(render_mode="rgb_array")
-            on_episode += [record_every(args.record_every, films, self.out)]
-        on_episode += [live_plot(solved_at)] if args.live else []
-        start, left, history = (
-            time.perf_counter(),
-            self.until - agent.steps,
-            self.history,
-        )
-        with stop_on_interrupt() as interrupted:
-            if left > 0:
-                on_step.append(interrupted)
-                train(
-                    agent,
-                    env,
-                    left,
-                    history=history,
-                    on_step=on_step,
-                    on_episode=on_episode,
-                )
-        if self.seconds is not None:
-            self.seconds += time.perf_counter() - start
-        save(agent, self.checkpoint, history)
-        history.write_csv(self.out / HISTORY)
-        return agent
+def watchers(args: Namespace, spec: Spec, folder: Path, drawn: bool) -> list[Watcher]:
+    found: list[Watcher] = []
+    if args.log_every:
+        found.append(log_every(args.log_every))
+    if args.record_every and drawn:
+        films = spec.make(render_mode="rgb_array")
+        found.append(record_every(args.record_every, films, folder))
+    if args.live:
+        found.append(live_plot(None if spec.train_wrapper else spec.threshold()))
+    return found
 
-    def evaluate(self, agent: DQN) -> Array:
-        """Print, write and return the returns of 100 episodes that it was never trained on."""
-        spec, epsilon, tests = (
-            self.spec,
-            self.spec.test_epsilon,
-            self.spec.test_episodes,
-        )
-        try:
-            returns = evaluate(agent, spec.make(), tests, self.seed, epsilon)
-        except KeyboardInterrupt:
-            self.parser.exit(
-                130, f"Stopped in the test. --resume --out {self.out} goes on.\n"
-            )
-        mean, std, least = returns.mean(), returns.std(), returns.min()
-        took = ", resumed" if self.seconds is None else f" in {self.seconds:.1f} s"
-        how = f"Return at epsilon {epsilon:g}" if epsilon else "Greedy return"
-        verdict = "solved" if mean >= self.solved_at else "not solved"
-        verdict = (
-            f": {verdict} (from {self.solved_at:g})"
-            if self.solved_at < math.inf
-            else ""
-        )
-        print(
-            f"{agent.steps} steps and {agent.updates} updates{took}. {how} in {tests} new "
-            f"episodes: {mean:.1f} ± {std:.1f}, minimum {least:.0f}{verdict}"
-        )
-        outcome = spec.outcome(agent, self.history, returns, self.seconds)
-        files.write_json(self.out / SUMMARY, spec.about() | outcome)
-        return returns
 
-    def show(
-        self, agent: DQN, returns: Array, film_steps: int = 200, **picture: Any
-    ) -> None:
-        """Draw the learning curve, and film three greedy episodes, `film_steps` steps at most.
-
-        `picture`, if given, is what plot_value_function takes: x, y, actions.
-        """
-        what, path = (
-            f"{self.spec.env_id}, seed {self.seed}",
-            self.out / "learning_curve.png",
-        )
-        test: Any = {"test_returns": returns, "test_epsilon": self.spec.test_epsilon}
-        test["solved_at"] = None if self.spec.train_wrapper else self.solved_at
-        plot_learning_curve(self.history, path, title=f"DQN on {what}", **test)
-        if picture:
-            path, title = self.out / "value_function.png", f"What DQN learned of {what}"
-            plot_value_function(agent, path, **picture, title=title)
-        if isinstance(agent.online.layers[0], Conv2d):
-            seed, epsilon = episode_seed(self.seed, TEST, 0), self.spec.test_epsilon
-            *_, (_, _, obs) = islice(play(agent, self.spec.make(), seed, epsilon), 60)
-            plot_filters(agent, obs, self.out / "filters.png")
-        if not self.args.no_animation:
-            untrained = DQN(
-                agent.observation_space, agent.action_space, agent.config, self.seed
-            )
-            agents = {"before": untrained, "after": agent}
-            self.film(agents, "before_after.gif", film_steps)
-        print(f"The agent, its history and pictures are in {self.out}")
-
-    def film(self, agents: dict[str, DQN], name: str, steps: int) -> None:
-        """Write a GIF of three test episodes."""
-        seeds = [episode_seed(self.seed, TEST, number) for number in range(3)]
-        with self.spec.make(render_mode="rgb_array") as env:
-            animate(agents, env, self.out / name, seeds, steps)
-
-    def watch(self) -> None:
-        """Show the agent in --out, or else the one that comes with minidqn: a window, or a GIF."""
-        self.seed, path = (
-            self.args.seed or 0,
-            examples() / "trained" / f"{self.name}.safetensors",
-        )
-        if (
-            self.args.out
-            or self.spec.env_id.split(":")[-1] not in SCRIPTS
-            or not path.exists()
-        ):
-            path = self.out / AGENT
-        agent = load(path)
-        if has_display():
-            with self.spec.make(render_mode="human") as env:
-                for number in range(3):
-                    seed = episode_seed(self.seed, TEST, number)
-                    total = sum(
-                        move[0]
-                        for move in play(agent, env, seed, self.spec.test_epsilon)
-                    )
-                    print(f"episode {number + 1}: return {total:.1f}")
-        else:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self.film({path.stem: agent}, "watch.gif", 400)
-            print(f"There is no display: see {self.out / 'watch.gif'}")
-
-    def train_and_show(self, **shown: Any) -> None:
-        """Train, evaluate and show an agent, as examples/cartpole.py does."""
-        env = self.make()
-        try:
-            agent = DQN(env.observation_space, env.action_space, self.config, self.seed)
-        except REFUSED as error:
-            self.refuse(error)
-        agent = self.train(agent, env)
-        self.show(agent, self.evaluate(agent), **shown)
+def watch_agent(args: Namespace, make_spec: MakeSpec) -> None:
+    """Show the agent of --from, or minidqn's own, or else the one in runs/."""
+    spec = base_of(args, make_spec)
+    name = short_name(spec.env_id)
+    path = examples.FOLDER / "trained" / f"{name}.safetensors"
+    if args.start is not None:
+        path = args.start
+    elif not has_example(spec.env_id) or not path.exists():
+        path = Path("runs") / name
+    path = saved_agent(path, (AGENT, CHECKPOINT))
+    watch(spec, path, Path("runs") / f"watch_{name}.gif")

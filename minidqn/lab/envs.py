@@ -1,16 +1,19 @@
 """One environment, several, or a vector: the same two calls for all of them.
 
-    reset(number)                  begin an episode in each; their numbers start at `number`
-    step(actions, over, number)    step each, or reset it where its last episode is `over`
+    reset(number)                  begin an episode in each; numbers start at `number`
+    step(actions, over, number)    step each, or reset it where its episode is `over`
 
-This is NEXT_STEP autoreset, as in Gymnasium's vector environments: a reset takes the place
-of a step. Environments that we reset ourselves get a seed for every episode, made from the
-run's seed, the purpose and the episode's number. So any episode can be played again without
-the others, which is how a run continues in the middle of one; and tests are never played on
-the seeds of training. E is the number of environments.
+This is NEXT_STEP autoreset, as in Gymnasium's vector environments: a reset takes the
+place of a step. Environments that we reset ourselves get a seed for every episode. It
+is made from the run's seed, the purpose (training or test) and the episode's number. So
+any episode can be played again without the others, which is how a run continues in the
+middle of one; and tests are never played on the seeds of training.
+
+Letters: A actions, E environments.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -19,11 +22,13 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
-from minidqn.lab.expect import expect
+from minidqn.experience import reset_result, step_result
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import CurrentStack
 
-TRAIN, TEST = 0, 1  # what an episode is for
+# what an episode is for
+TRAIN = 0
+TEST = 1
 
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 # what DQN.observe takes, and the rewards, (E,), which it has to check first
@@ -40,19 +45,21 @@ def play(
 ) -> Iterator[tuple[float, bool, Any]]:
     """Play a test episode: yield each reward, if it ended, and the observation.
 
-    The first is (0, False, observation), after the reset.
+    The first is (0, False, observation), after the reset. Raises ValueError if an
+    agent is being trained in `env`.
     """
+    check_free(env)
     stack = None
     if agent.config.frame_stack > 1:
         ring = agent.replay
-        stack = CurrentStack(ring.obs_shape, ring.obs.dtype, agent.config.frame_stack)
-    obs, info = env.reset(seed=seed)
+        stack = CurrentStack(ring.obs_shape, ring.dtype, agent.config.frame_stack)
+    obs, info = reset_result(env.reset(seed=seed))
     seen = obs if stack is None else stack.begin(obs)
     yield 0.0, False, seen
     over = False
     while not over:
         action = agent.act(seen, epsilon, info.get("action_mask"))
-        obs, reward, terminated, truncated, info = env.step(action)
+        obs, reward, terminated, truncated, info = step_result(env.step(action))
         seen = obs if stack is None else stack.add(obs)
         over = terminated or truncated
         yield float(reward), over, seen
@@ -62,21 +69,26 @@ class OwnEnvs:
     """Environments that we reset ourselves."""
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]], agent: DQN) -> None:
-        self.envs, self.seed, self.n_actions = envs, agent.seed, agent.n_actions
+        self.envs = envs
+        self.seed = agent.seed
+        self.n_actions = agent.n_actions
 
     def reset_one(
         self, env: gym.Env[Any, Any], number: int
     ) -> tuple[Any, dict[str, Any]]:
-        return env.reset(seed=episode_seed(self.seed, TRAIN, number))
+        seed = episode_seed(self.seed, TRAIN, number)
+        return reset_result(env.reset(seed=seed))
 
-    def reset(self, number: int) -> tuple[Array, Array | None]:
-        starts = [self.reset_one(env, number + i) for i, env in enumerate(self.envs)]
+    def reset(self, number: int) -> tuple[Any, Any]:
+        starts = []
+        infos = []
+        for i, env in enumerate(self.envs):
+            obs, info = self.reset_one(env, number + i)
+            starts.append(obs)
+            infos.append(info)
         if len(starts) == 1:
-            ((obs, info),) = starts
-            return obs, info.get("action_mask")
-        return np.stack([obs for obs, _ in starts]), self.masks(
-            [info for _, info in starts]
-        )
+            return starts[0], infos[0].get("action_mask")
+        return np.stack(starts), self.masks(infos)
 
     def masks(self, infos: Sequence[dict[str, Any]]) -> Array | None:
         return masks_of([info.get("action_mask") for info in infos], self.n_actions)
@@ -84,52 +96,53 @@ class OwnEnvs:
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
         if len(self.envs) == 1:  # the usual case; it is never `over` here
             action = actions.item()
-            obs, reward, terminated, truncated, info = self.envs[0].step(action)
+            result = step_result(self.envs[0].step(action))
+            obs, reward, terminated, truncated, info = result
             mask = info.get("action_mask")
             return (action, reward, obs, terminated, truncated, mask), [reward]
-        steps: list[Any] = []
+        steps = []
         for env, action, is_over in zip(self.envs, actions.tolist(), over, strict=True):
             if is_over:
                 obs, info = self.reset_one(env, number)
                 steps.append((obs, 0.0, False, False, info))
                 number += 1
             else:
-                steps.append(env.step(action))
-        rewards = [step[1] for step in steps]
-        columns: Any = zip(*steps, strict=True)
-        all_obs, _, terminated, truncated, infos = columns
-        outcome = (
-            actions,
-            rewards,
-            np.stack(all_obs),
-            terminated,
-            truncated,
-            self.masks(infos),
-        )
-        return outcome, rewards
+                steps.append(step_result(env.step(action)))
+        all_obs, rewards, terminated, truncated, infos = zip(*steps, strict=True)
+        masks = self.masks(infos)
+        outcome = (actions, rewards, np.stack(all_obs), terminated, truncated, masks)
+        return outcome, list(rewards)
 
 
 class VectorEnvs:
-    """A vector environment that resets itself: only its first episodes can be seeded."""
+    """A vector environment that resets itself: only first episodes can be seeded."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], agent: DQN) -> None:
-        self.env, self.seed, self.n_actions = env, agent.seed, agent.n_actions
+        self.env = env
+        self.seed = agent.seed
+        self.n_actions = agent.n_actions
 
-    def reset(self, number: int) -> tuple[Array, Array | None]:
-        obs, info = self.env.reset(seed=episode_seed(self.seed, TRAIN, number))
+    def reset(self, number: int) -> tuple[Any, Any]:
+        seed = episode_seed(self.seed, TRAIN, number)
+        obs, info = reset_result(self.env.reset(seed=seed))
         return obs, self.masks(info)
 
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
-        obs, rewards, terminated, truncated, info = self.env.step(actions)
-        outcome = (actions, rewards, obs, terminated, truncated, self.masks(info))
+        result = step_result(self.env.step(actions))
+        obs, rewards, terminated, truncated, info = result
+        masks = self.masks(info)
+        outcome = (actions, rewards, obs, terminated, truncated, masks)
         return outcome, np.asarray(rewards).tolist()
 
     def masks(self, info: dict[str, Any]) -> Array | None:
         if "action_mask" not in info:
             return None
         masks = list(info["action_mask"])
-        given = info.get("_action_mask", [True] * len(masks))  # which of them gave one
-        masks = [mask if has else None for mask, has in zip(masks, given, strict=True)]
+        # which of the environments gave one
+        given = info.get("_action_mask", [True] * len(masks))
+        for i, has_mask in enumerate(given):
+            if not has_mask:
+                masks[i] = None
         return masks_of(masks, self.n_actions)
 
 
@@ -138,38 +151,99 @@ Envs = OwnEnvs | VectorEnvs
 
 def as_envs(agent: DQN, env: Env) -> Envs:
     """`env` with those two calls. Raises ValueError if it does not fit the agent."""
-    envs: Envs
+    if not isinstance(env, gym.Env | VectorEnv):
+        raise TypeError(f"env is {env!r}: expected an environment, or a vector of them")
+    check_free(env)
     if not isinstance(env, VectorEnv):
         check_spaces(agent, env.observation_space, env.action_space)
-        envs, num_envs = OwnEnvs([env], agent), 1
-    else:
-        check_spaces(agent, env.single_observation_space, env.single_action_space)
-        envs, num_envs = VectorEnvs(env, agent), env.num_envs
-        mode = env.metadata.get("autoreset_mode")
-        if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
-            envs, mode = OwnEnvs(env.envs, agent), AutoresetMode.NEXT_STEP
-        expected = f"{AutoresetMode.NEXT_STEP}, or a SyncVectorEnv with {AutoresetMode.DISABLED}"
-        expect(mode == AutoresetMode.NEXT_STEP, f"autoreset mode {mode}", expected)
+        check_num_envs(agent, 1)
+        return OwnEnvs([env], agent)
+    check_spaces(agent, env.single_observation_space, env.single_action_space)
+    check_num_envs(agent, env.num_envs)
+    inside = members(env)
+    if len({id(each) for each in inside}) < len(inside):
+        raise ValueError(
+            f"{env} has an environment several times: expected functions that make a "
+            "new one each"
+        )
+    mode = env.metadata.get("autoreset_mode")
+    if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
+        return OwnEnvs(env.envs, agent)
+    if mode != AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            f"autoreset mode {mode}: expected {AutoresetMode.NEXT_STEP}, or a "
+            f"SyncVectorEnv with {AutoresetMode.DISABLED}"
+        )
+    return VectorEnvs(env, agent)
+
+
+def check_num_envs(agent: DQN, num_envs: int) -> None:
     ours = agent.replay.num_envs
-    expect(num_envs == ours, f"{num_envs} environments", f"num_envs={ours}")
-    return envs
+    if num_envs != ours:
+        raise ValueError(
+            f"{num_envs} environments: expected num_envs={ours}, as the agent was made"
+        )
 
 
-def check_spaces(agent: DQN, *spaces: Any) -> None:
+def check_spaces(agent: DQN, obs_space: Any, action_space: Any) -> None:
     """Raise ValueError unless these are the spaces that the agent was made for."""
-    made_for = agent.observation_space, agent.action_space
-    obs_space, actions = spaces
-    # two Discrete spaces are unequal if their dtypes differ, but that does not matter here
-    same_actions = isinstance(actions, Discrete) and (actions.n, actions.start) == (
-        agent.n_actions,
-        0,
+    # two Discrete spaces are unequal if their dtypes differ, but that does not matter
+    same_actions = (
+        isinstance(action_space, Discrete)
+        and action_space.start == 0
+        and action_space.n == agent.n_actions
     )
-    same = obs_space == agent.observation_space and same_actions
-    expect(same, f"the environment's spaces are {spaces}", f"the agent's, {made_for}")
+    if obs_space != agent.observation_space or not same_actions:
+        raise ValueError(
+            f"the environment's spaces are {(obs_space, action_space)}: expected the "
+            f"agent's, {(agent.observation_space, agent.action_space)}"
+        )
 
 
 def masks_of(masks: Sequence[Any], n_actions: int) -> Array | None:
-    """The action masks of several environments, (E, A); None if none of them gave one."""
+    """Action masks of several environments, (E, A); None if none of them gave one."""
     if all(mask is None for mask in masks):
         return None
     return np.stack([np.ones(n_actions) if mask is None else mask for mask in masks])
+
+
+# --- Which environments are taken
+
+# agents that are being trained, and their environments without wrappers, by id
+TRAINING: dict[int, Any] = {}
+
+
+def members(env: Any) -> list[Any]:
+    """An environment without its wrappers; all that a vector has in this process."""
+    inside = env.unwrapped
+    if not isinstance(inside, VectorEnv):
+        return [inside]
+    parts = getattr(inside, "envs", ())
+    return [inside, *(getattr(part, "unwrapped", part) for part in parts)]
+
+
+def check_free(env: Any) -> None:
+    """Raise ValueError if an agent is being trained in `env`, or in a part of it."""
+    for inside in members(env):
+        if id(inside) in TRAINING:
+            raise ValueError(
+                f"{env} is being trained in: expected another one, made by a second "
+                "gym.make(...)"
+            )
+
+
+@contextmanager
+def in_training(agent: DQN, env: Any) -> Iterator[None]:
+    """Nobody else may play in `env` meanwhile: training would store what they did.
+
+    Nor may `agent` be trained elsewhere: it has one stream of experience.
+    """
+    if id(agent) in TRAINING:
+        raise ValueError("the agent is being trained: expected another one")
+    ours = {id(each): each for each in (agent, *members(env))}
+    TRAINING.update(ours)
+    try:
+        yield
+    finally:
+        for number in ours:
+            del TRAINING[number]

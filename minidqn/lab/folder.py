@@ -1,111 +1,171 @@
 """The folder of a run: whose it is, and that no other writes there.
 
-run.json             which run it is
-agent.safetensors    the agent
-history.csv          a row for each episode of training
-summary.json         what came of it; it is written last, so where it is, the run has ended
+    run.json                which run it is: its identity
+    checkpoint.safetensors  the whole run so far, replay buffer included
+    agent.safetensors       the last policy: a small file
+    history.csv             a row for each episode of training
+    summary.json            what came of it; where it is, the run has ended
+
+The package filelock keeps other processes out.
 """
 
-import hashlib
 import json
-import platform
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from minidqn.lab.checkpoint import replacing
-from minidqn.lab.expect import expect
+import numpy as np
+from filelock import FileLock, Timeout
 
-AGENT, HISTORY, SUMMARY = "agent.safetensors", "history.csv", "summary.json"
-CHECKPOINT = "checkpoint.safetensors"  # of a run in a sweep, until it has ended
-Json = dict[str, Any]
+from minidqn.lab.checkpoint import replacing
+from minidqn.lab.identity import Json, differences
+
+RUN = "run.json"
+CHECKPOINT = "checkpoint.safetensors"
+AGENT = "agent.safetensors"
+HISTORY = "history.csv"
+SUMMARY = "summary.json"
+LOCK = ".lock"
+
+
+class OtherRunError(ValueError):
+    """A folder holds another run, or something else."""
+
+
+class InUseError(OSError):
+    """Another process makes a run in a folder."""
 
 
 def normal(content: Json) -> Json:
-    """The same, as JSON gives it back."""
-    return dict(json.loads(json.dumps(content, default=lambda number: number.item())))
+    """The same, as JSON gives it back. Raises TypeError for what it cannot hold."""
+    return dict(json.loads(json.dumps(content, default=as_numbers)))
+
+
+def as_numbers(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(
+        f"{value!r} is a {type(value).__name__}: expected numbers, texts, lists and "
+        "dictionaries of them"
+    )
 
 
 def read_json(file: Path) -> Json:
     """What is in a file, or nothing if there is none."""
-    return dict(json.loads(file.read_text())) if file.exists() else {}
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"it has a {type(content).__name__}")
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is damaged: {error}. Delete its folder, or take another one"
+        ) from None
+    return content
 
 
 def write_json(file: Path, content: Json) -> None:
+    text = json.dumps(content, indent=1)
     with replacing(file) as beside:
-        beside.write_text(json.dumps(content, indent=1) + "\n")
+        beside.write_text(text + "\n", "utf-8")
 
 
-def short_name(env_id: str) -> str:
-    """What the folder of an environment's runs is called."""
-    name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
-    return name.removeprefix("ale/").replace("/", "_")
+def is_free(folder: Path) -> bool:
+    """Whether nothing is in a folder but what a run leaves that has only begun."""
+    if not folder.exists():
+        return True
+    for file in folder.iterdir():
+        unfinished = file.name.endswith(".tmp")  # its process was killed
+        if not unfinished and file.name not in (LOCK, RUN):
+            return False
+    return True
 
 
-def refuse_other(found: str, before: Json, about: Json, expected: str) -> None:
-    """Raise ValueError, which names it, if `before` has anything that `about` has not."""
-    differ = [
-        f"{name} {value}" for name, value in before.items() if value != about.get(name)
-    ]
-    expect(not differ, f"{found} {', '.join(differ)}", expected)
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left half written, in a folder that is held."""
+    for name in (RUN, CHECKPOINT, AGENT, SUMMARY):
+        for file in folder.glob(f"{name}.*.tmp"):
+            file.unlink()
 
 
-def claim(folder: Path, *, overwrite: bool, numbered: bool) -> Path:
-    """Make the folder of a run that is about to begin; return it.
+def run_in(folder: Path) -> Json:
+    """The identity of the run in a folder, or nothing."""
+    return read_json(folder / RUN)
 
-    Raises ValueError if there is an agent in it, unless `overwrite`. With `numbered`, a folder that
-    exists is left alone, and the first of folder-2, folder-3, ... that does not is made.
+
+def result_in(folder: Path, identity: Json) -> Json:
+    """The result of a run, or nothing if it has not ended.
+
+    Raises OtherRunError, which names what differs, if another run is there.
     """
-    if not numbered:
-        taken = any((folder / name).exists() for name in (AGENT, CHECKPOINT))
-        expected = "another --out, --resume or --overwrite"
-        expect(overwrite or not taken, f"{folder} has a run", expected)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    candidate, number = folder, 1
-    while True:
-        with suppress(
-            FileExistsError
-        ):  # of several processes at the same moment, one makes it
-            candidate.mkdir(parents=True)
-            return candidate
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
+    if is_free(folder):
+        return {}
+    before = run_in(folder)
+    if before:
+        differ = differences(before, identity)
+        if differ:
+            raise OtherRunError(
+                f"{folder} has another run, with {'; '.join(differ)}: expected another "
+                "folder"
+            )
+        return read_json(folder / SUMMARY)
+    for name in (SUMMARY, AGENT, CHECKPOINT):
+        if (folder / name).exists():
+            raise OtherRunError(
+                f"{folder} has a file {name}, but no {RUN} that says of which run: "
+                "expected another folder"
+            )
+    return {}
 
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder. SQLite's lock ends with a process that is killed, on any system."""
+    """Hold a folder. The lock ends with its process, however that ends.
+
+    Raises InUseError if another process holds it, unless `wait`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:  # for a second, if it is to wait
-            options: Any = {"isolation_level": None, "check_same_thread": False}
-            lock = sqlite3.connect(folder / "lock", timeout=float(wait), **options)
-            lock.execute("BEGIN EXCLUSIVE")
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname != "SQLITE_BUSY":
-                raise OSError(f"{folder} cannot be locked: {error}") from error
-            expected = 'no other run there; in a script, all below `if __name__ == "__main__":`'
-            expect(wait, f"{folder} is in use", expected)
-    with closing(lock):
+    file = folder / LOCK
+    lock = FileLock(file, timeout=-1 if wait else 0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InUseError(
+            f"{folder} is in use: expected no other run there; in a script, all below "
+            '`if __name__ == "__main__":`'
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise OSError(f"{file} cannot be locked: {error}") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def same_code(folder: Path, sources: Iterable[Path]) -> None:
-    """Raise ValueError if the runs in `folder` are of other sources or packages."""
-    code = {
-        "/".join(file.parts[-2:]): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        for file in sources
-    }
-    code |= {name: version(name) for name in ("gymnasium", "numba", "numpy")}
-    code["python"] = platform.python_version()
-    before, expected = (
-        read_json(folder / "sweep.json"),
-        "the same code, or another folder",
-    )
-    refuse_other(f"{folder} has another run, with", before, code, expected)
-    write_json(folder / "sweep.json", code)
+def is_in_use(folder: Path) -> bool:
+    """Whether a process holds a folder at this moment."""
+    if not folder.exists():
+        return False
+    try:
+        with locked(folder):
+            return False
+    except InUseError:
+        return True
+
+
+def read_results(folder: str | Path) -> list[Json]:
+    """The results of all runs that have ended in a folder, in the order of their names.
+
+    They are only read: neither the code nor the settings of the runs are needed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    results: list[Any] = []
+    for file in sorted(folder.rglob(SUMMARY)):
+        name = file.parent.relative_to(folder).as_posix()
+        results.append({"name": name} | read_json(file))
+    return results

@@ -1,16 +1,16 @@
 """What happened in a run: a row for each ended episode, and what is not in a row yet.
 
 A run that is stopped and resumed must end as if it had never been stopped. Most of what
-this takes is in the agent; the rest is here: the updates since the last row, and each
-unfinished episode. It is stored as its number, which gives the seed of its reset, and its
-actions so far. So a new process can play it again up to the same point, and no
-environment has to be saved.
+this takes is in the agent. The rest is here: the updates since the last row, and each
+episode that is still going on. Such an episode is stored as its number, which gives the
+seed of its reset, and its actions so far. A new process can play it again up to the
+same point, so no environment has to be saved.
 """
 
 import csv
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from minidqn.nn.layers import Array
 
 
 class Episode(NamedTuple):
-    """One row of a history: an episode that has ended, and the updates since the row before."""
+    """One row: an episode that has ended, and the updates since the row before."""
 
     step: int  # environment steps of the run when it ended
     episode_return: float  # sum of its rewards, undiscounted
@@ -32,30 +32,27 @@ class Episode(NamedTuple):
     grad_norm: float
 
 
-COLUMNS, METRICS = len(Episode._fields), len(Metrics._fields)
+COLUMNS = len(Episode._fields)
+RETURN = Episode._fields.index("episode_return")
+METRICS = len(Metrics._fields)
 
 
 class Unfinished:
-    """An episode that is going on: its number in the run, its actions, its return so far."""
+    """An episode that is going on: its number in the run, its actions, its return."""
 
     def __init__(self, number: int, actions: Iterable[int] = ()) -> None:
-        self.number, self.actions, self.episode_return = (
-            number,
-            array("i", actions),
-            0.0,
-        )
-
-    def add(self, action: int, reward: float) -> None:
-        self.actions.append(action)
-        self.episode_return += float(reward)
+        self.number = number
+        self.actions = array("i", actions)
+        self.episode_return = 0.0
 
 
 class History:
     """The episodes of a run that have ended, and what is going on in each environment.
 
     A column is an array, (episodes,): history["episode_return"]. The columns are step,
-    episode_return, length, epsilon, and the means over the updates since the row before of
-    loss, q and grad_norm. The arguments are the `rows`, `updates` and `unfinished` of another.
+    episode_return, length, epsilon, and the means over the updates since the row before
+    of loss, q and grad_norm. The arguments are the `rows`, `updates` and `unfinished`
+    of another history.
     """
 
     def __init__(
@@ -66,41 +63,68 @@ class History:
     ) -> None:
         # flat arrays, because a long run has many numbers
         self._rows = array("d", np.asarray(rows, np.float64).tobytes())
-        self._next_rows = array("d")  # of the same step, not yet counted
         # the metrics of each update since the last row
         self._updates = array("d", np.asarray(updates, np.float64).tobytes())
         self.unfinished = list(unfinished)  # one for each environment
+        self.just_ended = 0  # episodes that ended in the last step
+
+    def begin_all(self, number: int, num_envs: int) -> None:
+        """An episode begins in each environment; their numbers start at `number`."""
+        self.unfinished = [Unfinished(number + i) for i in range(num_envs)]
+
+    def add_step(
+        self,
+        actions: Sequence[int],
+        rewards: Sequence[float],
+        reset: Sequence[bool],
+        number: int,
+    ) -> None:
+        """What each environment did in a step of the run.
+
+        Where it was `reset`, an episode begins instead; their numbers start at
+        `number`.
+        """
+        self.just_ended = 0
+        for i, action in enumerate(actions):
+            if reset[i]:
+                self.unfinished[i] = Unfinished(number)
+                number += 1
+            else:
+                episode = self.unfinished[i]
+                episode.actions.append(action)
+                episode.episode_return += float(rewards[i])
 
     def add_update(self, metrics: Metrics) -> None:
         """Keep what one update saw for the next row."""
         self._updates.extend(metrics)
 
+    def end_step(self, step: int, epsilon: float, over: Sequence[bool]) -> None:
+        """Add a row for each environment whose episode is `over`: for one or more."""
+        means = self.take_means()
+        for i, episode in enumerate(self.unfinished):
+            if over[i]:
+                length = len(episode.actions)
+                row = Episode(step, episode.episode_return, length, epsilon, *means)
+                self._rows.extend(row)
+                self.just_ended += 1
+
     def add_episode(
         self, step: int, epsilon: float, episode_return: float, length: int
     ) -> None:
         """Add a row, in a loop of your own: an episode ended at `step` of the run."""
-        list(self.add_ended(step, epsilon, [(episode_return, length)]))
+        means = self.take_means()
+        self._rows.extend(Episode(step, episode_return, length, epsilon, *means))
+        self.just_ended = 1
 
-    def add_ended(
-        self, step: int, epsilon: float, ended: Iterable[tuple[float, int]]
-    ) -> Iterator[None]:
-        """Add a row for each episode that ended in this step: (return, length); yield after each.
-
-        Until the last one, len(history) counts only the rows so far, but a save stores all.
-        """
-        columns = [self._updates[i::METRICS] for i in range(METRICS)]
-        means = [
-            sum(column) / len(column) if column else math.nan for column in columns
-        ]
+    def take_means(self) -> list[float]:
+        """Mean loss, Q and gradient norm of the updates since the last row."""
+        means = [math.nan] * METRICS
+        if self._updates:
+            for i in range(METRICS):
+                column = self._updates[i::METRICS]
+                means[i] = sum(column) / len(column)
         del self._updates[:]
-        for episode_return, length in ended:
-            self._next_rows.extend(
-                Episode(step, episode_return, length, epsilon, *means)
-            )
-        while self._next_rows:
-            self._rows.extend(self._next_rows[:COLUMNS])
-            del self._next_rows[:COLUMNS]
-            yield
+        return means
 
     @property
     def updates(self) -> Array:
@@ -110,7 +134,7 @@ class History:
     @property
     def rows(self) -> Array:
         """All rows, (episodes, columns), a copy."""
-        return np.array(self._rows + self._next_rows).reshape(-1, COLUMNS)
+        return np.array(self._rows).reshape(-1, COLUMNS)
 
     def __len__(self) -> int:
         return len(self._rows) // COLUMNS
@@ -121,27 +145,47 @@ class History:
         return np.array(self._rows[Episode._fields.index(column) :: COLUMNS])
 
     def mean_return(self, last: int = 100) -> float:
-        """Mean return of the last so many episodes; NaN before the first."""
-        recent = self["episode_return"][-last:]
-        return float(recent.mean()) if len(recent) else math.nan
+        """Mean return of the `last` episodes; NaN before the first."""
+        if last < 1:
+            raise ValueError(f"last is {last}: expected 1 or more episodes")
+        first = max(len(self) - last, 0)
+        recent = self._rows[first * COLUMNS + RETURN :: COLUMNS]
+        return float(np.mean(recent)) if recent else math.nan
 
     def episodes(self, start: int = 0) -> list[Episode]:
-        """The rows from number `start` on."""
-        rows = np.array(self._rows[start * COLUMNS :]).reshape(-1, COLUMNS).tolist()
-        return [
-            Episode(int(step), r, int(length), *rest) for step, r, length, *rest in rows
-        ]
+        """The rows from number `start` on; if it is negative, the last ones."""
+        rows = self._rows[start * COLUMNS :]
+        episodes = []
+        for at in range(0, len(rows), COLUMNS):
+            row = Episode._make(rows[at : at + COLUMNS])
+            episodes.append(row._replace(step=int(row.step), length=int(row.length)))
+        return episodes
 
     def __repr__(self) -> str:
         if len(self) == 0:
             return "History(no episode has ended)"
-        steps, mean = int(self["step"][-1]), self.mean_return()
-        return f"History({len(self)} episodes in {steps} steps, mean of the last 100: {mean:.1f})"
+        steps = int(self["step"][-1])
+        mean = self.mean_return()
+        return (
+            f"History({len(self)} episodes in {steps} steps, "
+            f"mean of the last 100: {mean:.1f})"
+        )
 
     def write_csv(self, path: str | Path, start: int = 0) -> None:
-        """Write a line for each row, below the names of the columns; append those from `start`."""
+        """Write a line for each row, below the names of the columns.
+
+        With `start`, the rows from that number on are appended.
+        """
         with Path(path).open("a" if start else "w", newline="") as file:
             lines = csv.writer(file)
             if start == 0:
                 lines.writerow(Episode._fields)
             lines.writerows(self.episodes(start))
+
+
+def read_csv(path: str | Path) -> History:
+    """The rows that History.write_csv wrote: to be drawn, not to be gone on with."""
+    with Path(path).open(newline="") as file:
+        lines = list(csv.reader(file))
+    rows = [[float(number) for number in line] for line in lines[1:]]
+    return History(rows)

@@ -1,102 +1,72 @@
-"""python -m minidqn sweep: one environment, many seeds, a grid of settings.
+"""A sweep from the command line: one environment, many seeds, a grid of settings.
 
-What came of it is in DIR: a folder for each run, results.csv, comparison.md, comparison.png.
+What came of it is in the folder: one for each run, results.csv, comparison.md and
+comparison.png.
 """
 
-import argparse
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-
-from minidqn.lab.arguments import at_least, setting
 from minidqn.lab.compare import compare, write_results
-from minidqn.lab.expect import expect
-from minidqn.lab.folder import short_name
-from minidqn.lab.snapshot import from_json
+from minidqn.lab.places import short_name
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
-from minidqn.lab.tuned import tuned_spec
+from minidqn.lab.tuned import MakeSpec, with_changes
+from minidqn.lab.values import parse
 
 
-def values(text: str) -> tuple[str, list[Any]]:
-    """An argparse type: NAME=VALUE,VALUE,..."""
-    name, _, listed = text.partition("=")
-    if not listed:
-        raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE,...")
-    _, found = setting(f"{name}=[{listed}]")
-    if isinstance(found, list):
-        return name, [from_json(value) for value in found]
-    return name, [setting(f"{name}={value}")[1] for value in listed.split(",")]
+def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:
+    specs = grid(args, make_spec)
+    out = args.out or Path("runs") / f"sweep_{short_name(specs[0].env_id)}"
+    executor = None
+    if args.dask:
+        import distributed
+
+        client: Any = distributed.Client
+        executor = client(args.dask).get_executor(pure=False)
+    found = {}
+    for result in sweep(specs, out, executor=executor, workers=args.workers):
+        found[result["name"]] = result
+        if "failed" in result:
+            print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
+    results = [found[spec.name] for spec in specs]
+    write_results(results, out / "results.csv")
+    table, _ = compare(results, out / "comparison.png")
+    (out / "comparison.md").write_text(table, encoding="utf-8")
+    print(f"{table}\nThe runs, results.csv and comparison.png are in {out}")
 
 
-def grid(args: Any) -> list[Spec]:
-    """A spec for every seed of every combination of settings."""
-    expect(len(dict(args.set)) == len(args.set), f"--set {args.set}", "each name once")
+def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
+    """A run from every seed with every combination of the settings."""
+    names = [name for name, _ in args.set]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"--set {name} is given twice: expected {name}=VALUE/VALUE"
+            )
+    texts = [[value.strip() for value in text.split("/")] for _, text in args.set]
+    seeds = range(args.first, args.first + args.seeds)
     specs = []
-    for combination in product(
-        *([(name, value) for value in of] for name, of in args.set)
-    ):
-        name = ",".join(f"{name}={value}" for name, value in combination)
-        for seed in range(args.first, args.first + args.seeds):
-            spec = tuned_spec(args.env_id, args.steps, seed, **dict(combination))
-            specs.append(replace(spec, name=f"{name}/{seed}") if name else spec)
+    for combination in product(*texts):
+        settings = dict(zip(names, combination, strict=True))
+        for seed in seeds:
+            specs.append(one_of_grid(make_spec, seed, args.steps, settings))
     return specs
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser("minidqn sweep", description=__doc__)
-    parser.add_argument("env_id", help="an environment's id")
-    parser.add_argument("--seeds", type=at_least(1), default=10, help="how many")
-    parser.add_argument("--first", type=at_least(0), default=0, help="the first seed")
-    parser.add_argument(
-        "--steps", type=at_least(1), help="environment steps of training"
-    )
-    parser.add_argument(
-        "--workers", type=at_least(1), help="processes, one a core by default"
-    )
-    parser.add_argument(
-        "--dask", metavar="ADDRESS", help="of a Dask scheduler, to run on instead"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the folder for the results"
-    )
-    many: Any = {"action": "append", "default": [], "metavar": "NAME=VALUE,..."}
-    what = "settings of DQNConfig; several make a grid"
-    parser.add_argument("--set", type=values, help=what, **many)
-    args = parser.parse_args()
-    out, executor = args.out or Path("runs") / f"sweep_{short_name(args.env_id)}", None
-    try:
-        specs = grid(args)
-        specs[0].make().close()  # raises if there is no such environment
-        if args.dask:
-            import distributed
-
-            client: Any = distributed.Client
-            executor = client(args.dask).get_executor(pure=False)
-        found = {
-            r["name"]: r
-            for r in sweep(specs, out, executor=executor, workers=args.workers)
-        }
-        results = [found[spec.name] for spec in specs]
-        for result in results:
-            if "failed" in result:
-                print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
-        table, _ = compare(results, out / "comparison.png")
-    except (
-        gym.error.Error,
-        ImportError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, "Stopped. The same command goes on.\n")
-    write_results(results, out / "results.csv")
-    (out / "comparison.md").write_text(table, encoding="utf-8")
-    print(f"{table}\nThe runs, results.csv and comparison.png are in {out}")
+def one_of_grid(
+    make_spec: MakeSpec, seed: int, steps: int | None, settings: dict[str, str]
+) -> Spec:
+    """A run with settings, which are given as texts and stand in its name."""
+    options = {} if steps is None else {"steps": steps}
+    spec = make_spec(seed=seed, **options)
+    changes = {name: parse(name, text, spec.steps) for name, text in settings.items()}
+    spec = with_changes(spec, changes)
+    if settings:
+        name = ",".join(f"{name}={text}" for name, text in settings.items())
+        spec = replace(spec, name=f"{name}/{seed}")
+    return spec

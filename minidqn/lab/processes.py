@@ -1,55 +1,170 @@
 """An executor of processes on this machine that goes on when one of them dies.
 
-ProcessPoolExecutor gives up all calls when one of its processes is killed. In Pebble's pool only
-the call of that process fails, with ProcessExpired, and another process takes its place. (Pebble
-does not see a process that ends by itself with exit code 0: its call is never done.)
+ProcessPoolExecutor gives up all calls when one of its processes is killed. Here each
+process has a thread that waits for its answers. If the process ends instead, in
+whatever way, that one call fails with ProcessDiedError, and the next call gets a new
+process.
 """
 
+import atexit
 import os
-import sys
+import signal
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
-from threading import RLock, Thread
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from threading import RLock, Thread, current_thread
 from typing import Any
 
-from pebble import ProcessPool
 from tqdm import tqdm
 
+CONTEXT = get_context("spawn")
+SECONDS_PER_LOOK = 1.0  # whether a process is still alive
 
-def begin() -> None:
-    """What each process does first."""
 
-    def end_with_parent() -> None:
-        parent: Any = parent_process()
-        parent.join()
-        os._exit(1)
-
-    tqdm.set_lock(
-        RLock()
-    )  # or else, if this process is killed, it leaves a semaphore behind
-    Thread(target=end_with_parent, daemon=True).start()
+class ProcessDiedError(RuntimeError):
+    """The process of a call ended before it had an answer."""
 
 
 class Processes(Executor):
-    """`count` processes, one for each core by default; they start with the first call.
+    """Up to `count` processes, one for each core by default; calls start them.
 
-    At the end of a `with` they are ended at once: to have a result, wait for its future before.
-    A future that has none by then may never be done.
+    At the end of a `with` they are killed: to have an answer, wait for its future
+    before. Calls that have none by then are cancelled.
     """
 
     def __init__(self, count: int | None = None) -> None:
-        count = count or os.cpu_count() or 1
-        self.pool = ProcessPool(count, initializer=begin, context=get_context("spawn"))
+        self.count = count or os.cpu_count() or 1
+        self.calls: SimpleQueue[Any] = SimpleQueue()
+        self.threads: list[Thread] = []
+        self.processes: list[Any] = []  # those that are alive
+        self.lock = RLock()  # of self.closed, together with self.processes
+        self.closed = False
+        # threads and processes must not keep Python from ending
+        atexit.register(self.shutdown)
 
     def submit(
         self, function: Callable[..., Any], /, *args: Any, **_: Any
     ) -> Future[Any]:
-        return self.pool.schedule(function, args)
+        if self.closed:
+            raise RuntimeError("these processes have been shut down")
+        future: Future[Any] = Future()
+        self.calls.put((future, function, args))
+        if len(self.threads) < self.count:
+            thread = Thread(target=self.answer_calls, daemon=True)
+            self.threads.append(thread)
+            thread.start()
+        return future
+
+    def answer_calls(self) -> None:
+        """What a thread does: hand calls to its process, one by one."""
+        process = None
+        while True:
+            future, function, args = self.calls.get()
+            if future is None:  # the end
+                return
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                if process is None:
+                    process, pipe = self.start_process()
+                answer, error = ask(process, pipe, (function, args))
+            except (EOFError, OSError) as reason:
+                future.set_exception(self.death_of(process, reason))
+                process = None
+            except Exception as not_sent:  # what cannot be pickled
+                future.set_exception(not_sent)
+            else:
+                if error is None:
+                    future.set_result(answer)
+                else:
+                    future.set_exception(error)
+
+    def start_process(self) -> tuple[Any, Connection]:
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=serve, args=(theirs,))
+        with self.lock:
+            if self.closed:
+                raise OSError("shut down")
+            process.start()
+            self.processes.append(process)
+        theirs.close()  # else its end would not be seen here
+        return process, ours
+
+    def death_of(self, process: Any, reason: Exception) -> ProcessDiedError:
+        """What to say of a process that has ended, or could not be started."""
+        if process is None:
+            return ProcessDiedError(f"no process for a run: {reason}")
+        with self.lock:
+            if process in self.processes:
+                self.processes.remove(process)
+                process.kill()
+                process.join()
+        code = process.exitcode
+        how = f"with exit code {code}"
+        if code < 0:
+            how = f"by signal {-code}, {signal.strsignal(-code)}"
+        return ProcessDiedError(f"the process of a run was ended {how}")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self.pool.stop()  # type: ignore[no-untyped-call]  # Pebble gives it no types
-        if (
-            not sys.is_finalizing()
-        ):  # then its threads are gone, and its processes have ended
-            self.pool.join()
+        with self.lock:
+            self.closed = True
+            for process in self.processes:
+                process.kill()
+                process.join()
+            self.processes.clear()
+        with suppress(Empty):
+            while True:
+                future, *_ = self.calls.get_nowait()
+                if future is not None:
+                    future.cancel()
+        for _ in self.threads:
+            self.calls.put((None, None, None))
+        for thread in self.threads:
+            if thread is not current_thread():
+                thread.join()
+        atexit.unregister(self.shutdown)
+
+
+def ask(process: Any, pipe: Connection, call: Any) -> Any:
+    """The answer of a process. Raises EOFError or OSError if it ends before.
+
+    The end of its pipe is not enough to see that: its own children may hold it open.
+    """
+    pipe.send(call)
+    while not pipe.poll(SECONDS_PER_LOOK):
+        if not process.is_alive() and not pipe.poll():
+            raise EOFError
+    return pipe.recv()
+
+
+def serve(pipe: Connection) -> None:
+    """What a process does: answer calls, until it is killed or its parent has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    Thread(target=end_with_parent, daemon=True).start()
+    tqdm.set_lock(RLock())  # its own would be left behind if this process is killed
+    while True:
+        try:
+            function, args = pipe.recv()
+        except EOFError:
+            return
+        except Exception as error:  # what this process cannot import
+            pipe.send((None, error))
+            continue
+        answer: tuple[Any, BaseException | None]
+        try:
+            answer = (function(*args), None)
+        except BaseException as error:
+            answer = (None, error)
+        try:
+            pipe.send(answer)
+        except Exception as error:  # it cannot be pickled
+            pipe.send((None, TypeError(f"an answer cannot be sent: {error}")))
+
+
+def end_with_parent() -> None:
+    parent: Any = parent_process()
+    parent.join()
+    os._exit(1)

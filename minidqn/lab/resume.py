@@ -1,66 +1,90 @@
-"""How a run continues exactly where it was stopped, even in the middle of an episode."""
+"""How a run continues exactly where it was stopped, even in the middle of an episode.
+
+Each unfinished episode is played again: it is reset with its own seed, and its actions
+are taken once more. What comes of that must be what the replay buffer has stored.
+"""
 
 import warnings
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
+from minidqn.experience import step_result
 from minidqn.lab.envs import Envs, VectorEnvs
-from minidqn.lab.history import History
+from minidqn.lab.history import History, Unfinished
+from minidqn.nn.layers import Array
+from minidqn.replay import Replay
 
 
 def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
-    """Replay the unfinished episodes up to where they were stopped; return which are over, (E,).
+    """Play the unfinished episodes up to where they were; return which are over, (E,).
 
-    All are over, so that new ones begin, if there is nothing to resume, or (with a warning)
-    if an environment does not repeat its rewards and its last observation.
+    All are over, so that new ones begin, if there is nothing to resume, or (with a
+    warning) if an environment does not repeat its rewards and its last observation.
     """
-    replay, unfinished = agent.replay, history.unfinished
-    anew = [True] * replay.num_envs
-    numbers = [episode.number for episode in unfinished]
-    if (
-        replay.over
-        or len(numbers) != replay.num_envs
-        or max(numbers) != agent.resets - 1
-    ):
-        return anew
+    replay = agent.replay
+    all_over = [True] * replay.num_envs
+    if not is_of(history, agent):
+        return all_over
     if isinstance(envs, VectorEnvs):
-        exactly = "an exact resume needs a SyncVectorEnv with AutoresetMode.DISABLED"
-        _warn(
-            f"the unfinished episodes of {replay.num_envs} environments start again: {exactly}"
+        warn(
+            f"the unfinished episodes of {replay.num_envs} environments start again: "
+            "an exact resume needs a SyncVectorEnv with AutoresetMode.DISABLED"
         )
-        return anew
+        return all_over
     over: list[bool] = replay.ended.tolist()
-    for i, (env, episode) in enumerate(zip(envs.envs, unfinished, strict=True)):
-        if not over[i]:
-            obs, _ = envs.reset_one(env, episode.number)
-            episode.episode_return, rewards, ended = 0.0, [], False
-            for action in episode.actions:
-                if not ended:
-                    obs, reward, terminated, truncated, _ = env.step(action)
-                    episode.episode_return += float(reward)
-                    rewards.append(float(reward))
-                    ended = bool(terminated or truncated)
-            head = replay.head[i]
-            steps = min(len(rewards), replay.count, replay.slots - 1)  # that are stored
-            stored = replay.reward[
-                np.arange(replay.count - steps, replay.count) % replay.slots, i
-            ]
-            same = not ended and np.array_equal(np.asarray(obs, head.dtype), head)
-            same &= np.array_equal(
-                np.array(rewards[len(rewards) - steps :], np.float32), stored
-            )
-            if not same:
-                with np.printoptions(threshold=20, edgeitems=2):
-                    _warn(
-                        f"this run is not resumed exactly: after reset {episode.number} and "
-                        f"{len(episode.actions)} actions {env} returned {obs}, where it was {head}."
-                        " Is it another version, or not deterministic? The unfinished episodes "
-                        "start again"
-                    )
-                return anew
+    for i, (env, episode) in enumerate(zip(envs.envs, history.unfinished, strict=True)):
+        if over[i]:
+            continue
+        obs, _ = envs.reset_one(env, episode.number)
+        last, rewards, ended = play_again(env, obs, episode)
+        if ended or not as_stored(replay, i, last, rewards):
+            with np.printoptions(threshold=20, edgeitems=2):
+                warn(
+                    f"this run is not resumed exactly: after reset {episode.number} "
+                    f"and {len(episode.actions)} actions {env} returned {last}, where "
+                    f"it was {replay.head[i]}. Is it another version, or not "
+                    "deterministic? The unfinished episodes start again"
+                )
+            return all_over
     return over
 
 
-def _warn(text: str) -> None:
+def is_of(history: History, agent: DQN) -> bool:
+    """Whether the history has the episodes that are going on for the agent."""
+    numbers = [episode.number for episode in history.unfinished]
+    if agent.replay.over or len(numbers) != agent.replay.num_envs:
+        return False
+    return max(numbers) == agent.resets - 1
+
+
+def play_again(
+    env: gym.Env[Any, Any], obs: Any, episode: Unfinished
+) -> tuple[Any, list[float], bool]:
+    """Take its actions once more: the last observation, all rewards, if it ended."""
+    episode.episode_return = 0.0
+    rewards: list[float] = []
+    for action in episode.actions:
+        obs, reward, terminated, truncated, _ = step_result(env.step(action))
+        episode.episode_return += float(reward)
+        rewards.append(float(reward))
+        if terminated or truncated:
+            return obs, rewards, True
+    return obs, rewards, False
+
+
+def as_stored(replay: Replay, i: int, obs: Any, rewards: list[float]) -> bool:
+    """Whether the ring has this observation, and these rewards, in environment i."""
+    head: Array = replay.head[i]
+    if not np.array_equal(np.asarray(obs, head.dtype), head):
+        return False
+    stored = min(len(rewards), replay.count, replay.slots - 1)
+    slots = np.arange(replay.count - stored, replay.count) % replay.slots
+    newest = np.array(rewards[len(rewards) - stored :], np.float32)
+    return np.array_equal(newest, replay.reward[slots, i])
+
+
+def warn(text: str) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=4)  # at the call of train

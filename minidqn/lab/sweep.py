@@ -1,89 +1,36 @@
 """Many runs: on one core, on all of them, or on a cluster.
 
-One run says little. With the same settings one seed solves the task and another does not, so
-settings are compared over many seeds:
+One run says little. With the same settings one seed solves the task and another does
+not, so settings are compared over many seeds:
 
-    specs = [Spec("CartPole-v1", tuned("CartPole-v1"), 40_000, seed) for seed in range(20)]
+    specs = [Spec("CartPole-v1", tuned("CartPole-v1"), 40_000, s) for s in range(20)]
     for result in sweep(specs, "runs/seeds"):
         print(result["name"], result["eval_mean"])
 
-`sweep` hands each run to an executor of concurrent.futures, or whatever has its `submit`:
-Dask's, loky's, MPI's (see docs/sweeps.md). Without one, it starts processes on this machine.
+`sweep` hands each run to an executor of concurrent.futures, or whatever has its
+`submit`: Dask's, loky's, MPI's (see docs/sweeps.md). Without one, it starts processes
+on this machine.
 
-Nothing is lost. A run saves checkpoints in its folder, and in the end its result. A sweep that
-was stopped, in whatever way, goes on when it is called again. If a worker dies, its run is
-submitted again.
+Nothing is lost. A run saves checkpoints in its folder, and in the end its result. A
+sweep that was stopped, in whatever way, goes on when it is called again. If a worker
+dies, its run is submitted again.
 """
 
-import pickle
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import nullcontext
-from inspect import getfile
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
-from minidqn.lab import folder as files
-from minidqn.lab.expect import expect
-from minidqn.lab.folder import AGENT, CHECKPOINT, SUMMARY, Json
+from minidqn.lab.folder import AGENT, RUN, SUMMARY, locked, write_json
+from minidqn.lab.identity import Json
+from minidqn.lab.jobs import Job, Task, check_specs, jobs, work
 from minidqn.lab.processes import Processes
-from minidqn.lab.spec import train_and_test
-from minidqn.lab.training import bar_for
-from minidqn.lab.tuned import examples
+from minidqn.lab.run import train_and_test
+from minidqn.lab.training import progress_bar
 
-Task = Callable[
-    [Any, Path], Json
-]  # makes the run of a spec in a folder: what came of it
 SUBMITTED = 1000  # runs that are given to an executor at a time
-
-
-def run(spec: Any, folder: str | Path, task: Task = train_and_test) -> Json:
-    """Make the run of a spec in `folder`, or read what came of it before.
-
-    If another process is making it, this waits. Raises ValueError if another run is there.
-    """
-    folder = Path(folder)
-    with files.locked(folder, wait=True), threadpool_limits(1, user_api="blas"):
-        result = finished(spec, folder)
-        if not result:
-            about = files.normal(spec.about())
-            files.write_json(folder / "run.json", about)
-            about = {"name": spec.name} | about
-            result = about | files.normal(task(spec, folder)) | about
-            files.write_json(folder / SUMMARY, result)
-        for file in folder.glob(f"{CHECKPOINT}*"):
-            file.unlink()
-    return result
-
-
-def finished(spec: Any, folder: Path) -> Json:
-    """The result of a run, or nothing if it has not ended. ValueError if it is of another one."""
-    result = files.read_json(folder / SUMMARY)
-    about = files.normal(spec.about())
-    before = result or files.read_json(folder / "run.json") or about
-    there = {name: before.get(name) for name in about}
-    files.refuse_other(
-        f"{folder} has another run, with", there, about, "another folder"
-    )
-    return result
-
-
-def work(
-    name: str, job: bytes, folder: Path | None, policy: bool
-) -> tuple[Json, bytes]:
-    """A run in a worker: its result, or why it failed; and the file of its policy."""
-    with nullcontext(folder) if folder else TemporaryDirectory() as place:
-        try:
-            spec, task = pickle.loads(job)
-            result = run(spec, Path(place) / name, task)
-            return result, (Path(place) / name / AGENT).read_bytes() if policy else b""
-        except (Exception, SystemExit):
-            return {"failed": traceback.format_exc()}, b""
 
 
 def sweep(
@@ -98,155 +45,163 @@ def sweep(
     policies: bool = False,
     progress: bool = True,
 ) -> Generator[Json]:
-    """Make the run of every spec; yield the results as they come, first those there already are.
+    """Make the run of every spec; yield the results as they come, known ones first.
 
-    Without an `executor`, `workers` processes on this machine make the runs, one for each core
-    by default. A result is what Spec.outcome gives, with the run's name and settings. Of a run
-    that failed it has only the name and, as "failed", the traceback; the others go on. A run
-    whose worker died is submitted again, `attempts` times in all.
+    Without an `executor`, `workers` processes on this machine make the runs, one for
+    each core by default. A result has the run's name, its settings and what came of it.
+    Of a run that failed it has the name and, as "failed", the traceback; the others go
+    on. A run whose worker died is submitted again, `attempts` times in all.
 
-    Where workers do not share `folder`, with `shared` false, each run has a folder of its own
-    there, and its result comes back by value; with `policies`, so does its last policy.
+    Where workers do not share `folder`, with `shared` false, each run has a folder of
+    its own there, and its result comes back by value; with `policies`, so does its last
+    policy.
 
-    `specs` may be a generator; at most 1,000 are read ahead. With a `task` of your own they may
-    be anything that has a name and a method `about`, and can be pickled. Raises ValueError for
-    two specs of one name, a folder that is in use, or one with runs of other code or settings,
-    and TypeError for a spec that cannot be pickled: in a list, all are checked before any runs.
+    `specs` may be a generator; at most 1,000 are read ahead. With a `task` of your own
+    they may be anything that has a name and a method `about`, and can be pickled.
+    Raises ValueError for two specs of one name, settings that no agent can have, a
+    folder that is in use, or one with other runs; and TypeError for a spec that cannot
+    be pickled. In a list, all are checked before any runs.
     """
-    expect(attempts >= 1, f"attempts is {attempts}", "1 or more")
-    expect(workers is None or workers >= 1, f"workers is {workers}", "1 or more")
-    expect(
-        not (shared and policies),
-        "policies=True",
-        "shared=False; else they are in the folder",
+    check_sweep(workers, attempts, shared, policies)
+    place = Path(folder).absolute()
+    if isinstance(specs, Sequence):
+        check_specs(specs, place, task)
+    return results_of(
+        specs, place, executor, workers, task, attempts, shared, policies, progress
     )
-    folder, of_task = (
-        Path(folder).absolute(),
-        Path(getfile(getattr(task, "func", task))),
-    )
-    sources = (
-        *Path(__file__).parents[1].rglob("*.py"),
-        *examples().glob("*.py"),
-        of_task,
-    )
+
+
+def check_sweep(
+    workers: int | None, attempts: int, shared: bool, policies: bool
+) -> None:
+    if attempts < 1:
+        raise ValueError(f"attempts is {attempts}: expected 1 or more")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}: expected 1 or more")
+    if shared and policies:
+        raise ValueError(
+            "policies=True: expected shared=False; otherwise they are in the folder"
+        )
+
+
+def results_of(
+    specs: Iterable[Any],
+    folder: Path,
+    executor: Executor | None,
+    workers: int | None,
+    task: Task,
+    attempts: int,
+    shared: bool,
+    policies: bool,
+    progress: bool,
+) -> Generator[Json]:
+    """The results, and a progress bar with the mean of the tests so far."""
     total = len(specs) if isinstance(specs, Sequence) else None
-    expect(total != 0, f"specs is {specs!r}", "one or more")
-    for spec, _ in jobs(specs, task) if total else ():
-        finished(spec, folder / spec.name)
-
-    def results() -> Generator[Json]:
-        place, tested, sum_of_means = folder if shared else None, 0, 0.0
-        bar = bar_for(progress, total=total, unit=" runs")
-
-        def todo() -> Iterator[Any]:
-            for spec, job in jobs(specs, task):
-                yield (
-                    spec.name,
-                    finished(spec, folder / spec.name),
-                    (job, place, policies),
-                )
-            bar.refresh()  # so that the known results are shown while the others run
-
-        own = Processes(workers) if executor is None else nullcontext(executor)
-        with own as engine, files.locked(folder), bar:
-            files.same_code(folder, sources)
-            for result in outcomes(engine, todo(), attempts, folder):
-                if "eval_mean" in result:
-                    tested, sum_of_means = (
-                        tested + 1,
-                        sum_of_means + result["eval_mean"],
-                    )
-                    bar.set_postfix_str(
-                        f"mean {sum_of_means / tested:.1f}", refresh=False
-                    )
-                bar.update()
-                yield result
-
-    return results()
+    engine: Any = nullcontext(executor) if executor else Processes(workers)
+    bar = progress_bar(progress, "runs", total)
+    tested = 0
+    sum_of_means = 0.0
+    with ExitStack() as held, engine as running_on, bar:
+        place = folder if shared else None
+        calls = Calls(running_on, folder, held, place, policies, attempts)
+        for result in calls.results(jobs(specs, task, folder), bar.refresh):
+            if "eval_mean" in result:
+                tested += 1
+                sum_of_means += result["eval_mean"]
+                mean = sum_of_means / tested
+                bar.set_postfix_str(f"mean {mean:.1f}", refresh=False)
+            bar.update()
+            yield result
 
 
-def outcomes(
-    engine: Executor, todo: Iterator[Any], attempts: int, folder: Path
-) -> Iterator[Json]:
-    """The result of each run as it ends. `todo`: name, known result or {}, what `work` takes."""
-    running: dict[Future[Any], Any] = {}
-    ended: SimpleQueue[Future[Any]] = SimpleQueue()
+class Calls:
+    """The runs that an executor is making."""
 
-    def submit(name: str, given: Any, attempt: int) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        folder: Path,
+        held: ExitStack,
+        place: Path | None,
+        policies: bool,
+        attempts: int,
+    ) -> None:
+        self.executor = executor
+        self.folder = folder
+        self.held = held  # ends with the sweep
+        self.is_held = False  # whether the folder is
+        self.place = place  # the folder as workers see it; None if they do not
+        self.policies = policies
+        self.attempts = attempts
+        self.running: dict[Future[Any], tuple[Job, int]] = {}
+        self.ended: SimpleQueue[Future[Any]] = SimpleQueue()
+
+    def results(
+        self, todo: Iterator[Job], all_submitted: Callable[[], None]
+    ) -> Iterator[Json]:
+        """The result of each run as it ends."""
         try:
-            future = engine.submit(work, name, *given)
-        except RuntimeError as error:
-            text = (
-                f"{engine} takes no more runs; the results so far are kept: sweep again"
+            for job in todo:
+                if job.known:
+                    yield job.known | {"name": job.name}
+                else:
+                    self.hold_folder()
+                    self.submit(job, 1)
+                while len(self.running) >= SUBMITTED:
+                    yield from self.next_one()
+            all_submitted()
+            while self.running:
+                yield from self.next_one()
+        finally:
+            self.keep_what_has_ended()
+
+    def hold_folder(self) -> None:
+        """Not before a run is made: results can be read where nobody may write."""
+        if not self.is_held:
+            self.held.enter_context(locked(self.folder))
+            self.is_held = True
+
+    def submit(self, job: Job, attempt: int) -> None:
+        try:
+            future = self.executor.submit(
+                work, job.name, job.pickled, self.place, self.policies
             )
-            raise RuntimeError(text) from error
-        running[future] = name, given, attempt
-        future.add_done_callback(ended.put)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"{self.executor} takes no more runs; the results so far are kept: "
+                "sweep again"
+            ) from error
+        self.running[future] = (job, attempt)
+        future.add_done_callback(self.ended.put)
 
-    def one() -> Iterator[Json]:
-        """The next that ends, unless it has to be submitted again."""
-        future = ended.get()
-        name, given, attempt = running.pop(future)
+    def next_one(self) -> Iterator[Json]:
+        """Wait for one run to end: its result, unless it has to be submitted again."""
+        future = self.ended.get()
+        job, attempt = self.running.pop(future)
         try:
-            yield receive(folder, name, *future.result())
+            result, policy = future.result()
         except Exception as error:  # the worker died
-            if attempt < attempts or isinstance(
-                error, BrokenExecutor
-            ):  # then submit raises
-                submit(name, given, attempt + 1)
+            if attempt < self.attempts or isinstance(error, BrokenExecutor):
+                self.submit(job, attempt + 1)  # a broken executor raises
             else:
-                yield {
-                    "name": name,
-                    "failed": f"{attempt} times: {error!r} {vars(error)}",
-                }
+                yield {"name": job.name, "failed": f"{attempt} times: {error!r}"}
+        else:
+            yield self.receive(job, result, policy)
 
-    try:
-        for name, result, given in todo:
-            if result:
-                yield result
-            else:
-                submit(name, given, 1)
-            while len(running) >= SUBMITTED:
-                yield from one()
-        while running:
-            yield from one()
-    finally:
-        for future, (name, *_) in running.items():
+    def receive(self, job: Job, result: Json, policy: bytes) -> Json:
+        """The result; it is written, if a worker did so in another folder."""
+        result = {"name": job.name} | result
+        folder = self.folder / job.name
+        if "failed" not in result and not (folder / SUMMARY).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            if policy:
+                (folder / AGENT).write_bytes(policy)
+            write_json(folder / RUN, job.identity)
+            write_json(folder / SUMMARY, result)
+        return result
+
+    def keep_what_has_ended(self) -> None:
+        """A sweep that is closed cancels what it can, and keeps the other results."""
+        for future, (job, _) in self.running.items():
             if not future.cancel() and future.done() and not future.exception():
-                receive(folder, name, *future.result())
-
-
-def receive(folder: Path, name: str, result: Json, policy: bytes) -> Json:
-    """The result with its name; it is written, if a worker did so in another folder."""
-    result = {"name": name} | result
-    if "failed" not in result and not (folder / name / SUMMARY).exists():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        if policy:
-            (folder / name / AGENT).write_bytes(policy)
-        files.write_json(folder / name / SUMMARY, result)
-    return result
-
-
-def jobs(specs: Iterable[Any], task: Task) -> Iterator[tuple[Any, bytes]]:
-    """Each spec, and what a worker gets of it."""
-    names = set()
-    for spec in specs:
-        name = Path(spec.name)
-        inside = name.parts and not name.anchor and ".." not in name.parts
-        expect(
-            inside,
-            f"a spec is named {spec.name!r}",
-            "the name of a folder in the sweep's",
-        )
-        expect(
-            spec.name not in names,
-            f"two specs are named {spec.name!r}",
-            "a name for each",
-        )
-        names.add(spec.name)
-        try:
-            job = pickle.dumps((spec, task))
-        except Exception as error:
-            text = f"spec {spec.name!r}: {error}: expected functions and classes"
-            raise TypeError(f"{text} from the top level of a module") from error
-        yield spec, job
+                self.receive(job, *future.result())

@@ -1,98 +1,133 @@
 """Settings that are known to work, by environment id.
 
-They are in examples/, one script for each environment, which gives the reasons. A script
-defines STEPS, the run length that it was tuned for, and config(steps), the settings for a
-run of any length; and options(env_id), if there is more to say about its environment, as Spec
-takes it. The scripts are installed with the package.
+They are in examples/, one script for each environment, which gives the reasons. Each
+defines spec(steps, seed), a run of any length, and SHOWN, what its pictures show.
 """
 
-import runpy
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from minidqn.config import DQNConfig
-from minidqn.lab.expect import expect
-from minidqn.lab.finetune import changed
+from minidqn.lab.settings import changed
 from minidqn.lab.spec import Spec
 from minidqn.schedules import LinearDecay
 
+# makes a run, given steps and seed; both have defaults
+MakeSpec = Callable[..., Spec]
+
 MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
-SCRIPTS = {
-    "CartPole-v1": "cartpole.py",
-    "Acrobot-v1": "acrobot.py",
-    "MountainCar-v0": "mountaincar.py",
-    "LunarLander-v3": "lunarlander.py",
-    "ALE/Breakout-v5": "breakout_ram.py",
-    "PongNoFrameskip-v4": "pong.py",
-    **{f"MinAtar/{game}-v0": "minatar_games.py" for game in MINATAR},
+EXAMPLES = {
+    "CartPole-v1": "cartpole",
+    "Acrobot-v1": "acrobot",
+    "MountainCar-v0": "mountaincar",
+    "LunarLander-v3": "lunarlander",
+    "ALE/Breakout-v5": "breakout_ram",
+    "PongNoFrameskip-v4": "pong",
+    **{f"MinAtar/{game}-v0": "minatar_games" for game in MINATAR},
+}
+# a word of the error where a package is missing: the package, and what installs it
+EXTRAS = {
+    "ale_py": ("ale_py", "atari"),
+    "Namespace ALE": ("ale_py", "atari"),
+    "NoFrameskip": ("ale_py", "atari"),
+    "opencv": ("cv2", "atari"),
+    "minatar": ("minatar", "minatar"),
+    "seaborn": ("seaborn", "minatar"),
+    "Box2D": ("Box2D", "examples"),
+    "pygame": ("pygame", "examples"),
 }
 
 
-def examples() -> Path:
-    """The folder of the scripts: in a clone, or where they were installed."""
-    with suppress(PackageNotFoundError):
-        for file in files("minidqn") or ():
-            if file.parts[-2:] == ("examples", "cartpole.py"):
-                return Path(str(file.locate())).parent
-    return Path(__file__).parents[2] / "examples"
+def known_id(env_id: str) -> str:
+    """The id of an environment with tuned settings as EXAMPLES has it, or nothing.
 
-
-def example(env_id: str) -> dict[str, Any]:
-    """What the script for an environment defines. Raises ValueError for an unknown one."""
-    expect(env_id in SCRIPTS, f"env_id is {env_id!r}", f"one of {', '.join(SCRIPTS)}")
-    return runpy.run_path(str(examples() / SCRIPTS[env_id]))
-
-
-def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
-    """The tuned settings of an environment, with `changes`, for a run of `steps` steps.
-
-    The decays cover the same share of a run of any length. Raises ValueError for an unknown
-    environment or setting.
+    CartPole, gymnasium:CartPole and gymnasium:CartPole-v1 are CartPole-v1.
     """
-    script = example(env_id)
-    return for_run(script["config"], steps or script["STEPS"], changes)
+    name = env_id.split(":")[-1]  # without the module that registers it
+    for known in EXAMPLES:
+        if name in (known, known.rpartition("-v")[0]):
+            return known
+    return ""
 
 
-def untuned(steps: int) -> DQNConfig:
-    """Settings for an environment for which none were tuned."""
-    return DQNConfig(
+def has_example(env_id: str) -> bool:
+    return known_id(env_id) != ""
+
+
+def example(env_id: str) -> Any:
+    """The module of an example. Raises ValueError for an environment without one."""
+    known = known_id(env_id)
+    if not known:
+        raise ValueError(f"env_id is {env_id!r}: expected one of {', '.join(EXAMPLES)}")
+    return import_module(f"minidqn.examples.{EXAMPLES[known]}")
+
+
+def maker_of(env_id: str) -> MakeSpec:
+    """What makes the runs of an environment: its example, or usual settings.
+
+    Raises ImportError if there is no module as env_id names it: module:Env-v0.
+    """
+    module = env_id.rpartition(":")[0]
+    if module:
+        import_module(module)  # it registers the environment
+    if not has_example(env_id):
+        return partial(untuned, env_id)
+    make: MakeSpec = example(env_id).spec
+    known = known_id(env_id)
+    if known.startswith("MinAtar/"):  # one example for all games
+        game = known.removeprefix("MinAtar/").removesuffix("-v0")
+        return partial(make, game)
+    return make
+
+
+def untuned(env_id: str, steps: int = 50_000, seed: int = 0) -> Spec:
+    """A run of an environment for which no settings were tuned."""
+    config = DQNConfig(
         learning_rate=LinearDecay(1e-3, 0.0, steps),
         epsilon=LinearDecay(1.0, 0.05, steps / 10),
     )
-
-
-UNTUNED: dict[str, Any] = {"STEPS": 50_000, "config": untuned}
+    return Spec(env_id, config, steps, seed)
 
 
 def tuned_spec(
     env_id: str, steps: int | None = None, seed: int = 0, **changes: Any
 ) -> Spec:
-    """A run of an environment with its tuned settings, or usual ones, and `changes` to them."""
-    script = example(env_id) if env_id in SCRIPTS else UNTUNED
-    steps = steps or script["STEPS"]
-    options = script["options"](env_id) if "options" in script else {}
-    for name, value in options.items():
-        if callable(value):  # it is of a script, which a worker cannot import
-            options[name] = partial(call_option, env_id, name)
-    return Spec(
-        env_id, for_run(script["config"], steps, changes), steps, seed, **options
-    )
+    """A run of an environment with its tuned settings, or usual ones, and `changes`."""
+    make = maker_of(env_id)
+    spec = make(seed=seed) if steps is None else make(steps=steps, seed=seed)
+    return with_changes(spec, changes)
 
 
-def for_run(
-    config: Callable[[int], DQNConfig], steps: int, changes: dict[str, Any]
-) -> DQNConfig:
-    """config(steps) with `changes`; if neither sets beta, it reaches 1 at the end of the run."""
-    settings = config(steps)
-    if settings.priority_beta == DQNConfig.priority_beta:
-        changes = {"priority_beta": LinearDecay(0.4, 1.0, steps)} | changes
-    return changed(settings, changes)
+def with_changes(spec: Spec, changes: dict[str, Any]) -> Spec:
+    """A run with some settings replaced.
+
+    If nobody sets priority_beta, it reaches 1 at the end of the run.
+    """
+    config = spec.config
+    if config.priority_beta == DQNConfig.priority_beta:
+        config = replace(config, priority_beta=LinearDecay(0.4, 1.0, spec.steps))
+    return replace(spec, config=changed(config, changes))
 
 
-def call_option(env_id: str, name: str, *args: Any, **named: Any) -> Any:
-    """What a function among the options of a script returns."""
-    return example(env_id)["options"](env_id)[name](*args, **named)
+def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
+    """The tuned settings of an environment, with `changes`, for a run of `steps` steps.
+
+    The decays cover the same share of a run of any length. Raises ValueError for an
+    environment without an example, or an unknown setting.
+    """
+    example(env_id)  # raises
+    return tuned_spec(env_id, steps, **changes).config
+
+
+def advice(error: Exception) -> str:
+    """What to do if an environment was not found, or its package; empty if unknown."""
+    for word, (package, extra) in EXTRAS.items():
+        if word in str(error) and find_spec(package) is None:
+            return f'; pip install -e ".[{extra}]" installs it'
+        if word in str(error) and package == "ale_py":
+            return "; the games of ale_py are written ale_py:ALE/Pong-v5"
+    return ""

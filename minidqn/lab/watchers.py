@@ -1,8 +1,13 @@
 """Watching an agent while it trains.
 
-A watcher is a function of the agent and its history, which `train` calls after every step
-or after every episode; the run stops if it returns True. Each function here makes one, for
-`on_episode` unless it says otherwise. `train` takes one or a list of them.
+A watcher is a function of the agent and its history, which `train` calls after every
+step; the run stops if it returns True. Each function here makes one:
+
+    train(agent, env, 50_000, on_step=[log_every(100), save_every(10_000, "a.st")])
+
+What is wrong with its arguments is said when it is made, not hours later. A watcher
+that looks at episodes asks the history: history.just_ended is how many have ended in
+the last step.
 """
 
 import math
@@ -10,39 +15,62 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from minidqn.agent import DQN
 from minidqn.batch import BRIDGE
+from minidqn.checks import probability
 from minidqn.lab.checkpoint import save
+from minidqn.lab.checks import count, file_to_write, number, one_environment
 from minidqn.lab.envs import TEST, episode_seed
+from minidqn.lab.evaluation import check_test, evaluate
 from minidqn.lab.films import animate
 from minidqn.lab.history import History
 from minidqn.lab.plotting import draw_returns
-from minidqn.lab.training import Watcher, evaluate
+from minidqn.lab.training import Watcher
+
+# --- When
+
+
+def step_is_due(agent: DQN, steps: int) -> bool:
+    """Whether the last step of the run reached a multiple of `steps`."""
+    last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
+    taken = int((last != BRIDGE).sum())  # by all environments together
+    return agent.steps % steps < taken
+
+
+def episodes_due(history: History, episodes: int) -> range:
+    """The multiples of `episodes` that were reached by those that just ended."""
+    before = len(history) - history.just_ended
+    next_multiple = (before // episodes + 1) * episodes
+    return range(next_multiple, len(history) + 1, episodes)
+
+
+# --- Watchers
 
 
 def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
     """Stop when the mean return of the last `episodes` episodes reaches `solved_at`."""
-    return lambda _, runs: (
-        len(runs) >= episodes and runs.mean_return(episodes) >= solved_at
-    )
+    solved_at = number("solved_at", solved_at)
+    episodes = count("episodes", episodes)
 
+    def watch(agent: DQN, history: History) -> bool:
+        if history.just_ended == 0 or len(history) < episodes:
+            return False
+        return history.mean_return(episodes) >= solved_at
 
-def due(agent: DQN, steps: int) -> bool:
-    """Whether it is the time of what is to be done every `steps` steps."""
-    last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
-    return bool(
-        agent.steps % steps < (last != BRIDGE).sum()
-    )  # several may step over a multiple
+    return watch
 
 
 def save_every(steps: int, path: str | Path) -> Watcher:
-    """Save a checkpoint every `steps` steps: a watcher for `on_step`."""
+    """Save a checkpoint every `steps` steps."""
+    steps = count("steps", steps)
+    file = file_to_write(path)
 
     def watch(agent: DQN, history: History) -> None:
-        if due(agent, steps):
-            save(agent, path, history)
+        if step_is_due(agent, steps):
+            save(agent, file, history)
 
     return watch
 
@@ -54,47 +82,73 @@ def save_best(
     episodes: int = 10,
     seed: int = 1_000_000,
     best: float = -math.inf,
+    epsilon: float = 0.0,
 ) -> Watcher:
-    """Test the policy in `env` every `steps` steps, and save the best: a watcher for `on_step`.
+    """Test the policy in `env` every `steps` steps, and save the best.
 
-    The best of many tests is partly luck. So its episodes are those of another `seed` than
-    the final test's, which goes on telling how good a policy is. Only a mean return above
-    `best` is saved: for a run that goes on, give what the policy at `path` has in this test.
+    The best of many tests is partly luck. So its episodes are those of another `seed`
+    than the final test's, which goes on telling how good a policy is. A random action
+    has probability `epsilon`. Only a mean return above `best` is saved: for a run that
+    goes on, give what the policy at `path` has in this test.
     """
+    steps = count("steps", steps)
+    episodes = count("episodes", episodes)
+    file = file_to_write(path)
+    one_environment(env)
+    seed = count("seed", seed, least=0)
+    epsilon = probability("epsilon", epsilon)
+    if best != -math.inf:
+        best = number("best", best)
+    checked = None  # the agent that `env` is known to fit
 
     def watch(agent: DQN, history: History) -> None:
-        nonlocal best
-        if due(agent, steps):
-            mean = evaluate(agent, env, episodes, seed, progress=False).mean()
-            if mean > best:
-                best = mean
-                save(agent, path, replay=False)
+        nonlocal best, checked
+        if agent is not checked:  # in the first step, not hours later
+            check_test(agent, env)
+            checked = agent
+        if step_is_due(agent, steps):
+            returns = evaluate(agent, env, episodes, seed, epsilon, progress=False)
+            if returns.mean() > best:
+                best = float(returns.mean())
+                save(agent, file, replay=False)
 
     return watch
 
 
 def log_every(episodes: int) -> Watcher:
-    """Print a line every `episodes` episodes: their returns, the last loss, and epsilon."""
+    """Print a line every `episodes` episodes: their returns, the loss, and epsilon."""
+    episodes = count("episodes", episodes)
 
     def watch(agent: DQN, history: History) -> None:
-        if len(history) % episodes == 0:
-            returns, loss = history["episode_return"][-episodes:], history["loss"][-1]
+        for last in episodes_due(history, episodes):
+            rows = history.episodes(last - episodes)[:episodes]
+            returns = np.array([row.episode_return for row in rows])
             tqdm.write(
-                f"episode {len(history)}, step {agent.steps}: return {returns.mean():.1f} "
-                f"± {returns.std():.1f}, loss {loss:.3g}, epsilon {agent.epsilon:.3f}"
+                f"episode {last}, step {agent.steps}: return "
+                f"{returns.mean():.1f} ± {returns.std():.1f}, loss "
+                f"{rows[-1].loss:.3g}, epsilon {agent.epsilon:.3f}"
             )
 
     return watch
 
 
 def log_csv(path: str | Path) -> Watcher:
-    """Write each episode's row to a CSV file, which can be read while the run goes on."""
+    """Write each episode's row to a CSV file, which can be read during the run.
+
+    The file begins anew with each history.
+    """
+    file = file_to_write(path)
+    logged: History | None = None
     written = 0
 
     def watch(agent: DQN, history: History) -> None:
-        nonlocal written
-        history.write_csv(path, written)
-        written = len(history)
+        nonlocal logged, written
+        if history is not logged:
+            written = 0
+        if history is not logged or history.just_ended > 0:
+            history.write_csv(file, written)
+            logged = history
+            written = len(history)
 
     return watch
 
@@ -106,8 +160,10 @@ def log_tensorboard(folder: str | Path) -> Watcher:
     writer = SummaryWriter(str(folder))
 
     def watch(agent: DQN, history: History) -> None:
-        for name, value in history.episodes(len(history) - 1)[0]._asdict().items():
-            writer.add_scalar(name, value, agent.steps)
+        if history.just_ended > 0:
+            for episode in history.episodes(len(history) - history.just_ended):
+                for name, value in episode._asdict().items():
+                    writer.add_scalar(name, value, episode.step)
 
     return watch
 
@@ -119,19 +175,42 @@ def record_every(
 
     It is played in `env`, which needs render_mode="rgb_array".
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    episodes = count("episodes", episodes)
+    max_steps = count("max_steps", max_steps)
+    one_environment(env)
+    if env.render_mode != "rgb_array":
+        raise ValueError(
+            f"render_mode is {env.render_mode!r}: expected an environment made with "
+            'render_mode="rgb_array"'
+        )
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file: expected a folder")
+    checked = None  # the agent that `env` is known to fit
 
     def watch(agent: DQN, history: History) -> None:
-        if len(history) % episodes == 0:
-            path = Path(folder) / f"episode_{len(history):05}.gif"
+        nonlocal checked
+        if agent is not checked:  # in the first step, not hours later
+            check_test(agent, env)
+            checked = agent
+        due = episodes_due(history, episodes)
+        if len(due) > 0:
+            place.mkdir(parents=True, exist_ok=True)
+            path = place / f"episode_{due[-1]:05}.gif"
             seeds = [episode_seed(agent.seed, TEST, 0)]
-            animate({f"episode {len(history)}": agent}, env, path, seeds, max_steps)
+            animate({f"episode {due[-1]}": agent}, env, path, seeds, max_steps)
 
     return watch
 
 
 def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
-    """Plot the returns in a window during training, in at most this `share` of its time."""
+    """Plot the returns in a window, in at most this `share` of the time."""
+    if solved_at == math.inf:  # nobody said from where on it counts as solved
+        solved_at = None
+    if solved_at is not None:
+        solved_at = number("solved_at", solved_at)
+    if not 0.0 < number("share", share) <= 1.0:
+        raise ValueError(f"share is {share!r}: expected more than 0, up to 1")
     from matplotlib import pyplot as plt
 
     plt.ion()
@@ -148,6 +227,8 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
 
     def watch(agent: DQN, history: History) -> None:
         nonlocal not_before
+        if history.just_ended == 0:
+            return
         start = time.perf_counter()
         if start >= not_before:
             draw(history)

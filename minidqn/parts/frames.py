@@ -61,7 +61,7 @@ class StackedReplay(Replay):
         """The current observations with the F - 1 before each: (E, F, ...)."""
         first = self.count % self.slots * self.num_envs
         heads = np.arange(first, first + self.num_envs)
-        stacks: Array = np.empty((self.num_envs, *self.stack_shape), self.obs.dtype)
+        stacks: Array = np.empty((self.num_envs, *self.stack_shape), self.dtype)
         self.stacks_at(heads, stacks.reshape(self.num_envs, -1))
         return stacks
 

@@ -27,6 +27,8 @@ Letters: B batch, L leaves, a power of two. Source: Schaul et al. 2016, "Priorit
 experience replay", section 3 and appendix B.2.1.
 """
 
+import math
+
 import numpy as np
 
 from minidqn import checks
@@ -139,21 +141,34 @@ class PrioritizedSampler:
         self.n_step = n_step
         self.alpha = alpha
         self.beta = beta
-        entries = replay.kind.size
+        self.largest = np.ones(1)  # priority so far
+        self.admitted = 0  # the replay's count then
+        self.made = False  # the tree is there
+
+    def make(self) -> None:
+        """Make the tree, unless it is there: like the ring, when an agent begins."""
+        if self.made:
+            return
+        shape = (self.replay.slots, self.replay.num_envs)
+        entries = math.prod(shape)
         leaves = 1 << (entries - 1).bit_length()
         self.tree = np.zeros(2 * leaves)  # (2 L,)
         # the priority of each slot, (slots, E): a view
-        self.leaves = self.tree[leaves : leaves + entries].reshape(replay.kind.shape)
-        self.largest = np.ones(1)  # priority so far
-        self.admitted = 0  # the replay's count then
+        self.leaves = self.tree[leaves : leaves + entries].reshape(shape)
+        self.made = True
 
     @property
     def arrays(self) -> dict[str, Array]:
         """All there is to save, by name: views."""
+        self.make()
+        # a Ctrl-C may have come in `update`, before the largest was set
+        self.largest[0] = max(self.largest[0], self.leaves.max())
         return {"leaves": self.leaves, "largest": self.largest}
 
     def admit(self) -> None:
         """After each `begin` and `add`: new transitions get the largest priority."""
+        if not self.made:
+            self.make()
         ring = self.replay
         # usually once; again if an interrupt came between a step and its admission
         first = min(self.admitted + 1, ring.count)
@@ -196,10 +211,17 @@ class PrioritizedSampler:
 
     def restore(self) -> bool:
         """Compute the sums after the leaves were set; return whether they are valid."""
-        for node in range(len(self.tree) // 2 - 1, 0, -1):
-            self.tree[node] = self.tree[2 * node] + self.tree[2 * node + 1]
+        first = len(self.tree) // 2  # of the leaves, and of each level above them
+        while first > 1:
+            level = self.tree[first : 2 * first]
+            self.tree[first // 2 : first] = level[::2] + level[1::2]
+            first //= 2
+        self.admitted = self.replay.count
+        return self.is_sound()
+
+    def is_sound(self) -> bool:
+        """Whether a draw can rely on the leaves: 0 where no transition begins."""
         ring = self.replay
-        self.admitted = ring.count
         nothing = ring.kind == BRIDGE  # (slots, E)
         for slot in range(ring.count, ring.count + ring.spare_slots):
             nothing[slot % ring.slots] = True  # the head, and slots kept for stacks

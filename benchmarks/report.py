@@ -1,0 +1,21 @@
+"""What a benchmark found, printed and written to a file in results/."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> str:
+    """With what it was found."""
+    packages = ("NumPy", "Numba", "Gymnasium")
+    versions = [f"{name} {version(name.lower())}" for name in packages]
+    parts = [f"Python {platform.python_version()}", *versions]
+    return f"{', '.join(parts)}, {os.cpu_count()} cores."
+
+
+def report(text: str, path: Path) -> None:
+    print(text)
+    path.write_text(f"{text}\n\n{machine()}\n", encoding="utf-8")

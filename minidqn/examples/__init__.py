@@ -1,0 +1,28 @@
+"""The scripts of the folder examples/, as modules: minidqn.examples.cartpole.
+
+They stand beside the package in a clone, where they are easy to find, and are installed
+as data. As modules, the settings in them can be imported anywhere: by a worker of a
+sweep, too.
+"""
+
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+
+def find_folder() -> Path:
+    """The folder of the scripts: in a clone, or where they were installed."""
+    beside = Path(__file__).parents[2]
+    for folder in (beside / "examples", beside / "share" / "minidqn" / "examples"):
+        if (folder / "one_page.py").exists():
+            return folder
+    try:
+        for file in files("minidqn") or ():
+            if file.parts[-2:] == ("examples", "one_page.py"):
+                return Path(str(file.locate())).parent
+    except PackageNotFoundError:
+        pass
+    raise FileNotFoundError("minidqn's examples are not installed: install it again")
+
+
+FOLDER = find_folder()
+__path__ = [str(FOLDER)]  # where Python looks for the modules of this package

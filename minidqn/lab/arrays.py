@@ -1,0 +1,209 @@
+"""The arrays of a checkpoint: which there are, their shapes, and how they are copied.
+
+    space_low, space_high   the bounds of an observation
+    params                  of the online network
+
+That is a policy. A whole run has more:
+
+    target_params           of the target network
+    adam_m, adam_v          Adam's moments
+    replay_obs, ...         the ring; replay_mask only if an environment gave masks
+    repeat                  the actions that are being repeated, with epsilon_hold
+    priority_leaves, ...    with prioritised replay
+    history                 a row for each ended episode
+    updates                 the metrics of each update since the last of them
+    unfinished              the episodes that are going on; see unfinished_rows
+
+Letters: S slots, E environments, P parameters.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from minidqn.agent import DQN
+from minidqn.lab.header import Header
+from minidqn.lab.history import History, Unfinished
+from minidqn.lab.soundness import CheckpointError
+from minidqn.nn.layers import Array
+from minidqn.parts.prioritized import PrioritizedSampler
+from minidqn.parts.qnetwork import q_layers
+from minidqn.parts.repeat import RepeatedActions
+from minidqn.replay import Replay
+
+# By name: an array, or what gives its shape and reads rows of it from a file.
+Stored = Mapping[str, Any]
+
+PARAMETER_ARRAYS = ("params", "target_params", "adam_m", "adam_v")
+RING_ARRAYS = ("replay_obs", "replay_action", "replay_reward", "replay_kind")
+PRIORITY_ARRAYS = ("priority_leaves", "priority_largest")
+HISTORY_ARRAYS = ("history", "updates", "unfinished")
+PART_BYTES = 2**22  # an array is copied in parts of this size
+
+
+def agent_arrays(agent: DQN) -> dict[str, Array]:
+    """The arrays of a run but for its history: views, to be saved or to be filled.
+
+    Those of the replay buffer are made if they are not there yet.
+    """
+    arrays = {
+        "params": agent.online.params,
+        "target_params": agent.target.params,
+        "adam_m": agent.adam.m,
+        "adam_v": agent.adam.v,
+    }
+    for name, array in agent.replay.arrays.items():
+        arrays[f"replay_{name}"] = array
+    if isinstance(agent.exploration, RepeatedActions):
+        arrays["repeat"] = agent.exploration.state
+    if isinstance(agent.sampler, PrioritizedSampler):
+        for name, array in agent.sampler.arrays.items():
+            arrays[f"priority_{name}"] = array
+    return arrays
+
+
+def make_ring(ring: Replay, with_masks: bool = False) -> None:
+    """Make the arrays of a ring. Raises MemoryError if they do not fit into memory."""
+    try:
+        ring.make()
+        if with_masks:
+            ring.mask.make()
+    except ValueError as error:  # the same, said of settings
+        raise MemoryError(str(error)) from None
+
+
+def history_arrays(history: History) -> dict[str, Array]:
+    """The arrays of a history."""
+    return {
+        "history": history.rows,
+        "updates": history.updates,
+        "unfinished": unfinished_rows(history.unfinished),
+    }
+
+
+def unfinished_rows(episodes: list[Unfinished]) -> Array:
+    """Episodes as rows of a number and an action, (N, 2).
+
+    The first row of an episode has -1 for an action. Episode 7 with actions 1, 0 and
+    episode 8 without any are (7, -1), (7, 1), (7, 0), (8, -1).
+    """
+    pieces = [np.empty((0, 2), np.int64)]
+    for episode in episodes:
+        piece = np.empty((len(episode.actions) + 1, 2), np.int64)
+        piece[:, 0] = episode.number
+        piece[0, 1] = -1
+        piece[1:, 1] = episode.actions
+        pieces.append(piece)
+    return np.concatenate(pieces)
+
+
+def unfinished_episodes(rows: Array) -> list[Unfinished]:
+    """The episodes from their rows, (N, 2)."""
+    first_rows = np.flatnonzero(rows[:, 1] == -1)
+    episodes = []
+    for piece in np.split(rows, first_rows)[1:]:
+        number = int(piece[0, 0])
+        actions = piece[1:, 1].tolist()
+        episodes.append(Unfinished(number, actions))
+    return episodes
+
+
+def expected_shapes(
+    header: Header, space: Box, n_params: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of all arrays that can belong to a header; those of a history vary."""
+    ring = (header.slots, header.num_envs)  # (S, E)
+    shapes = {"space_low": space.shape, "space_high": space.shape}
+    for name in PARAMETER_ARRAYS:
+        shapes[name] = n_params
+    return shapes | {
+        "replay_obs": (*ring, *space.shape),
+        "replay_action": ring,
+        "replay_reward": ring,
+        "replay_kind": ring,
+        "replay_mask": (*ring, header.n_actions),
+        "repeat": (2, header.num_envs),
+        "priority_leaves": ring,
+        "priority_largest": (1,),
+    }
+
+
+def expected_names(header: Header, arrays: Stored) -> set[str]:
+    """The names of the arrays that belong to a header."""
+    if header.progress is None:
+        return {"space_low", "space_high", "params"}
+    names = {
+        "space_low",
+        "space_high",
+        *PARAMETER_ARRAYS,
+        *RING_ARRAYS,
+        *HISTORY_ARRAYS,
+    }
+    if "replay_mask" in arrays:  # an environment gave masks
+        names.add("replay_mask")
+    # the first files have it even where no action is repeated
+    if header.config.epsilon_hold > 1 or "repeat" in arrays:
+        names.add("repeat")
+    if header.config.priority_alpha > 0.0:
+        names.update(PRIORITY_ARRAYS)
+    return names
+
+
+def check_shapes(header: Header, space: Box, arrays: Stored, own_network: bool) -> None:
+    """Raise CheckpointError for arrays that are missing, unknown, or misshapen."""
+    names = expected_names(header, arrays)
+    if arrays.keys() != names:
+        raise CheckpointError(
+            f"has the arrays {sorted(arrays)}: expected {sorted(names)}"
+        )
+    # how many parameters a network of your own has, is only known when it is built
+    n_params = arrays["params"].shape
+    if not own_network:
+        layers = q_layers(header.config, space, header.n_actions)
+        n_params = (sum(layer.size for layer in layers),)
+    for name, shape in expected_shapes(header, space, n_params).items():
+        if name in names:
+            check_shape(name, arrays[name].shape, shape)
+
+
+def check_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise CheckpointError if an array has another shape than expected."""
+    if found != expected:
+        raise CheckpointError(f"has {name} of shape {found}: expected {expected}")
+
+
+def fill(name: str, array: Array, source: Any) -> None:
+    """Copy all rows of `source` to `array`, some at a time."""
+    check_shape(name, source.shape, array.shape)
+    for rows, part in parts_of(name, source, array.dtype):
+        array[rows] = part
+
+
+def fill_ring(name: str, array: Array, source: Any, first: int, count: int) -> None:
+    """Copy `count` slots of a ring, (S, E, ...), to the first slots of a larger one.
+
+    `first` is the slot of `source` that comes first.
+    """
+    slots = source.shape[0]
+    for rows, part in parts_of(name, source, array.dtype):
+        place = (np.arange(rows.start, rows.stop) - first) % slots
+        kept = place < count
+        array[place[kept]] = part[kept]
+
+
+def parts_of(
+    name: str, source: Any, dtype: np.dtype[Any]
+) -> Iterator[tuple[slice, Array]]:
+    """Which rows, and what is in them: one part of an array after the other."""
+    length = source.shape[0]
+    row_bytes = math.prod(source.shape[1:]) * dtype.itemsize
+    most = max(PART_BYTES // max(row_bytes, 1), 1)
+    for start in range(0, length, most):
+        rows = slice(start, min(start + most, length))
+        part: Array = source[rows]
+        if part.dtype != dtype:
+            raise CheckpointError(f"has {name} of dtype {part.dtype}: expected {dtype}")
+        yield rows, part

@@ -1,0 +1,87 @@
+"""The run that a command line asks for, as a Spec."""
+
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from minidqn.lab.checkpoint import load_run
+from minidqn.lab.folder import AGENT, CHECKPOINT
+from minidqn.lab.settings import changed, own_schedules
+from minidqn.lab.spec import Spec
+from minidqn.lab.tuned import MakeSpec, with_changes
+from minidqn.lab.values import parse, replaced_decays
+
+
+def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
+    """The run; a line is printed for each decay that becomes a constant."""
+    spec = base_of(args, make_spec)
+    if args.start is not None:
+        spec = from_saved(spec, args)
+    before = spec.config
+    changes = {name: parse(name, text, spec.steps) for name, text in args.set}
+    if args.start is None:
+        spec = with_changes(spec, changes)
+    else:
+        spec = replace(spec, config=changed(before, changes))
+    spec = with_test(spec, args)
+    for line in replaced_decays(before, changes):
+        print(line)
+    return spec
+
+
+def base_of(args: Namespace, make_spec: MakeSpec) -> Spec:
+    """The run of a script or an environment, for the seed and steps asked for."""
+    options: dict[str, Any] = {}
+    for name in ("steps", "seed"):
+        value = getattr(args, name, None)  # watch has no steps
+        if value is not None:
+            options[name] = value
+    return make_spec(**options)
+
+
+def with_test(spec: Spec, args: Namespace) -> Spec:
+    """The run with another test, or another end."""
+    for name in ("test_episodes", "test_max_steps"):
+        value = getattr(args, name)
+        if value is not None:
+            spec = replace(spec, **{name: value})
+    if args.until_solved:
+        if spec.threshold() == float("inf"):
+            raise ValueError(
+                "--until-solved: nobody said from which return the environment counts "
+                "as solved"
+            )
+        spec = replace(spec, until_solved=True)
+    return spec
+
+
+def from_saved(spec: Spec, args: Namespace) -> Spec:
+    """A run that begins with a saved agent, with its settings.
+
+    If the whole run was saved, its steps and its seed go on, too.
+    """
+    path = saved_agent(args.start, (CHECKPOINT, AGENT))
+    own: Any = own_schedules(spec.config)
+    agent, _ = load_run(path, spec.network, **own)
+    steps = spec.steps
+    seed = spec.seed
+    if agent.steps > 0:
+        if args.seed is None:
+            seed = agent.seed
+        if args.steps is None:
+            steps = agent.steps + spec.steps
+    config = agent.config
+    return replace(spec, start=path, config=config, steps=steps, seed=seed, name="")
+
+
+def saved_agent(path: Path, names: tuple[str, ...]) -> Path:
+    """The file of a saved agent; of a folder, the first of these names."""
+    if path.is_dir():
+        for name in names:
+            if (path / name).exists():
+                return path / name
+        raise FileNotFoundError(f"there is no saved agent in {path}")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    return path

@@ -1,0 +1,98 @@
+"""The test: episodes that an agent was never trained on, played without learning."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from minidqn.agent import DQN
+from minidqn.lab.checks import count, one_environment
+from minidqn.lab.envs import TEST, check_free, check_spaces, episode_seed, play
+from minidqn.nn.layers import Array
+
+STEPS_PER_REFRESH = 1000  # of the progress bar
+
+
+def evaluate(
+    agent: DQN,
+    env: gym.Env[Any, Any],
+    episodes: int = 100,
+    seed: int = 0,
+    epsilon: float = 0.0,
+    *,
+    max_steps: int = 100_000,
+    progress: bool = True,
+) -> Array:
+    """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
+
+    Greedy, except for a random action with probability `epsilon`: in some games a
+    deterministic policy never ends an episode. One that takes longer than `max_steps`
+    is cut there, with a warning. A test of more than a second shows its progress.
+    Raises ValueError if `env` does not fit the agent, or is being trained in.
+    """
+    check_test(agent, env)
+    count("episodes", episodes)
+    count("max_steps", max_steps)
+    returns = np.zeros(episodes)
+    cut = 0
+    bar = bar_of_test(progress, episodes)
+    training_rng = agent.rng
+    try:
+        agent.rng = np.random.default_rng((seed, TEST))
+        with threadpool_limits(1, user_api="blas"), bar:
+            for episode in range(episodes):
+                moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
+                returns[episode], over = total_of(moves, max_steps, bar)
+                cut += not over
+                bar.update()
+    finally:
+        agent.rng = training_rng
+    if cut > 0:
+        warnings.warn(
+            f"{cut} of {episodes} episodes had not ended after {max_steps} steps, and "
+            "were cut",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return returns
+
+
+def total_of(
+    moves: Iterator[tuple[float, bool, Any]], max_steps: int, bar: Any
+) -> tuple[float, bool]:
+    """The sum of an episode's rewards, and whether it ended within `max_steps`."""
+    total = 0.0
+    for step, (reward, over, _) in enumerate(moves):
+        total += reward
+        if step % STEPS_PER_REFRESH == STEPS_PER_REFRESH - 1:
+            bar.set_postfix_str(f"step {step + 1}", refresh=False)
+            bar.update(0)
+        if over:
+            return total, True
+        if step >= max_steps:
+            break
+    return total, False
+
+
+def check_test(agent: DQN, env: Any) -> None:
+    """Raise TypeError or ValueError unless the agent can be tested in `env` now."""
+    one_environment(env)
+    check_free(env)
+    check_spaces(agent, env.observation_space, env.action_space)
+
+
+def bar_of_test(shown: bool, episodes: int) -> Any:
+    """A progress bar that appears after a second, and goes when the test ends."""
+    from tqdm.auto import tqdm  # here, because it takes a while
+
+    return tqdm(
+        disable=not shown,
+        total=episodes,
+        unit=" episodes",
+        delay=1,
+        miniters=0,
+        leave=False,
+    )

@@ -1,0 +1,170 @@
+"""What makes a run the run that it is: as plain data, which can be compared.
+
+Two runs that could differ in any number must have different identities. Then a result
+that lies in a folder can be returned for a run, without making it again. So the
+identity has every setting, the environment with what makes or wraps it, and the code
+(code.py).
+
+A function stands for itself by its module and its name, and by the code of its module.
+So it must be one that has a name: a lambda, a function inside a function, or a method
+of an object could be another one next time, under the same name. They are refused.
+
+What the identity cannot know: the processor, which may round in another way; what your
+code reads, from a file or the command line; and the versions of other packages.
+"""
+
+import sys
+from dataclasses import fields, is_dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import (
+    EnvSpec,
+    find_highest_version,
+    get_env_id,
+    load_env_creator,
+    parse_env_id,
+)
+
+from minidqn import examples
+
+Json = dict[str, Any]
+
+
+def as_plain(value: Any) -> Any:
+    """A value as JSON has it. Raises TypeError for what has no name and no content."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple | list):
+        return [as_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(name): as_plain(entry) for name, entry in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    return code_as_plain(value)
+
+
+def code_as_plain(value: Any) -> Any:
+    """A function, a class, or an object that is nothing but its fields."""
+    if isinstance(value, partial):
+        return {
+            "partial": as_plain(value.func),
+            "args": as_plain(value.args),
+            "keywords": as_plain(value.keywords),
+        }
+    if has_name(value):
+        return name_of(value)
+    if is_only_its_fields(value):
+        content = {each.name: getattr(value, each.name) for each in fields(value)}
+        return {name_of(type(value)): as_plain(content)}
+    raise TypeError(
+        f"{value!r} has no name that would be the same next time: expected a function "
+        "or a class of a module, functools.partial of one, or plain data"
+    )
+
+
+def has_name(value: Any) -> bool:
+    """Whether it is a function or a class, and no method of an object."""
+    if isinstance(value, BuiltinFunctionType):
+        return isinstance(value.__self__, ModuleType)
+    return isinstance(value, type | FunctionType)
+
+
+def is_only_its_fields(value: Any) -> bool:
+    """Whether it is a dataclass, with nothing in it but its fields."""
+    if not is_dataclass(value):
+        return False
+    names = {field.name for field in fields(value)}
+    return getattr(value, "__dict__", {}).keys() <= names
+
+
+def name_of(function: Any) -> str:
+    """Module and name of a function or a class: the same in every process."""
+    name = function.__qualname__
+    if "<lambda>" in name or "<locals>" in name:
+        raise TypeError(
+            f"{name} of {function.__module__} may be another function next time: "
+            "expected one from the top level of a module"
+        )
+    return f"{module_name(function.__module__)}.{name}"
+
+
+def module_name(module: str) -> str:
+    """A script is __main__, and __mp_main__ in a worker: its file has one name."""
+    if module not in ("__main__", "__mp_main__"):
+        return module
+    file = Path(getattr(sys.modules[module], "__file__", None) or module)
+    if file.resolve().parent == examples.FOLDER.resolve():
+        return f"{examples.__name__}.{file.stem}"
+    return file.stem
+
+
+def registered(env_id: str) -> EnvSpec | None:
+    """What Gymnasium knows of an environment; found as gymnasium.make finds it."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        import_module(module)
+    known = gym.registry.get(name)
+    if known is not None and known.version is not None:
+        return known
+    namespace, short, version = parse_env_id(name)
+    if version is None:  # then it is the latest
+        latest = find_highest_version(namespace, short)
+        if latest is not None:
+            name = get_env_id(namespace, short, latest)
+    return gym.registry.get(name)
+
+
+def environment(env_id: str) -> tuple[Json, list[Any]]:
+    """How Gymnasium makes an environment, and in what the functions are that do it.
+
+    Both are empty if it does not know the id.
+    """
+    spec = registered(env_id)
+    if spec is None:
+        return {}, []
+    makers: list[Any] = [spec.entry_point]
+    makers += [wrapper.entry_point for wrapper in spec.additional_wrappers]
+    for index, maker in enumerate(makers):
+        if isinstance(maker, str):
+            makers[index] = load_env_creator(maker)
+    about = {
+        "makers": as_plain(makers),
+        "kwargs": as_plain(spec.kwargs),
+        "max_episode_steps": spec.max_episode_steps,
+        "reward_threshold": spec.reward_threshold,
+        "wrappers": as_plain(spec.additional_wrappers),
+    }
+    return about, [makers, spec.kwargs]
+
+
+def differences(before: Json, now: Json) -> list[str]:
+    """What differs between two identities, in words."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        was = before.get(name)
+        new = now.get(name)
+        if was == new:
+            continue
+        if isinstance(was, dict | None) and isinstance(new, dict | None):
+            inside = differing(was or {}, new or {})
+            found.append(f"another {name}: {some_of(inside)}")
+        else:
+            found.append(f"{name} {was} instead of {new}")
+    return found
+
+
+def differing(was: Json, new: Json) -> list[str]:
+    return sorted(key for key in was | new if was.get(key) != new.get(key))
+
+
+def some_of(names: list[str], most: int = 4) -> str:
+    text = ", ".join(names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"

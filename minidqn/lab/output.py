@@ -1,0 +1,51 @@
+"""Nothing that is printed may end a run.
+
+A terminal may have no sign for ±. A pipe may be closed at its other end, as by
+`| head`, and a disk may be full. Then what is printed is lost, but the run goes on.
+"""
+
+import os
+import sys
+from typing import Any
+
+
+class Unfailing:
+    """A stream, such as sys.stdout, to which one can always write."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            self.stream.write(text)
+        except OSError:
+            self.give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """From here on it leads to nowhere; what was not written yet, too."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def make_unfailing() -> None:
+    """Let sys.stdout and sys.stderr take anything, even where they are closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, Unfailing):
+            continue
+        if stream is None:  # it was closed before Python began
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+        setattr(sys, name, Unfailing(stream))

@@ -1,0 +1,55 @@
+"""Which folder a run of the command line is in: runs/cartpole, runs/cartpole-2, ..."""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from minidqn.lab.folder import RUN, is_free, is_in_use, run_in
+from minidqn.lab.identity import Json, differences
+
+
+def short_name(env_id: str) -> str:
+    """What the folder of an environment's runs is called."""
+    name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
+    return name.removeprefix("ale/").replace("/", "_")
+
+
+def numbered(base: Path) -> Iterator[Path]:
+    yield base
+    for number in count(2):
+        yield base.with_name(f"{base.name}-{number}")
+
+
+def existing(base: Path, identity: Json) -> Path | None:
+    """The numbered folder that has this run already, finished or not.
+
+    If --fresh made it several times, it is the one that was begun last.
+    """
+    if not base.parent.is_dir():
+        return None
+    name = re.compile(re.escape(base.name) + r"(-\d+)?")
+    found = []
+    for folder in base.parent.iterdir():  # any number may have been deleted
+        if name.fullmatch(folder.name) and has_run(folder, identity):
+            found.append(folder)
+    if not found:
+        return None
+    return max(found, key=lambda folder: (folder / RUN).stat().st_mtime_ns)
+
+
+def has_run(folder: Path, identity: Json) -> bool:
+    try:
+        before = run_in(folder)
+    except ValueError:  # a damaged file
+        return False
+    return bool(before) and not differences(before, identity)
+
+
+def next_free(base: Path) -> Path:
+    """The first of the numbered folders that nobody has."""
+    folders = numbered(base)
+    folder = next(folders)
+    while not is_free(folder) or is_in_use(folder):
+        folder = next(folders)
+    return folder

@@ -1,0 +1,250 @@
+"""A run is one thing: made here for the command line, a script, a sweep and a worker.
+
+    result = run(Spec("CartPole-v1", tuned("CartPole-v1"), 40_000), "runs/cartpole")
+
+It holds the folder, so that no other process writes there. It refuses the folder of
+another run. If the result is there, it is returned. If there is a checkpoint, the run
+goes on from it. The result is written before anything is made of it: so whatever
+happens to a picture, or to a line that is printed, the run is not lost.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from minidqn.agent import DQN
+from minidqn.lab.checkpoint import load_run, save
+from minidqn.lab.evaluation import evaluate
+from minidqn.lab.folder import (
+    AGENT,
+    CHECKPOINT,
+    HISTORY,
+    RUN,
+    SUMMARY,
+    is_free,
+    locked,
+    normal,
+    remove_unfinished,
+    result_in,
+    write_json,
+)
+from minidqn.lab.history import History
+from minidqn.lab.identity import Json
+from minidqn.lab.plotting import rolling_mean
+from minidqn.lab.settings import own_schedules
+from minidqn.lab.signals import signals_wait
+from minidqn.lab.spec import Spec
+from minidqn.lab.training import Watcher, as_watchers, train
+from minidqn.nn.layers import Array
+
+POINTS = 100  # of the learning curve in a result
+WINDOW = 20  # episodes that a point of it is a mean of, and that decide if it is solved
+SHARE = 0.02  # of the time may go into checkpoints
+LEAST_SECONDS = 1.0  # from one checkpoint to the next
+
+
+def run(
+    spec: Spec,
+    folder: str | Path,
+    *,
+    on_step: Watcher | Sequence[Watcher] = (),
+    progress: bool = True,
+    keep_checkpoint: bool = True,
+) -> Json:
+    """Make a run in `folder`, go on with it, or read what came of it: its result.
+
+    `on_step` watches it; watchers change no number of a run. Without `keep_checkpoint`,
+    of the agent only its policy is left in the end. Raises OtherRunError if another run
+    is in the folder, and InUseError if another process makes one there.
+    """
+
+    def make() -> Json:
+        return train_and_test(spec, Path(folder), on_step=on_step, progress=progress)
+
+    result = once(spec, spec.identity(), Path(folder), make)
+    if not keep_checkpoint:
+        (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
+    return result
+
+
+def once(
+    spec: Any,
+    identity: Json,
+    folder: Path,
+    make: Callable[[], Json],
+    *,
+    wait: bool = False,
+) -> Json:
+    """The result of a run, which `make` makes if it is not in the folder yet."""
+    result = result_in(folder, identity)
+    if result:
+        return result
+    with locked(folder, wait=wait), threadpool_limits(1, user_api="blas"):
+        result = result_in(folder, identity)  # another process may have made it
+        if result:
+            return result
+        remove_unfinished(folder)
+        write_json(folder / RUN, identity)
+        try:
+            about = {"name": spec.name} | normal(spec.about())
+            result = about | normal(make()) | {"name": spec.name}
+            write_json(folder / SUMMARY, result)
+        finally:
+            if is_free(folder):  # nothing came of it
+                (folder / RUN).unlink(missing_ok=True)
+    return result
+
+
+def train_and_test(
+    spec: Spec,
+    folder: Path,
+    *,
+    on_step: Watcher | Sequence[Watcher] = (),
+    progress: bool = False,
+    share: float = SHARE,
+) -> Json:
+    """Train an agent, or go on from its checkpoint, and test its last policy.
+
+    At most a `share` of the time goes into checkpoints.
+    """
+    start = time.perf_counter()
+    with closing(spec.make(training=True)) as env:
+        resumed = (folder / CHECKPOINT).exists()
+        agent, history = begin(spec, env, folder / CHECKPOINT)
+        watchers = [only_watching(watch) for watch in as_watchers(on_step)]
+        watchers.append(checkpoints(folder / CHECKPOINT, share))
+        watchers.append(solved(spec))
+        while not has_ended(spec, agent, history):
+            train_and_save(spec, agent, env, history, folder, watchers, progress)
+    seconds = None if resumed else time.perf_counter() - start
+
+    with closing(spec.make()) as env:
+        returns = evaluate(
+            agent,
+            env,
+            spec.test_episodes,
+            spec.seed,
+            spec.test_epsilon,
+            max_steps=spec.test_max_steps,
+            progress=progress,
+        )
+    save(agent, folder / AGENT, replay=False)
+    history.write_csv(folder / HISTORY)
+    return outcome(spec, agent, history, returns, seconds)
+
+
+def begin(spec: Spec, env: gym.Env[Any, Any], checkpoint: Path) -> tuple[DQN, History]:
+    """The agent of a run, and its history: new, or from where the run has got to."""
+    if checkpoint.exists():
+        own: Any = own_schedules(spec.config)
+        return load_run(checkpoint, spec.network, **own)
+    return spec.begin(env)
+
+
+def has_ended(spec: Spec, agent: DQN, history: History) -> bool:
+    """Whether the training of a run is over."""
+    if agent.steps >= spec.steps:
+        return True
+    enough = spec.until_solved and len(history) >= WINDOW
+    return enough and history.mean_return(WINDOW) >= spec.threshold()
+
+
+def solved(spec: Spec) -> Watcher:
+    """A watcher that stops a run when it is over before its last step."""
+
+    def watch(agent: DQN, history: History) -> bool:
+        return history.just_ended > 0 and has_ended(spec, agent, history)
+
+    return watch
+
+
+def train_and_save(
+    spec: Spec,
+    agent: DQN,
+    env: gym.Env[Any, Any],
+    history: History,
+    folder: Path,
+    watchers: list[Watcher],
+    progress: bool,
+) -> None:
+    """Train up to the end, and save, however the training ends.
+
+    If the first step fails, nothing is saved.
+    """
+    begun = agent.steps
+    steps = spec.steps - begun
+    path = folder / CHECKPOINT
+    with signals_wait() as signals:
+        on_step = [*watchers, lambda agent, history: bool(signals.pending)]
+        try:
+            train(
+                agent, env, steps, history=history, on_step=on_step, progress=progress
+            )
+        except Exception:
+            if agent.steps > begun:
+                save(agent, path, history)
+            raise
+        save(agent, path, history)
+    # a signal that came, Ctrl-C for example, is delivered here: all is saved; if its
+    # handler returns, the run has not ended, and goes on
+
+
+def only_watching(watch: Watcher) -> Watcher:
+    """A watcher that cannot end the run: with fewer steps it would be another one."""
+
+    def watch_and_go_on(agent: DQN, history: History) -> None:
+        watch(agent, history)
+
+    return watch_and_go_on
+
+
+def checkpoints(path: Path, share: float) -> Watcher:
+    """A watcher that saves as often as takes at most a `share` of the time."""
+    due = time.perf_counter() + LEAST_SECONDS
+
+    def watch(agent: DQN, history: History) -> None:
+        nonlocal due
+        start = time.perf_counter()
+        if start >= due:
+            save(agent, path, history)
+            end = time.perf_counter()
+            due = end + max((end - start) / share, LEAST_SECONDS)
+
+    return watch
+
+
+def outcome(
+    spec: Spec, agent: DQN, history: History, returns: Array, seconds: float | None
+) -> Json:
+    """The numbers that came of a run. `seconds` of training, None if it was resumed."""
+    threshold = spec.threshold()
+    return {
+        "solved_at": threshold if threshold < float("inf") else None,
+        "steps": agent.steps,
+        "updates": agent.updates,
+        "train_seconds": seconds,
+        "params_sha256": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
+        "eval_mean": returns.mean(),
+        "eval_std": returns.std(),
+        "eval_min": returns.min(),
+        "eval_returns": returns.tolist(),
+        "curve": learning_curve(history, agent.steps),
+    }
+
+
+def learning_curve(history: History, steps: int) -> list[float | None]:
+    """Mean return of the last 20 episodes, at 100 moments up to `steps`.
+
+    None before the first episode has ended.
+    """
+    moments = np.linspace(0, steps, POINTS + 1)[1:]
+    ended_by = np.searchsorted(history["step"], moments, side="right")
+    means = rolling_mean(history["episode_return"], WINDOW).tolist()
+    return [means[ended - 1] if ended > 0 else None for ended in ended_by]

@@ -1,0 +1,133 @@
+"""What is said of a value that the quick checks of experience.py have not let pass.
+
+Whoever meets such an error for the first time needs to know which value it was, of what
+type and shape, what was expected, and what to write instead. These functions run only
+once something is wrong, so they may take their time.
+"""
+
+import math
+import reprlib
+from contextlib import suppress
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from minidqn.nn.layers import Array
+
+OLD_API = (
+    "(Gymnasium since 0.26); wrap an environment of the old API, for example with the "
+    "package shimmy: gymnasium.make(..., apply_api_compatibility=True) is gone"
+)
+
+
+def described(value: Any) -> str:
+    """A value, cut short, with its type and, if it is an array, its shape."""
+    text = " ".join(reprlib.repr(value).split())  # in one line
+    text += f", of type {type(value).__name__}"
+    shape = getattr(value, "shape", ())
+    return f"{text} and shape {shape}" if shape else text
+
+
+def such_as(kind: str, name: str, value: Any) -> str:
+    """What to write instead of an array that holds a single value."""
+    if getattr(value, "shape", ()) == (1,):
+        return f", such as {kind}({name}[0])"
+    return ""
+
+
+def wrong_reset(result: Any) -> str:
+    """What to say where env.reset did not return (obs, info)."""
+    return (
+        f"env.reset returned {described(result)}: expected obs, info, where info is a "
+        f"dict {OLD_API}"
+    )
+
+
+def wrong_step(result: Any) -> str:
+    """What to say where env.step did not return five values, the last a dict."""
+    expected = "expected obs, reward, terminated, truncated, info"
+    if not isinstance(result, (tuple, list)):
+        return f"env.step returned {described(result)}: {expected} {OLD_API}"
+    if len(result) != 5:
+        return f"env.step returned {len(result)} values: {expected} {OLD_API}"
+    return f"env.step returned the info {described(result[4])}: expected a dict"
+
+
+def no_numbers(obs: Any) -> str:
+    """What to say of an observation that is no array of numbers."""
+    if isinstance(obs, tuple) and isinstance(obs[-1], dict):
+        return (
+            f"observation is a tuple of {len(obs)} values, of which the last is an "
+            "info: expected the observation alone; write obs, info = env.reset()"
+        )
+    return f"observation is {described(obs)}: expected one array of numbers"
+
+
+def wrong_shape(found: tuple[int, ...], shape: tuple[int, ...], num_envs: int) -> str:
+    """What to say where neither one such observation was found, nor a batch of them."""
+    text = f"observation has shape {found}: expected {shape}"
+    if num_envs > 1:
+        return f"{text} for each of {num_envs} environments, {(num_envs, *shape)}"
+    if num_envs == 0:
+        text += " or a batch of such"
+    if len(found) > 0 and found[1:] == shape:
+        n = found[0]
+        text += f"; for {n} environments make the agent with num_envs={n}"
+    if len(found) > 0 and found == shape[1:]:
+        text += f"; with frame_stack, it is the last {shape[0]} of them, oldest first"
+    return text
+
+
+def one_environment(obs: Array) -> str:
+    """What to say of obs, (1, ...), where the flags are those of one environment."""
+    return (
+        f"observation has shape {obs.shape}: expected {obs.shape[1:]}, as the "
+        "observation space says, such as obs[0]; a vector environment also has "
+        "action, reward, terminated and truncated of shape (1,)"
+    )
+
+
+def check_action(action: Any, n_actions: int) -> None:
+    """Raise ValueError for what is no action."""
+    number = -1
+    with suppress(TypeError):  # no integer
+        number = index(action)
+    if not 0 <= number < n_actions:
+        hint = such_as("int", "action", action)
+        raise ValueError(
+            f"action is {described(action)}: expected an integer from 0 to "
+            f"{n_actions - 1}{hint}"
+        )
+
+
+def check_reward(reward: Any, largest: float) -> None:
+    """Raise ValueError for what is no reward, nor an array of one without axes."""
+    size = math.nan
+    if getattr(reward, "shape", ()) == ():
+        with suppress(OverflowError, TypeError, ValueError):  # too large, or no number
+            size = math.fabs(reward)
+    if not size <= largest:  # nor is NaN
+        hint = such_as("float", "reward", reward)
+        raise ValueError(
+            f"reward is {described(reward)}: expected a finite number (as a float32)"
+            + hint
+        )
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ValueError for what is no `terminated` or `truncated`.
+
+    It is True or False, or an array of that without axes.
+    """
+    if isinstance(value, bool):
+        return
+    if getattr(value, "shape", None) == () and value.dtype == np.bool_:
+        return
+    text = f"{name} is {described(value)}: expected True or False"
+    text += such_as("bool", name, value)
+    if isinstance(value, (int, np.integer)):
+        text += f", such as bool({name})"
+    if isinstance(value, dict):  # an info, one place too early
+        text += "; a step gives obs, reward, terminated, truncated, info"
+    raise ValueError(text)
