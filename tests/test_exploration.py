@@ -210,6 +210,7 @@ def test_holding_for_one_step_is_epsilon_greedy() -> None:
 def test_repeated_actions_are_allowed(b: dict[str, Any], seed: int) -> None:
     q, rng = b["q"], np.random.default_rng(seed)
     replay = Replay(3 * len(q), (1,), np.float32, q.shape[1], len(q))
+    replay.make()
     repeat = RepeatedActions(replay, hold=5)
     for _ in range(8):
         mask = rng.random(q.shape) < 0.4

@@ -1,6 +1,7 @@
 """What a run is shown as: a line of numbers, and pictures."""
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,11 @@ def ignoring(**options: Any) -> Corridor:
     return Corridor()
 
 
+def noisy(**options: Any) -> Black:
+    warnings.warn("a render_mode that may not be there", UserWarning, stacklevel=2)
+    return Black(**options)
+
+
 def black_without_a_mode(**options: Any) -> Black:
     return Black()
 
@@ -255,6 +261,7 @@ def test_why_there_is_no_film() -> None:
     assert why_not_drawn(SPEC) == ""
     for make_env, reason in (
         (Black, ""),
+        (noisy, ""),
         (Raises, "Corridor cannot draw itself: no graphics card"),
         (Blank, "Corridor cannot draw itself: it has no render_mode 'rgb_array'"),
         (
