@@ -48,9 +48,17 @@ docs/tour/*
 
 docs/one_page
 docs/cli
-docs/five_tutorials
+docs/environments
+docs/resume
 docs/sweeps
+docs/results
+docs/speed
+docs/reproduce
+docs/reading
+docs/mnih2015
+docs/five_tutorials
 docs/api
+CONTRIBUTING
 ```
 
 ```{toctree}
@@ -69,6 +77,7 @@ project = "minidqn"
 root_doc = "README"
 include_patterns = [
     "README.md",
+    "CONTRIBUTING.md",
     "docs/*.md",
     "docs/tour/*.ipynb",
     "benchmarks/results/*.md",

@@ -1,0 +1,118 @@
+"""The Python on README and in docs/ runs as it stands there, in shorter runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from minidqn import DQN, train
+
+ROOT = Path(__file__).parent.parent
+# only runs are shortened: the settings keep their length, and are valid with it
+SHORTER = {
+    "learning_rate=LinearDecay(1e-3, 0.0, 50_000)": "buffer_size=2_000",
+    'tuned("Acrobot-v1", 50_000)': 'tuned("Acrobot-v1", 50_000, learning_starts=900)',
+    "50_000": "1_500",
+    "40_000": "300",
+    "20_000": "1_200",
+    "10_000": "700",
+    "episodes=100": "episodes=2",
+}
+
+
+def blocks_of(page: str) -> list[str]:
+    """The Python of a page, block by block, with shorter runs."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for long, short in SHORTER.items():
+        blocks = [block.replace(long, short) for block in blocks]
+    return blocks
+
+
+def run_blocks(page: str) -> dict[str, Any]:
+    """Run the blocks of a page one after another; the names that they define."""
+    known: dict[str, Any] = {}
+    for block in blocks_of(page):
+        exec(compile(block, page, "exec"), known)
+    return known
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_readme(tmp_path: Path) -> None:
+    known = run_blocks("README.md")
+    assert known["agent"].steps == 1_500
+    assert known["action"] in (0, 1, 2)
+    assert {path.name for path in tmp_path.iterdir()} == {"agent.safetensors"}
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Gymnasium's advice on versions
+def test_your_own_environment(tmp_path: Path) -> None:
+    known: dict[str, Any] = {}
+    loops = 0
+    for block in blocks_of("docs/environments.md"):
+        exec(compile(block, "environments.md", "exec"), known)
+        if "episode_seed" in block:  # its own loop is the same run as train's
+            mine = known["agent"]
+            other = DQN(mine.observation_space, mine.action_space, mine.config, seed=0)
+            history = train(other, gym.make("Acrobot-v1"), mine.steps, progress=False)
+            np.testing.assert_array_equal(mine.online.params, other.online.params)
+            np.testing.assert_array_equal(known["history"].rows, history.rows)
+            loops += 1
+    assert loops == 1
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "agent.safetensors",
+        "best.safetensors",
+        "curve.png",
+        "log.csv",
+        "policy.safetensors",
+    }
+    assert (tmp_path / "policy.safetensors").stat().st_size < 30_000
+    assert known["agent"].network is known["build"]  # the last block's
+
+
+def test_stop_it_anywhere(tmp_path: Path) -> None:
+    known = run_blocks("docs/resume.md")
+    assert known["result"]["steps"] == 1_200
+    assert (tmp_path / "runs" / "one" / "summary.json").exists()
+    assert known["agent"].steps == 1_500
+
+
+def test_a_sweep(tmp_path: Path) -> None:
+    script = blocks_of("docs/sweeps.md")[0]
+    script = script.replace("20_000", "1_200").replace("range(10)", "range(1)")
+    (tmp_path / "compared.py").write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "compared.py"], capture_output=True, text=True, check=True
+    )
+    assert "n_step=40" in done.stdout
+    assert (tmp_path / "runs" / "two_n_steps" / "comparison.png").exists()
+
+
+def test_the_package_index(tmp_path: Path) -> None:
+    [block] = blocks_of("docs/package_index.md")
+    exec(compile(block.replace("40_000", "300"), "package_index.md", "exec"), {})
+    assert (tmp_path / "agent.safetensors").exists()
+
+
+def test_readme_is_short() -> None:
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert 900 <= len(words) <= 1_100
+
+
+def test_every_option_is_described_on_the_page_of_the_command_line() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    command = [sys.executable, "-m", "minidqn", "train", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"--[a-z-]+", shown)) - {"--help"}
+    assert len(options) > 10
+    for option in options:
+        assert option in text, option
