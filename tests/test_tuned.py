@@ -238,5 +238,5 @@ def test_examples_that_were_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.metadata.files", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="minidqn's examples are not installed"):
-        installed(tmp_path / "minidqn")
+    module = installed(tmp_path / "minidqn")
+    assert not module.FOLDER.exists()  # the package works without them
