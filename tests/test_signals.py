@@ -78,16 +78,16 @@ def test_ctrl_c_in_a_step_comes_at_its_end() -> None:
 
 
 class SignalAtLine:
-    """Raises a signal before line number `at` that runs in the package."""
+    """Raises a signal before line number `at` that runs, in the package or a file."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, file: str = "") -> None:
         self.at = at
+        self.folder = str(Path(minidqn.__file__).parent / file)
         self.lines = 0
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
-        folder = str(Path(minidqn.__file__).parent)
         name = frame.f_code.co_filename
-        if not name.startswith(folder) and name != contextlib.__file__:
+        if not name.startswith(self.folder) and name != contextlib.__file__:
             return None  # not traced
         if event == "line":
             self.lines += 1
@@ -104,6 +104,15 @@ def traced(trace: SignalAtLine, agent: DQN, history: History, steps: int) -> Non
         train(agent, env, steps, history=history, progress=False)
     finally:
         sys.settrace(before)
+
+
+def interrupt_at(trace: SignalAtLine, agent: DQN, history: History) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        traced(trace, agent, history, steps=12)
+    assert envs.TRAINING == {}
+    assert signal.getsignal(INT) is signal.default_int_handler
+    assert accounted_steps(agent, history) == agent.steps
+    assert len(history) == agent.episodes
 
 
 def new_run(steps: int = 0) -> tuple[DQN, History]:
@@ -124,17 +133,38 @@ def test_ctrl_c_before_any_line_leaves_a_run_that_goes_on(tmp_path: Path) -> Non
     assert count.lines > 1000
     for at in range(1, count.lines, count.lines // 40):
         agent, history = new_run(30)
-        with pytest.raises(KeyboardInterrupt):
-            traced(SignalAtLine(at), agent, history, steps=12)
-        assert envs.TRAINING == {}
-        assert signal.getsignal(INT) is signal.default_int_handler
-        assert accounted_steps(agent, history) == agent.steps
-        assert len(history) == agent.episodes
-
+        interrupt_at(SignalAtLine(at), agent, history)
         save(agent, path, history)
         agent, history = load_run(path)
         train(agent, three(), 60 - agent.steps, history=history, progress=False)
         assert_same((agent, history), whole)
+
+
+def test_ctrl_c_before_any_line_that_takes_something_gives_it_back() -> None:
+    """The handlers of signals: in each line of their file, and of contextlib."""
+    file = "lab/signals.py"
+    count = SignalAtLine(0, file)
+    traced(count, *new_run(30), steps=12)
+    for at in range(1, count.lines + 1):
+        interrupt_at(SignalAtLine(at, file), *new_run(30))
+
+
+def test_ctrl_c_while_an_environment_is_taken_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    members = envs.members
+
+    def interrupted(env: Any) -> Any:
+        if signal.getsignal(INT) is not signal.default_int_handler:
+            signal.raise_signal(INT)
+        return members(env)
+
+    monkeypatch.setattr(envs, "members", interrupted)
+    agent, history = new_run()
+    with pytest.raises(KeyboardInterrupt):
+        train(agent, three(), 60, history=history, progress=False)
+    assert accounted_steps(agent, history) == agent.steps == 3
+    assert envs.TRAINING == {}
 
 
 def test_ctrl_c_in_a_kernel_that_sets_priorities(
@@ -303,11 +333,17 @@ def test_a_signal_between_two_handlers_leaves_none_of_ours(
 
 def test_what_is_ignored_stays_ignored() -> None:
     signal.signal(INT, signal.SIG_IGN)
-    env = Signalled(chain(), 20, INT, INT)
+    env = Signalled(chain(), 20, INT)
     agent = agent_for(env)
+    handlers = []
+
+    def watch(agent: DQN, history: History) -> None:
+        handlers.append(signal.getsignal(INT))
+
     with stop_on_interrupt() as interrupted:
-        train(agent, env, 100, on_step=interrupted, progress=False)
+        train(agent, env, 100, on_step=[watch, interrupted], progress=False)
     assert agent.steps == 100
+    assert set(handlers) == {signal.SIG_IGN}
     assert signal.getsignal(INT) == signal.SIG_IGN
 
 
