@@ -45,6 +45,7 @@ def make_unfailing() -> None:
         if isinstance(stream, Unfailing):
             continue
         if stream is None:  # it was closed before Python began
+            # it stays open as long as the process, so there is no `with`
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
