@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 
 from minidqn import LinearDecay, tuned
 from minidqn.lab.arguments import at_least
-from minidqn.lab.compare import interval, iqm, write_results
+from minidqn.lab.compare import write_results
 from minidqn.lab.plotting import BLUE, GREEN, GREY, RED
 from minidqn.lab.spec import Spec
+from minidqn.lab.statistics import interval, iqm
 from minidqn.lab.sweep import sweep
 
 STEPS = {"CartPole-v1": 20_000, "Acrobot-v1": 20_000, "LunarLander-v3": 60_000}

@@ -178,7 +178,7 @@ def train(agent, env):
             agent.learn(learning_rate=3e-3 * (1.0 - step / STEPS))
         over = terminated or truncated
         if over and env.episode_count % 20 == 0:
-            print(f"step {step}: {np.mean(env.return_queue):.1f}, mean of 100 returns")
+            print("step", step, "mean return", np.mean(list(env.return_queue)[-20:]))
 
 
 def test(agent, env):

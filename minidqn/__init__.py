@@ -9,7 +9,7 @@ from minidqn.lab.films import animate
 from minidqn.lab.filters import plot_filters
 from minidqn.lab.folder import read_results
 from minidqn.lab.history import History
-from minidqn.lab.plotting import Axis, plot_learning_curve, plot_value_function
+from minidqn.lab.plotting import plot_learning_curve
 from minidqn.lab.run import run
 from minidqn.lab.signals import stop_on_interrupt
 from minidqn.lab.snapshot import CheckpointError
@@ -17,6 +17,7 @@ from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.training import train
 from minidqn.lab.tuned import tuned, tuned_spec
+from minidqn.lab.value_function import Axis, plot_value_function
 from minidqn.parts.decays import ExponentialDecay, GeometricDecay
 from minidqn.schedules import LinearDecay
 

@@ -1,10 +1,12 @@
 """What the tests share: environments small enough to solve by hand, and hypothesis' settings."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from gymnasium.spaces import Box, Discrete
 from hypothesis import settings
 
@@ -16,6 +18,14 @@ from minidqn.nn.layers import Array
 settings.register_profile("fresh", deadline=None, print_blob=True)
 settings.register_profile("minidqn", deadline=None, derandomize=True)
 settings.load_profile("minidqn")
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed() -> Iterator[None]:
+    """Pyplot keeps every figure that was not written to a file, and warns of many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def plain(compiled: Any) -> Callable[..., Any]:

@@ -67,6 +67,12 @@ class Ended(NamedTuple):
         [line] = self.err.splitlines()
         return line
 
+    @property
+    def said(self) -> str:
+        """What it printed but the line with the settings of its run."""
+        lines = self.out.splitlines(keepends=True)
+        return "".join(line for line in lines if ", DQNConfig(" not in line)
+
 
 Command = Callable[..., Ended]
 
@@ -170,7 +176,8 @@ def test_the_same_command_typed_again(
     typed = partial(command, "--no-animation", script=corridor)
     first = typed()
     assert first.code == 0
-    line, where = first.out.splitlines()
+    settings, line, where = first.out.splitlines()
+    assert settings == f"Corridor-v0, seed 0, 300 steps, {CONFIG}"
     assert re.fullmatch(
         r"300 steps and 251 updates in \d+\.\d s\. Greedy return in 5 new episodes: "
         r"-?\d\.\d ± \d\.\d, minimum -?\d",
@@ -180,7 +187,7 @@ def test_the_same_command_typed_again(
     assert files_in("runs/corridor") == FILES
 
     other = typed("--seed", 1)
-    assert other.out.startswith(
+    assert other.said.startswith(
         "runs/corridor has another run: this one is in runs/corridor-2\n300 steps"
     )
 
@@ -207,14 +214,14 @@ def test_a_command_that_is_stopped_goes_on(
     make = partial(signalled, int(number), tmp_path / "sent")
     typed = partial(command, "--no-animation", script=changed(make_env=make))
     stopped = typed()
-    assert (stopped.code, stopped.out) == (130, "")
+    assert (stopped.code, stopped.said) == (130, "")
     assert stopped.err.endswith("Stopped. The same command goes on.\n")
     agent, history = load_run(tmp_path / "runs" / "corridor" / CHECKPOINT)
     assert agent.steps == 123
     assert len(history.unfinished[0].actions) > 0
 
     gone_on = typed()
-    assert gone_on.out.startswith(
+    assert gone_on.said.startswith(
         "Going on with the run in runs/corridor.\n300 steps and 251 updates, resumed. "
     )
     undisturbed = run(corridor(), tmp_path / "undisturbed", progress=False)
@@ -228,7 +235,7 @@ def test_a_fresh_run(command: Command, tmp_path: Path) -> None:
     typed = partial(command, "--no-animation", script=corridor)
     typed()
     fresh = typed("--fresh")
-    assert fresh.out.startswith(
+    assert fresh.said.startswith(
         "runs/corridor has another run: this one is in runs/corridor-2\n300 steps"
     )
     results = [result_in(f"runs/{name}") for name in ("corridor", "corridor-2")]
@@ -321,7 +328,7 @@ def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) ->
             ended = command("--no-animation", *words, script=corridor)
             message = "script.py: error: runs/corridor is in use: expected no other run"
             assert ended.error.startswith(message)
-            assert ended.out == ""
+            assert ended.said == ""
         other = command("--no-animation", "--seed", 1, script=corridor)
         assert other.out.startswith("runs/corridor has another run: this one is in ")
 
@@ -500,8 +507,12 @@ def test_settings_from_the_command_line(command: Command) -> None:
         epsilon=0.5,
         learning_rate=LinearDecay(3e-3, 0.0, 300),
         batch_size=9,
-        priority_beta=LinearDecay(0.4, 1.0, 300),  # to the end of the run
     )
+    beta = LinearDecay(0.4, 1.0, 300)  # to the end of the run
+    words = ["--out", "other", "--set=priority_alpha=0.6", "--no-animation"]
+    assert command(*words, script=corridor).code == 0
+    found = load_run(Path("other") / CHECKPOINT)[0].config
+    assert found == replace(CONFIG, priority_alpha=0.6, priority_beta=beta)
 
 
 def test_what_a_script_says_of_priorities_is_left_as_it_is(command: Command) -> None:
@@ -559,7 +570,7 @@ def test_until_it_is_solved(command: Command) -> None:
     typed = partial(command, "--no-animation", "--steps", 3000, "--until-solved")
     ended = typed(script=changed(solved_at=0.2))
     steps = result_in("runs/corridor")["steps"]
-    assert ended.out.startswith(f"{steps} steps and {steps - 49} updates in ")
+    assert ended.said.startswith(f"{steps} steps and {steps - 49} updates in ")
     assert steps < 3000
     assert "(from 0.2)" in ended.out
     again = typed(script=changed(solved_at=0.2))
@@ -622,7 +633,7 @@ def test_a_run_from_a_saved_agent_that_is_stopped_goes_on(
     assert typed().code == 130
     agent = load_run(Path("runs/corridor-2") / CHECKPOINT)[0]
     assert 300 < agent.steps < 500
-    assert typed().out.startswith("Going on with the run in runs/corridor-2.\n500 st")
+    assert typed().said.startswith("Going on with the run in runs/corridor-2.\n500 st")
     agent = load_run(Path("runs/corridor-2") / CHECKPOINT)[0]
     assert (agent.steps, agent.updates, agent.config.gamma) == (500, 451, 0.5)
 
@@ -743,7 +754,9 @@ def test_an_environment_that_fails_is_seen_where_and_the_run_goes_on(
         typed()  # with a traceback: who made it needs to know where
     assert error.value.__notes__ == ["in step 180 of the run"]
     assert load_run(Path("runs/corridor") / CHECKPOINT)[0].steps == 179
-    assert typed().out.startswith("Going on with the run in runs/corridor.\n300 steps ")
+    assert typed().said.startswith(
+        "Going on with the run in runs/corridor.\n300 steps "
+    )
 
 
 def test_a_test_that_is_stopped(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidqn.lab.compare import compare, improvement, interval, iqm, write_results
+from minidqn.lab.compare import BEATS, compare, write_results
+from minidqn.lab.statistics import improvement, interval, iqm
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:
@@ -50,7 +51,10 @@ def result(name: str, mean: float, seed: int = 0, **changes: Any) -> dict[str, A
         "train_seconds": 2.0,
         "steps": 400,
         "train_wrapper": None,
-        "curve": [None, mean - 1.0, mean, mean + 1.0],
+        "curve": {
+            "steps": [100.0, 200.0, 300.0, 400.0],
+            "mean_return": [None, mean - 1.0, mean, mean + 1.0],
+        },
         "eval_returns": [1.0, 2.0],
     }
     return run | changes
@@ -87,7 +91,7 @@ def test_a_table() -> None:
     assert a["IQM (95 % interval)"].startswith("6.00 (2.00 to 10.00")
     assert (b["failed"], b["solved"], b["seconds, median"]) == ("0", "", "")
     assert c["IQM (95 % interval)"] == ""  # of one seed there is none
-    assert (a["better"], b["better"], c["better"]) == ("0.50", "1.00", "0.00")
+    assert [row[BEATS] for row in (a, b, c)] == ["0.50", "1.00", "0.00"]
     known = {"settings": "d", "seeds": "0", "failed": "1"}
     assert d == dict.fromkeys(a, "") | known
 
@@ -117,7 +121,7 @@ def test_environments_are_counted_apart() -> None:
         ("", "a", "0", "1"),
         ("Z", "d", "0", "1"),
     ]
-    better = [row["better"] for row in rows_of(table)]
+    better = [row[BEATS] for row in rows_of(table)]
     assert better == ["0.50", "0.50", "0.00", "", ""]  # than its environment's first
     assert [axes.get_title() for axes in figure.axes[::2]] == ["X", "Y"]
 
@@ -160,6 +164,21 @@ def test_a_threshold_is_drawn_if_all_settings_have_it(of_b: float | None) -> Non
     ):
         _, figure = compare(results)
         assert [thresholds(axes) for axes in figure.axes] == [[], []]
+
+
+def test_curves_of_different_lengths_are_drawn_as_far_as_the_shortest() -> None:
+    """The runs of some seeds ended early, because they were solved."""
+    short = {"steps": [50.0, 100.0, 150.0, 200.0], "mean_return": [None, 2.0, 4.0, 6.0]}
+    results = [result("a", 8.0, 0), result("a", 5.0, 1, curve=short)]
+    _, figure = compare(results)
+    assert "95 % interval" in figure.get_suptitle()  # what it shows
+    *seeds, mean = [
+        line for line in figure.axes[0].lines if line.get_linestyle() == "-"
+    ]
+    ends = [float(np.asarray(line.get_xdata())[-1]) for line in seeds]
+    assert ends == [400.0, 200.0]
+    np.testing.assert_array_equal(mean.get_xdata(), [200.0])
+    np.testing.assert_array_equal(mean.get_ydata(), [(7.0 + 6.0) / 2.0])
 
 
 def test_each_of_many_settings_has_a_color_of_its_own() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 from minidqn import DQN, TEST, episode_seed, evaluate, train
-from minidqn.lab import evaluation
+from minidqn.lab import evaluation, progress
 
 from .conftest import TableEnv
 from .test_training import agent_for, chain
@@ -163,11 +163,11 @@ def test_a_long_test_shows_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bar_appears_after_a_second_and_goes_in_the_end() -> None:
-    with evaluation.bar_of_test(True, 5) as bar:
+    with progress.bar_of_test(True, 5) as bar:
         assert bar.delay == 1
         assert bar.miniters == 0  # a long episode is shown, too
         assert not bar.leave
-    with evaluation.bar_of_test(False, 5) as bar:
+    with progress.bar_of_test(False, 5) as bar:
         assert bar.disable
 
 

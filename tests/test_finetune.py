@@ -692,7 +692,7 @@ def test_an_agent_and_its_settings_fit_on_a_line() -> None:
     assert repr(History()) == "History(no episode has ended)"
     history = History()
     history.add_episode(7, 0.5, 3.0, 7)
-    assert repr(history) == "History(1 episodes in 7 steps, mean of the last 100: 3.0)"
+    assert repr(history) == "History(1 episodes in 7 steps, mean of the last 20: 3.0)"
 
 
 @pytest.mark.parametrize(

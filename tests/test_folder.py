@@ -31,6 +31,23 @@ ONE = {"seed": 1, "code": {"numpy": "2.0"}}
 TWO = {"seed": 2, "code": {"numpy": "2.0"}}
 
 
+def test_a_list_in_a_file_is_one_line(tmp_path: Path) -> None:
+    content = {"curve": {"steps": [1, 2], "none": {}}, "seed": 3, "name": "±"}
+    file = tmp_path / "it.json"
+    write_json(file, content)
+    assert file.read_text("utf-8").splitlines() == [
+        "{",
+        ' "curve": {',
+        '  "steps": [1, 2],',
+        '  "none": {}',
+        " },",
+        ' "seed": 3,',
+        ' "name": "\\u00b1"',
+        "}",
+    ]
+    assert read_json(file) == content
+
+
 def test_a_folder_has_the_result_of_one_run_only(tmp_path: Path) -> None:
     assert result_in(tmp_path / "new", ONE) == {}
     write_json(tmp_path / "run.json", ONE)

@@ -180,7 +180,7 @@ def test_it_says_what_is_in_it() -> None:
     assert repr(history) == "History(no episode has ended)"
     history.add_episode(10, 0.5, episode_return=7.0, length=10)
     history.add_episode(14, 0.5, episode_return=4.0, length=4)
-    assert repr(history) == "History(2 episodes in 14 steps, mean of the last 100: 5.5)"
+    assert repr(history) == "History(2 episodes in 14 steps, mean of the last 20: 5.5)"
 
 
 # --- Its file

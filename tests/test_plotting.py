@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -37,35 +38,34 @@ def test_rolling_mean() -> None:
 def test_learning_curve(episodes: int, tmp_path: Path) -> None:
     history = History()
     for i in range(episodes):
-        add_episode(history, float(i), 1 / (i + 1))
+        history.add_episode(10 * (i + 1), 1 / (i + 1), float(i), 10)
     path = tmp_path / "curve.png"
-    returns = np.arange(float(episodes))
     figure = plot_learning_curve(
-        history, path, test_returns=[1.0, 2.0], solved_at=100.0
+        history, path, test_returns=[1.0, 2.0, 6.0], solved_at=100.0, title="Some-v0"
     )
-    axes, right = figure.axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("episode", "return")
-    lines = {str(line.get_label()): line for line in [*axes.lines, *right.lines]}
-    numbers = np.arange(1, episodes + 1)
-    np.testing.assert_array_equal(
-        lines["training, with exploration"].get_ydata(), returns
-    )
-    for name in (
-        "training, with exploration",
-        "mean of the last 100",
-        "epsilon, right axis",
-    ):
-        np.testing.assert_array_equal(lines[name].get_xdata(), numbers)
-    np.testing.assert_array_equal(lines["test, greedy"].get_ydata(), [1.0, 2.0])
-    epsilons = np.asarray(lines["epsilon, right axis"].get_ydata())
-    np.testing.assert_allclose(epsilons, 1 / numbers)
-    assert lines["training ends"].get_xdata() == [episodes + 0.5] * 2
-    means = np.asarray(lines["mean of the last 100"].get_ydata())
-    np.testing.assert_allclose(means, rolling_mean(returns))
-    np.testing.assert_array_equal(
-        lines["test, greedy"].get_xdata(), [episodes + 1, episodes + 2]
-    )
+    assert figure.get_suptitle() == "Some-v0"
+    training, test, right = figure.axes
+    assert training.get_xlabel() == "environment steps"
+    assert training.get_ylabel() == "return"
+    lines = {str(line.get_label()): line for line in [*training.lines, *right.lines]}
+    returns = np.arange(float(episodes))
+    steps = 10 * np.arange(1, episodes + 1)
+    expected = {
+        "episode of training": returns,
+        "mean of the last 20": rolling_mean(returns, 20),
+        "epsilon, right axis": 1 / np.arange(1, episodes + 1),
+    }
+    for name, values in expected.items():
+        np.testing.assert_array_equal(lines[name].get_xdata(), steps)
+        np.testing.assert_allclose(np.asarray(lines[name].get_ydata()), values)
     assert lines["solved, 100"].get_ydata() == [100.0, 100.0]
+
+    dots, mean, threshold = test.lines
+    np.testing.assert_array_equal(dots.get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(dots.get_ydata(), [1.0, 2.0, 6.0])
+    assert (mean.get_ydata(), threshold.get_ydata()) == ([3.0, 3.0], [100.0, 100.0])
+    assert test.get_title() == "test, greedy\nmean 3.0\nminimum 1"
+    assert test.get_ylim() == training.get_ylim()  # one scale for both
     with Image.open(path) as picture:
         assert picture.size == (1080, 576)
 
@@ -73,14 +73,21 @@ def test_learning_curve(episodes: int, tmp_path: Path) -> None:
 def test_the_curve_says_how_the_test_was_played() -> None:
     history = History()
     add_episode(history, 1.0)
-    figure = plot_learning_curve(
-        history, test_returns=[1.0, 2.0], test_epsilon=0.001, title="Breakout"
-    )
-    assert figure.axes[0].get_title() == "Breakout"
+    figure = plot_learning_curve(history, test_returns=[1.0, 2.0], test_epsilon=0.001)
+    assert figure.axes[1].get_title().startswith("test, epsilon 0.001\n")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "test, epsilon 0.001" in labels
-    assert not any("greedy" in label or "solved" in label for label in labels)
-    assert len(labels) == 5
+    assert not any("solved" in label for label in labels)
+    assert len(labels) == 3
+    without_test = plot_learning_curve(history)
+    assert len(without_test.axes) == 2  # returns and epsilon
+
+
+def test_a_figure_without_a_file_is_one_that_pyplot_shows(tmp_path: Path) -> None:
+    kept = plot_learning_curve(History())
+    written = plot_learning_curve(History(), tmp_path / "curve.png")
+    figures = [plt.figure(number) for number in plt.get_fignums()]
+    assert kept in figures
+    assert written not in figures
 
 
 def test_value_function(tmp_path: Path) -> None:
@@ -104,7 +111,8 @@ def test_value_function(tmp_path: Path) -> None:
     assert (values.get_xlabel(), values.get_ylabel()) == ("third", "first")
     assert [label.get_text() for label in bar.get_yticklabels()] == ["rest", "go"]
     with Image.open(path) as picture:
-        assert picture.size == (1200, 528)
+        assert picture.size == (1200, 552)
+    assert figure.get_supxlabel() == "all other entries of the observation are 0"
     with pytest.raises(ValueError, match=r"actions is .*: expected 2 names"):
         plot_value_function(agent, path, x, y, actions=("go",))
 
@@ -125,7 +133,7 @@ def test_an_image_has_no_value_function() -> None:
 def test_a_folder_that_is_not_there_is_named_before_anything_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_figure(*size: float) -> None:
+    def no_figure(*size: float, shown: bool) -> None:
         raise AssertionError("it was drawn")
 
     monkeypatch.setattr("minidqn.lab.plotting.blank", no_figure)

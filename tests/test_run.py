@@ -165,8 +165,10 @@ def test_the_last_policy_is_what_was_tested(whole: dict[str, Any]) -> None:
     lines = (whole["folder"] / HISTORY).read_text().splitlines()
     assert len(lines) == 1 + len(history)
     curve = whole["result"]["curve"]
-    assert (len(curve), curve[0]) == (100, None)
-    assert curve[-1] == pytest.approx(history.mean_return(20))
+    returns = curve["mean_return"]
+    assert (len(returns), returns[0]) == (100, None)
+    assert curve["steps"][-1] == 300
+    assert returns[-1] == pytest.approx(history.mean_return(20))
     assert (whole["folder"] / AGENT).stat().st_size < 5_000
 
 

@@ -98,7 +98,7 @@ def test_each_run_is_what_it_is_alone(tmp_path: Path) -> None:
     first = each[0]
     assert (first["name"], first["seed"], first["steps"]) == ("CartPole-v1/0", 0, STEPS)
     assert (first["batch_size"], first["test_episodes"]) == (16, 2)
-    assert len(first["curve"]) == 100
+    assert len(first["curve"]["steps"]) == 100
     folder = tmp_path / "together" / "CartPole-v1" / "0"
     left = {file.name for file in folder.iterdir()}
     files = {"agent.safetensors", "history.csv", "run.json", "summary.json", ".lock"}
@@ -140,8 +140,8 @@ def test_a_point_of_the_curve_is_the_mean_of_the_last_20_episodes_by_then() -> N
     for number in range(40):  # they end at steps 8, 16, ... 320, and the run at 400
         history.add_episode(8 * (number + 1), 0.5, float(number**2), 8)
     curve = learning_curve(history, 400)
-    assert len(curve) == 100
-    for point, moment in zip(curve, range(4, 401, 4), strict=True):
+    assert curve["steps"] == list(range(4, 401, 4))
+    for point, moment in zip(curve["mean_return"], curve["steps"], strict=True):
         returns = [number**2 for number in range(40) if 8 * (number + 1) <= moment]
         expected = pytest.approx(np.mean(returns[-20:])) if returns else None
         assert point == expected, moment

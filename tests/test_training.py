@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numba.core.event import trigger_event
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from minidqn import (
@@ -476,6 +477,35 @@ def test_the_bar_shows_epsilon_and_the_mean_return(
     assert "30/30" in shown
     assert "epsilon 0.25, mean return 5.0" in shown
     train(agent, env, 30, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_bar_says_when_numba_compiles(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba compiles at the first use. Here it does so in the 300th step."""
+    clock = 0.0
+    monkeypatch.setattr("tqdm.std.time", lambda: clock)
+
+    def compile_late(agent: DQN, history: History) -> None:
+        nonlocal clock
+        clock += 0.01  # each step takes 10 ms
+        if agent.steps == 300:
+            with trigger_event("numba:compile"):
+                clock += 1000.0
+
+    env = TableEnv([[0, 0]], [[1, 1]], limit=5)
+    agent = agent_for(env)
+    train(agent, env, 600, on_step=compile_late)
+    shown = capsys.readouterr().err.split("\r")
+    (compiling,) = [line for line in shown if "compiling, once" in line]
+    assert " 200/600 " in compiling
+    for line in shown[shown.index(compiling) + 1 :]:
+        assert "compiling" not in line
+        assert "[00:0" in line  # as if these 1000 seconds had never been
+    trigger = trigger_event("numba:compile")  # after training nobody listens
+    with trigger:
+        pass
     assert capsys.readouterr().err == ""
 
 

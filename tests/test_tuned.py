@@ -38,9 +38,12 @@ def test_an_example_makes_a_run_of_any_length(env_id: str) -> None:
     config = spec.config
     rate: Any = config.learning_rate
     assert rate == LinearDecay(rate.start, 0.0, spec.steps)
+    assert tuned(env_id) == tuned(env_id, spec.steps) == config
     beta = LinearDecay(0.4, 1.0, spec.steps)
-    assert tuned(env_id) == tuned(env_id, spec.steps)
-    assert tuned(env_id) == replace(config, priority_beta=beta)
+    prioritised = replace(config, priority_alpha=0.6, priority_beta=beta)
+    assert tuned(env_id, priority_alpha=0.6) == prioritised
+    given = tuned(env_id, priority_alpha=0.6, priority_beta=0.5)
+    assert given == replace(prioritised, priority_beta=0.5)
 
     short = make(steps=12_345, seed=7)
     assert (short.steps, short.seed) == (12_345, 7)
@@ -106,7 +109,6 @@ def test_other_environments_get_usual_settings() -> None:
     assert (spec.env_id, spec.steps, spec.seed) == ("Taxi-v3", 2000, 5)
     assert spec.config.learning_rate == LinearDecay(1e-3, 0.0, 2000)
     assert spec.config.epsilon == LinearDecay(1.0, 0.05, 200)
-    assert spec.config.priority_beta == LinearDecay(0.4, 1.0, 2000)
     assert maker_of("Taxi-v3")().steps == 50_000
 
 
@@ -127,7 +129,6 @@ def test_decays_take_the_same_share_of_other_runs() -> None:
     assert full.learning_rate == LinearDecay(3e-3, 0.0, 40_000)
     assert short.learning_rate == LinearDecay(3e-3, 0.0, 10_000)
     assert short.epsilon == LinearDecay(1.0, 0.1, 1_000)
-    assert short.priority_beta == LinearDecay(0.4, 1.0, 10_000)
     assert short.n_step == full.n_step
 
 

@@ -141,6 +141,9 @@ def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]
     identity = spec.identity()
     while True:
         folder = folder_for(base, identity, args)
+        if not (folder / SUMMARY).exists():
+            settings = f"seed {spec.seed}, {spec.steps} steps, {spec.config}"
+            print(f"{spec.env_id}, {settings}", flush=True)
         try:
             watching = watchers(args, spec, folder, drawn)
             return folder, run(spec, folder, on_step=watching)

@@ -1,16 +1,7 @@
 """Settings compared over many seeds: a table, a figure, and a file for other programs.
 
-The returns of different seeds are far from normally distributed: most are good, and
-some are not. One bad seed moves the mean a lot. So what is shown is the *interquartile
-mean* (IQM), the mean of the middle half; how far it may be off, as a *bootstrap
-interval*; and every single seed.
-
-The bootstrap asks: what if we had drawn other seeds? It draws as many as there are from
-those that we have, with replacement, many times, and sees how the IQM varies. (This has
-nothing to do with the bootstrapping of TD targets.)
-
-Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical
-precipice".
+The table has a line for each of the settings, and the figure a colour. Their statistics
+are explained in statistics.py: the interquartile mean (IQM) and its interval.
 """
 
 import csv
@@ -19,66 +10,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from minidqn.lab.groups import Group, Result, grouped
+from minidqn.lab.history import WINDOW
 from minidqn.lab.plotting import RED, blank, check_folder, distinct_colors, finished
+from minidqn.lab.statistics import improvement, interval, iqm
 from minidqn.nn.layers import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def iqm(x: ArrayLike) -> Array:
-    """The interquartile mean over the last axis, (..., N) to (...).
-
-    It is sturdier than the mean, and uses more of the data than the median.
-    """
-    x = np.sort(np.asarray(x, float), axis=-1)
-    n = x.shape[-1]
-    # Value i takes the stretch from i to i + 1. Its weight is how much of it lies in
-    # the middle half, which goes from n / 4 to 3 n / 4.
-    start = np.arange(n)
-    inside_from = np.maximum(start, 0.25 * n)
-    inside_to = np.minimum(start + 1, 0.75 * n)
-    weights = np.maximum(inside_to - inside_from, 0.0)
-    means: Array = x @ weights / weights.sum()
-    return means
-
-
-def interval(x: ArrayLike, resamples: int = 2000) -> tuple[Array, Array]:
-    """95 % bootstrap interval of the IQM over the last axis: low and high, each (...).
-
-    x is (..., seeds). What is drawn is a seed, with all its entries.
-    """
-    x = np.asarray(x, float)
-    seeds = x.shape[-1]
-    rng = np.random.default_rng(0)
-    draws = rng.integers(seeds, size=(resamples, seeds))
-    means = iqm(x[..., draws])  # (..., resamples)
-    low, high = np.quantile(means, [0.025, 0.975], axis=-1)
-    return low, high
-
-
-def improvement(x: ArrayLike, y: ArrayLike) -> float:
-    """The probability that a run of x is better than one of y; both are (seeds,).
-
-    It is the share of the pairs in which that is so. A pair of equals counts half.
-    """
-    signs = np.sign(np.asarray(x, float)[:, None] - np.asarray(y, float))
-    return float((signs.mean() + 1.0) / 2.0)
+BEATS = "chance to beat the first line"  # the heading of a column of the table
+SHOWN = (
+    f"Left: mean of {WINDOW} episodes in training. Right: test of the last policy.\n"
+    "Every seed, their interquartile mean, and its 95 % interval"
+)
 
 
 def compare(
-    results: Iterable[Result], path: str | Path | None = None, title: str = ""
+    results: Iterable[Result], path: str | Path | None = None, title: str = SHOWN
 ) -> tuple[str, "Figure"]:
     """A table in Markdown, and a figure, which is written if there is a `path`.
 
+    By default, the title of the figure says what it shows.
+
     Runs in one environment whose names differ only in the last part, the seed, have the
     same settings. They are one line of the table and one colour of the figure, in the
-    order of the results. "better" is the probability that a run does better than one of
-    the environment's first line. Runs that failed are counted, and else left out;
-    settings of which all failed come last.
+    order of the results. A column says with which probability a run does better than
+    one of the environment's first line. Runs that failed are counted, and else left
+    out; settings of which all failed come last.
 
     Raises ValueError if no run has ended, or if two have the same name, and
     FileNotFoundError if the folder of `path` does not exist.
@@ -97,7 +58,8 @@ def compare(
         first = of_env[0]
         rows += [row(group, first) for group in of_env]
     rows += [row_of_failed(group) for group in groups if not group.ended]
-    return markdown(rows), finished(draw(environments, title), path)
+    figure = draw(environments, title, shown=path is None)
+    return markdown(rows), finished(figure, path)
 
 
 def eval_means(runs: Sequence[Result]) -> Array:
@@ -106,7 +68,7 @@ def eval_means(runs: Sequence[Result]) -> Array:
 
 
 def row(group: Group, first: Group) -> dict[str, str]:
-    """The row of some settings: a text for each column. "better" is: than `first`."""
+    """The row of some settings, beside the `first` ones: a text for each column."""
     runs = group.ended
     means = eval_means(runs)
     middle = ""
@@ -129,7 +91,7 @@ def row(group: Group, first: Group) -> dict[str, str]:
         "IQM (95 % interval)": middle,
         "worst seed": f"{means.min():.2f} (seed {worst})",
         "solved": solved,
-        "better": f"{improvement(means, eval_means(first.ended)):.2f}",
+        BEATS: f"{improvement(means, eval_means(first.ended)):.2f}",
         "updates": f"{runs[0]['updates']:,}",
         "seconds, median": f"{np.median(seconds):.1f}" if seconds else "",
     }
@@ -160,11 +122,12 @@ def markdown(rows: list[dict[str, str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def draw(environments: dict[str, list[Group]], title: str) -> "Figure":
+def draw(environments: dict[str, list[Group]], title: str, *, shown: bool) -> "Figure":
     """The figure: a row of two axes for each environment, and the settings below."""
     n = len(environments)
     legends = [len(groups) for groups in environments.values() if len(groups) > 1]
-    figure = blank(10, 0.6 + 3.2 * n + 0.25 * sum(legends))
+    height = 0.6 + 3.2 * n + 0.25 * sum(legends)
+    figure = blank(10, height, shown=shown)
     figure.suptitle(title)
     axes = figure.subplots(n, 2, width_ratios=(3, 1), squeeze=False)
     for (curves, ends), groups in zip(axes, environments.values(), strict=True):
@@ -182,8 +145,8 @@ def draw_environment(curves: Any, ends: Any, groups: Sequence[Group]) -> None:
         draw_curves(curves, group.ended, colors[at], group.settings)
         draw_ends(ends, group.ended, colors[at], at)
     curves.set_title(groups[0].env_id)
-    curves.set(xlabel="environment steps", ylabel="return in training")
-    ends.set(title="last policy, test", xlim=(-0.6, len(groups) - 0.4), xticks=[])
+    curves.set(xlabel="environment steps", ylabel="return: higher is better")
+    ends.set(title="test of the last policy", xlim=(-0.6, len(groups) - 0.4), xticks=[])
     curves.spines[["top", "right"]].set_visible(False)
     ends.spines[["top", "right"]].set_visible(False)
 
@@ -200,17 +163,36 @@ def draw_environment(curves: Any, ends: Any, groups: Sequence[Group]) -> None:
 
 
 def draw_curves(axes: Any, runs: Sequence[Result], color: str, label: str) -> None:
-    """Draw the learning curve of every seed, their IQM, and its interval."""
-    returns = np.array([run["curve"] for run in runs], float).T  # (points, seeds)
-    steps = runs[0]["steps"] * np.arange(1, len(returns) + 1) / len(returns)
-    known = np.isfinite(returns).all(axis=1)  # an episode of every seed has ended
-    steps = steps[known]
-    returns = returns[known]
-    low, high = interval(returns, 500)
-    axes.plot(steps, returns, color=color, lw=0.4, alpha=0.4)
+    """Draw the learning curve of every seed, their IQM, and its interval.
+
+    The IQM ends where the first seed ends.
+    """
+    curves = [run["curve"] for run in runs]
+    for curve in curves:
+        returns = np.array(curve["mean_return"], float)  # NaN before the first episode
+        axes.plot(curve["steps"], returns, color=color, lw=0.4, alpha=0.4)
+    steps, means = on_common_steps(curves)
+    low, high = interval(means, 500)
     axes.fill_between(steps, low, high, color=color, alpha=0.3, lw=0)
-    axes.plot(steps, iqm(returns), color=color, lw=2, label=label)
+    axes.plot(steps, iqm(means), color=color, lw=2, label=label)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
+
+
+def on_common_steps(curves: Sequence[Any]) -> tuple[Array, Array]:
+    """Steps (points,) and returns (points, seeds), as far as all curves are known.
+
+    The points are those of the shortest curve. A run that ended early, as it was
+    solved, has closer ones.
+    """
+    shortest = min(curves, key=lambda curve: float(curve["steps"][-1]))
+    steps = np.array(shortest["steps"], float)
+    returns = []
+    for curve in curves:
+        means = np.array(curve["mean_return"], float)
+        returns.append(np.interp(steps, curve["steps"], means))
+    by_step = np.stack(returns, axis=1)
+    known = np.isfinite(by_step).all(axis=1)  # an episode of every seed has ended
+    return steps[known], by_step[known]
 
 
 def draw_ends(axes: Any, runs: Sequence[Result], color: str, x: float) -> None:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from minidqn.agent import DQN
 from minidqn.lab.checks import count, one_environment
 from minidqn.lab.envs import TEST, check_free, check_spaces, episode_seed, play
+from minidqn.lab.progress import bar_of_test
 from minidqn.nn.layers import Array
 
 STEPS_PER_REFRESH = 1000  # of the progress bar
@@ -82,17 +83,3 @@ def check_test(agent: DQN, env: Any) -> None:
     one_environment(env)
     check_free(env)
     check_spaces(agent, env.observation_space, env.action_space)
-
-
-def bar_of_test(shown: bool, episodes: int) -> Any:
-    """A progress bar that appears after a second, and goes when the test ends."""
-    from tqdm.auto import tqdm  # here, because it takes a while
-
-    return tqdm(
-        disable=not shown,
-        total=episodes,
-        unit=" episodes",
-        delay=1,
-        miniters=0,
-        leave=False,
-    )

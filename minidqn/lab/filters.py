@@ -35,7 +35,7 @@ def plot_filters(agent: DQN, obs: Any, path: str | Path | None = None) -> "Figur
     if not isinstance(conv, Conv2d):
         name = type(conv).__name__
         raise TypeError(f"the first layer is a {name}: expected a Conv2d")
-    figure = blank(12, 0.8 + 0.275 * conv.n_out)
+    figure = blank(14, 1.6 + 0.45 * conv.n_out, shown=path is None)
     draw_filters(figure, conv, np.asarray(obs))
     return finished(figure, path)
 
@@ -72,13 +72,15 @@ def draw_newest_frame(axes: Any, conv: Conv2d, obs: Array) -> None:
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
+    from minidqn.lab.pictures import as_bytes  # here, because Pillow takes a while
+
     frames = obs.reshape(conv.shape)  # (F, H, W, C)
     newest = frames[-1]
     channels = newest.shape[2]
     if channels == 1:
         axes.imshow(newest, cmap="grey")
-    elif channels == 3 and newest.dtype == np.uint8:  # red, green and blue
-        axes.imshow(newest)
+    elif channels == 3 and newest.dtype != np.bool_:  # red, green and blue
+        axes.imshow(as_bytes(newest))
     else:
         kinds = np.where(newest.any(axis=2), 1 + newest.argmax(axis=2), 0)  # (H, W)
         colors = ListedColormap(["black", *colormaps["tab20"](range(channels))])
@@ -107,12 +109,30 @@ def draw_filters(figure: "Figure", conv: Conv2d, obs: Array) -> None:
     pairs = grid.reshape(2 * rows, 2)  # each filter's axes, and its map's
     for i in range(conv.n_out):
         of_filter, of_map = pairs[i]
-        of_filter.imshow(tiles[i], cmap="RdBu", vmin=-largest, vmax=largest)
+        shades = of_filter.imshow(tiles[i], cmap="RdBu", vmin=-largest, vmax=largest)
         brightest = max(float(maps[i].max()), 1e-9)
-        of_map.imshow(maps[i], cmap="grey", vmin=0.0, vmax=brightest)
+        greys = of_map.imshow(maps[i], cmap="grey", vmin=0.0, vmax=brightest)
         of_filter.set_anchor("E")  # at the right of its room, close to its map
         of_map.set_anchor("W")
-    each = "frame" if conv.shape[3] == 1 else "channel"
-    right.suptitle(
-        f"Each filter: its weights for every {each}, and where in the image it responds"
-    )
+
+    for of_filter, of_map in pairs[: min(conv.n_out, 2)]:
+        of_filter.set_title(order_of_tiles(conv), fontsize="small")
+        of_map.set_title("its response", fontsize="small", loc="left")
+    right.suptitle("Each filter of the first layer, and where in the image it responds")
+    legend = {"orientation": "horizontal", "shrink": 0.9, "aspect": 30}
+    weights = right.colorbar(shades, ax=grid[:, :2], **legend)
+    weights.set_ticks([-largest, 0.0, largest], labels=["lowers it", "0", "raises it"])
+    weights.set_label("a weight: what a bright pixel there does to the response")
+    responses = right.colorbar(greys, ax=grid[:, 2:], **legend)
+    responses.set_ticks([0.0, brightest], labels=["none", "its strongest"])
+    responses.set_label("the response of a filter at each place of the image")
+
+
+def order_of_tiles(conv: Conv2d) -> str:
+    """What the tiles of a filter are, from left to right."""
+    frames, _, _, channels = conv.shape
+    if frames == 1:
+        return "weights for each channel" if channels > 1 else "weights"
+    if channels == 1:
+        return "weights: oldest frame to newest"
+    return "weights: each channel, oldest frame to newest"

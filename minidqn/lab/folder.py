@@ -68,9 +68,20 @@ def read_json(file: Path) -> Json:
 
 
 def write_json(file: Path, content: Json) -> None:
-    text = json.dumps(content, indent=1)
     with replacing(file) as beside:
-        beside.write_text(text + "\n", "utf-8")
+        beside.write_text(as_text(content) + "\n", "utf-8")
+
+
+def as_text(content: Json, indent: str = "") -> str:
+    """JSON for people: each name in a line of its own, and each list in one line."""
+    if not content:
+        return "{}"
+    deeper = indent + " "
+    lines = []
+    for name, value in content.items():
+        text = as_text(value, deeper) if isinstance(value, dict) else json.dumps(value)
+        lines.append(f"{deeper}{json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def is_free(folder: Path) -> bool:

@@ -35,6 +35,7 @@ class Episode(NamedTuple):
 COLUMNS = len(Episode._fields)
 RETURN = Episode._fields.index("episode_return")
 METRICS = len(Metrics._fields)
+WINDOW = 20  # episodes: a mean return is over the last 20, wherever minidqn shows one
 
 
 class Unfinished:
@@ -144,7 +145,7 @@ class History:
             raise KeyError(f"{column!r}: expected one of {Episode._fields}")
         return np.array(self._rows[Episode._fields.index(column) :: COLUMNS])
 
-    def mean_return(self, last: int = 100) -> float:
+    def mean_return(self, last: int = WINDOW) -> float:
         """Mean return of the `last` episodes; NaN before the first."""
         if last < 1:
             raise ValueError(f"last is {last}: expected 1 or more episodes")
@@ -168,7 +169,7 @@ class History:
         mean = self.mean_return()
         return (
             f"History({len(self)} episodes in {steps} steps, "
-            f"mean of the last 100: {mean:.1f})"
+            f"mean of the last {WINDOW}: {mean:.1f})"
         )
 
     def write_csv(self, path: str | Path, start: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Figures of a run: its learning curve, and what the network has learned.
+"""Figures: how they are made, and the learning curve of a run.
 
 Each `plot_` function writes a file if it is given a `path`, and returns the figure,
 which a notebook shows. It raises FileNotFoundError before it draws anything if the
@@ -11,12 +11,11 @@ import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidqn.agent import DQN
-from minidqn.lab.history import History
+from minidqn.lab.history import WINDOW, History
 from minidqn.nn.layers import Array
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def distinct_colors(n: int) -> list[str]:
     return [to_hex(color) for color in rainbow]
 
 
-def rolling_mean(x: Any, window: int = 100) -> Array:
+def rolling_mean(x: Any, window: int = WINDOW) -> Array:
     """The mean of the last `window` entries at each entry, (N,) to (N,).
 
     At the start, where there are fewer, it is the mean of those.
@@ -62,41 +61,70 @@ def check_folder(path: str | Path | None) -> None:
         )
 
 
-def blank(width: float, height: float) -> "Figure":
-    """An empty figure; width and height are in inches."""
+def blank(width: float, height: float, *, shown: bool) -> "Figure":
+    """An empty figure; width and height are in inches. plt.show() shows it if `shown`.
+
+    Pyplot keeps such a figure until it is closed, so one that is written to a file is
+    not among them.
+    """
+    from matplotlib import pyplot as plt
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+    make = plt.figure if shown else Figure
+    return make(figsize=(width, height), dpi=120, layout="constrained")
 
 
 def finished(figure: "Figure", path: str | Path | None) -> "Figure":
     """Write the figure, if there is a `path`; make it show itself in a notebook."""
 
-    def png() -> bytes:
+    def show() -> None:
+        """What a notebook calls at the end of a cell: it shows the figure once."""
+        import IPython.display
+        from matplotlib import pyplot as plt
+
         file = BytesIO()
         figure.savefig(file, format="png")
-        return file.getvalue()
+        notebook: Any = IPython.display
+        notebook.display(notebook.Image(file.getvalue()))
+        plt.close(figure)  # or pyplot would show it again
 
     if path is not None:
         figure.savefig(path)
-    figure._repr_png_ = png  # type: ignore[attr-defined]  # IPython looks for it
+    figure._ipython_display_ = show  # type: ignore[attr-defined]  # IPython calls it
     return figure
 
 
-def draw_returns(axes: Any, returns: Array, solved_at: float | None) -> None:
-    """Draw the return of every episode of training, (N,), and its rolling mean.
+def draw_returns(axes: Any, history: History, solved_at: float | None) -> None:
+    """Draw the return of every episode of training, and the mean of the last 20.
 
     `solved_at`, if it is a finite number, is drawn as a line.
     """
-    episodes = range(1, len(returns) + 1)
-    label = "training, with exploration"
-    axes.plot(episodes, returns, color=BLUE, alpha=0.4, lw=1, label=label)
-    means = rolling_mean(returns, 100)
-    axes.plot(episodes, means, color=BLUE, lw=2.2, label="mean of the last 100")
+    steps = history["step"]
+    returns = history["episode_return"]
+    axes.plot(steps, returns, color=BLUE, alpha=0.4, lw=1, label="episode of training")
+    means = rolling_mean(returns)
+    axes.plot(steps, means, color=BLUE, lw=2.2, label=f"mean of the last {WINDOW}")
     if solved_at is not None and math.isfinite(solved_at):
         label = f"solved, {solved_at:g}"
         axes.axhline(solved_at, color=RED, lw=1, ls="--", label=label)
-    axes.set(xlabel="episode", ylabel="return")
+    axes.set(xlabel="environment steps", ylabel="return")
+
+
+def draw_test(axes: Any, returns: Array, epsilon: float, solved_at: Any) -> None:
+    """Draw a dot for each episode of the test, (N,), and a line for their mean."""
+    episodes = np.arange(1, len(returns) + 1)
+    axes.plot(episodes, returns, "o", color=GREEN, ms=4, alpha=0.6, mew=0)
+    axes.axhline(returns.mean(), color=GREEN, lw=1)
+    if solved_at is not None and math.isfinite(solved_at):
+        axes.axhline(solved_at, color=RED, lw=1, ls="--")
+    how = f"epsilon {epsilon:g}" if epsilon > 0.0 else "greedy"
+    axes.set_title(
+        f"test, {how}\nmean {returns.mean():.1f}\nminimum {returns.min():g}",
+        fontsize="medium",
+        color=GREEN,
+    )
+    axes.set(xlabel="new episodes", xlim=(0, len(returns) + 1))
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def plot_learning_curve(
@@ -108,104 +136,28 @@ def plot_learning_curve(
     solved_at: float | None = None,
     title: str = "",
 ) -> "Figure":
-    """Draw the return of every episode, in training and then in the test.
+    """Draw the return of every episode: in training, and at the right in the test.
 
     `test_returns`, (N,), were played with `test_epsilon`. `solved_at` is the return
     from which the task is solved. A second axis shows the epsilon of training.
     """
     check_folder(path)
-    trained = len(history)  # episodes
-    figure = blank(9, 4.8)
-    axes = figure.add_subplot(title=title)
-    draw_returns(axes, history["episode_return"], solved_at)
-    if len(test_returns) > 0:
-        axes.axvline(trained + 0.5, color=GREY, lw=1, label="training ends")
-        tests = trained + np.arange(1, len(test_returns) + 1)  # numbers of episodes
-        how = f"epsilon {test_epsilon:g}" if test_epsilon > 0.0 else "greedy"
-        axes.plot(tests, test_returns, ".", color=GREEN, ms=4, label=f"test, {how}")
+    figure = blank(9, 4.8, shown=path is None)
+    figure.suptitle(title)
+    tested = len(test_returns) > 0
+    if tested:
+        axes, test = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+        draw_test(test, np.asarray(test_returns, float), test_epsilon, solved_at)
+    else:
+        axes = figure.subplots()
+    draw_returns(axes, history, solved_at)
 
     right = axes.twinx()
     label = "epsilon, right axis"
-    trainings = np.arange(1, trained + 1)
-    right.plot(trainings, history["epsilon"], color=GREY, lw=1.2, ls=":", label=label)
+    epsilon = history["epsilon"]
+    right.plot(history["step"], epsilon, color=GREY, lw=1.2, ls=":", label=label)
     right.set(ylim=(0.0, 1.05), ylabel="epsilon")
     axes.spines["top"].set_visible(False)
     right.spines["top"].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    return finished(figure, path)
-
-
-class Axis(NamedTuple):
-    """One entry of the observation, as an axis of a figure."""
-
-    entry: int  # which one
-    low: float  # the axis goes from here
-    high: float  # to here
-    label: str
-
-
-def q_on_grid(
-    agent: DQN, x: Axis, y: Axis, obs: float | Sequence[float] | Array, points: int
-) -> Array:
-    """Q(s, .) where two entries of the observation vary, (points, points, A): y, x.
-
-    The other entries are those of `obs`. Raises ValueError if observations are no
-    vectors.
-    """
-    shape = agent.replay.stack_shape
-    if len(shape) != 1:
-        raise ValueError(
-            f"an observation has shape {shape}: expected a vector, of which two "
-            "entries are drawn"
-        )
-    states = np.zeros((points, points, *shape), agent.replay.dtype)
-    states[:] = obs
-    states[:, :, x.entry] = np.linspace(x.low, x.high, points)
-    states[:, :, y.entry] = np.linspace(y.low, y.high, points)[:, None]
-    q = agent.q_values(states.reshape(points * points, -1))
-    return q.reshape(points, points, agent.n_actions)
-
-
-def plot_value_function(
-    agent: DQN,
-    path: str | Path | None,
-    x: Axis,
-    y: Axis,
-    *,
-    actions: Sequence[str] = (),
-    obs: float | Sequence[float] | Array = 0.0,
-    title: str = "",
-    points: int = 200,
-) -> "Figure":
-    """Draw max_a Q(s, a) and the greedy action over two entries of the observation.
-
-    The other entries are those of `obs`. `actions` are the actions' names, by default
-    their numbers. There are `points` points on each axis. Raises ValueError if there
-    are not as many names as actions, or if observations are no vectors.
-    """
-    from matplotlib.colors import ListedColormap
-
-    check_folder(path)
-    n = agent.n_actions
-    names = list(actions) or [str(action) for action in range(n)]
-    if len(names) != n:
-        raise ValueError(f"actions is {actions!r}: expected {n} names")
-    q = q_on_grid(agent, x, y, obs, points)  # (points, points, A)
-    values = q.max(axis=2)
-    best = q.argmax(axis=2)
-
-    figure = blank(10, 4.4)
-    figure.suptitle(title)
-    left, right = figure.subplots(1, 2, sharey=True)
-    extent = (x.low, x.high, y.low, y.high)
-    shades = left.imshow(values, origin="lower", extent=extent, aspect="auto")
-    figure.colorbar(shades, ax=left)
-    left.set(title="value: Q of the best action", xlabel=x.label, ylabel=y.label)
-
-    areas = right.imshow(best, origin="lower", extent=extent, aspect="auto")
-    areas.set_cmap(ListedColormap(distinct_colors(n)))
-    areas.set_clim(-0.5, n - 0.5)  # each action's number in the middle of its colour
-    bar = figure.colorbar(areas, ax=right, ticks=range(n))
-    bar.ax.set_yticklabels(names)
-    right.set(title="the best action", xlabel=x.label)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return finished(figure, path)

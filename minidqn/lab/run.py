@@ -35,7 +35,7 @@ from minidqn.lab.folder import (
     result_in,
     write_json,
 )
-from minidqn.lab.history import History
+from minidqn.lab.history import WINDOW, History
 from minidqn.lab.identity import Json
 from minidqn.lab.plotting import rolling_mean
 from minidqn.lab.settings import own_schedules
@@ -45,7 +45,6 @@ from minidqn.lab.training import Watcher, as_watchers, train
 from minidqn.nn.layers import Array
 
 POINTS = 100  # of the learning curve in a result
-WINDOW = 20  # episodes that a point of it is a mean of, and that decide if it is solved
 SHARE = 0.02  # of the time may go into checkpoints
 LEAST_SECONDS = 1.0  # from one checkpoint to the next
 
@@ -239,12 +238,13 @@ def outcome(
     }
 
 
-def learning_curve(history: History, steps: int) -> list[float | None]:
+def learning_curve(history: History, steps: int) -> Json:
     """Mean return of the last 20 episodes, at 100 moments up to `steps`.
 
-    None before the first episode has ended.
+    It is None before the first episode has ended.
     """
     moments = np.linspace(0, steps, POINTS + 1)[1:]
     ended_by = np.searchsorted(history["step"], moments, side="right")
-    means = rolling_mean(history["episode_return"], WINDOW).tolist()
-    return [means[ended - 1] if ended > 0 else None for ended in ended_by]
+    means = rolling_mean(history["episode_return"]).tolist()
+    returns = [means[ended - 1] if ended > 0 else None for ended in ended_by]
+    return {"steps": moments.tolist(), "mean_return": returns}

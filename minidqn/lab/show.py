@@ -20,13 +20,10 @@ from minidqn.lab.filters import plot_filters
 from minidqn.lab.folder import AGENT, HISTORY
 from minidqn.lab.history import read_csv
 from minidqn.lab.identity import Json
-from minidqn.lab.plotting import (
-    Axis,
-    plot_learning_curve,
-    plot_value_function,
-)
+from minidqn.lab.plotting import plot_learning_curve
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.spec import Spec
+from minidqn.lab.value_function import Axis, plot_value_function
 from minidqn.parts.conv import Conv2d
 
 EPISODES = 3  # of a film, and of what is watched

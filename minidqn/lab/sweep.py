@@ -27,8 +27,8 @@ from minidqn.lab.folder import AGENT, RUN, SUMMARY, locked, write_json
 from minidqn.lab.identity import Json
 from minidqn.lab.jobs import Job, Task, check_specs, jobs, work
 from minidqn.lab.processes import Processes
+from minidqn.lab.progress import progress_bar
 from minidqn.lab.run import train_and_test
-from minidqn.lab.training import progress_bar
 
 SUBMITTED = 1000  # runs that are given to an executor at a time
 

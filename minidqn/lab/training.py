@@ -10,13 +10,13 @@ evaluation.py tests what was learned. E is the number of environments.
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.envs import Env, Envs, as_envs, in_training
 from minidqn.lab.history import History
+from minidqn.lab.progress import show, training_bar
 from minidqn.lab.resume import resume
 from minidqn.lab.settings import DECAYS
 from minidqn.lab.signals import signals_wait
@@ -61,7 +61,7 @@ def train(
         warn_if_nothing_is_learned(agent, last_step)
         with (
             threadpool_limits(1, user_api="blas"),  # threads slow small products down
-            progress_bar(progress, "steps", last_step, agent.steps) as bar,
+            training_bar(progress, last_step, agent.steps) as bar,
         ):
             shown = agent.steps  # what the bar shows
             stop = False
@@ -156,19 +156,3 @@ def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[boo
         return [agent.replay.over]
     now_over: list[bool] = agent.replay.ended.tolist()
     return now_over
-
-
-def progress_bar(shown: bool, unit: str, total: int | None, done: int = 0) -> Any:
-    """A progress bar, for a terminal or a notebook."""
-    from tqdm.auto import tqdm  # here, because it takes a while
-
-    return tqdm(disable=not shown, total=total, initial=done, unit=f" {unit}")
-
-
-def show(bar: Any, agent: DQN, history: History, refresh: bool) -> None:
-    """What the progress bar says of a run."""
-    if bar.disable:
-        return
-    mean = history.mean_return()
-    text = f"epsilon {agent.epsilon:.2f}, mean return {mean:.1f}"
-    bar.set_postfix_str(text, refresh=refresh)

@@ -105,12 +105,15 @@ def tuned_spec(
 def with_changes(spec: Spec, changes: dict[str, Any]) -> Spec:
     """A run with some settings replaced.
 
-    If nobody sets priority_beta, it reaches 1 at the end of the run.
+    If there are priorities, and nobody sets priority_beta, it reaches 1 at the end of
+    the run.
     """
-    config = spec.config
-    if config.priority_beta == DQNConfig.priority_beta:
+    config = changed(spec.config, changes)
+    was_set = "priority_beta" in changes
+    was_set = was_set or config.priority_beta != DQNConfig.priority_beta
+    if config.priority_alpha > 0.0 and not was_set:
         config = replace(config, priority_beta=LinearDecay(0.4, 1.0, spec.steps))
-    return replace(spec, config=changed(config, changes))
+    return replace(spec, config=config)
 
 
 def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:

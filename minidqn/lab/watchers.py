@@ -26,7 +26,7 @@ from minidqn.lab.checks import count, file_to_write, number, one_environment
 from minidqn.lab.envs import TEST, episode_seed
 from minidqn.lab.evaluation import check_test, evaluate
 from minidqn.lab.films import animate
-from minidqn.lab.history import History
+from minidqn.lab.history import WINDOW, History
 from minidqn.lab.plotting import draw_returns
 from minidqn.lab.training import Watcher
 
@@ -50,7 +50,7 @@ def episodes_due(history: History, episodes: int) -> range:
 # --- Watchers
 
 
-def until_solved(solved_at: float, episodes: int = 20) -> Watcher:
+def until_solved(solved_at: float, episodes: int = WINDOW) -> Watcher:
     """Stop when the mean return of the last `episodes` episodes reaches `solved_at`."""
     solved_at = number("solved_at", solved_at)
     episodes = count("episodes", episodes)
@@ -163,7 +163,8 @@ def log_tensorboard(folder: str | Path) -> Watcher:
         if history.just_ended > 0:
             for episode in history.episodes(len(history) - history.just_ended):
                 for name, value in episode._asdict().items():
-                    writer.add_scalar(name, value, episode.step)
+                    if not math.isnan(value):  # there was no update
+                        writer.add_scalar(name, value, episode.step)
 
     return watch
 
@@ -221,7 +222,7 @@ def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
 
     def draw(history: History) -> None:
         axes.clear()
-        draw_returns(axes, history["episode_return"], solved_at)
+        draw_returns(axes, history, solved_at)
         figure.canvas.draw()
         figure.canvas.flush_events()
 
