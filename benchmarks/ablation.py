@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learning import RESULTS, ROOT, all_ended
+from learning import all_ended
 from matplotlib.figure import Figure
+from report import ROOT, add_out
 
 from minidqn import LinearDecay, tuned
 from minidqn.lab.arguments import at_least
@@ -165,9 +166,10 @@ def main() -> None:
         "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
     )
     parser.add_argument(
-        "--work", type=Path, default=ROOT / "runs" / "ablation", help="results"
+        "--work", type=Path, default=ROOT / "runs" / "ablation", help="of its runs"
     )
-    parser.add_argument("--name", default="ablation", help="of the files in results/")
+    parser.add_argument("--name", default="ablation", help="of its files")
+    add_out(parser)
     args = parser.parse_args()
     args.envs = list(dict.fromkeys(args.envs))
     if (set(args.envs), args.seeds) != (set(STEPS), 10) and args.name == "ablation":
@@ -192,9 +194,9 @@ def main() -> None:
         }
         for env_id in args.envs
     }
-    write_results(found, RESULTS / f"{args.name}.csv")
-    (RESULTS / f"{args.name}.md").write_text(table(results))
-    draw(results, RESULTS / f"{args.name}.png")
+    write_results(found, args.out / f"{args.name}.csv")
+    (args.out / f"{args.name}.md").write_text(table(results))
+    draw(results, args.out / f"{args.name}.png")
     print(table(results))
 
 

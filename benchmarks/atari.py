@@ -17,7 +17,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.wrappers import AtariPreprocessing
-from learning import RESULTS
+from report import OUT, out_folder
 
 from minidqn import Spec, read_results
 from minidqn.lab.cli import main
@@ -68,4 +68,4 @@ if __name__ == "__main__":
         if usual.items() <= result.items():
             result["name"] = f"{game}/0"
             name = game.lower().removeprefix("ale/")
-            write_results([result], RESULTS / f"{name}.csv")
+            write_results([result], out_folder(OUT) / f"{name}.csv")

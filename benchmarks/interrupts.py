@@ -32,7 +32,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from report import RESULTS, report
+from report import add_out, report
 from tqdm import tqdm
 
 import minidqn
@@ -322,7 +322,7 @@ def main() -> None:
     parser.add_argument("--ctrl-c", type=int, default=500)
     parser.add_argument("--sigterm", type=int, default=200)
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=RESULTS / "interrupts.md")
+    add_out(parser)
     args = parser.parse_args()
     tqdm.monitor_interval = 0  # its thread would be forked
     outcomes = [
@@ -330,7 +330,7 @@ def main() -> None:
         many_signals(signal.SIGTERM, args.sigterm),
         pairs(args.pairs),
     ]
-    report("\n\n".join(text for text, _ in outcomes), args.out)
+    report("\n\n".join(text for text, _ in outcomes), args.out / "interrupts.md")
     if not all(well for _, well in outcomes):
         sys.exit(1)
 

@@ -16,7 +16,8 @@ import platform
 import sys
 
 import numpy as np
-from speed import RESULTS, Contender, versions
+from report import add_out
+from speed import Contender, versions
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--keras", required=True, help="a Python that has TensorFlow")
     parser.add_argument("--rounds", type=int, default=9)
+    add_out(parser)
     args = parser.parse_args()
     contenders = {
         "Keras": Contender(args.keras, "keras_step.py", one_thread=False),
@@ -47,7 +49,7 @@ def main() -> None:
         f"Python {platform.python_version()}, {versions(sys.executable, 'numpy', 'numba')}; "
         f"{versions(args.keras, 'tensorflow', 'keras')}; {os.cpu_count()} cores.\n"
     )
-    (RESULTS / "keras_tutorial.md").write_text(text)
+    (args.out / "keras_tutorial.md").write_text(text)
     print(text)
 
 

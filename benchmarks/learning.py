@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import PUBLISHED, ROOT, add_out
 from tqdm import tqdm
 
 from minidqn import evaluate, load
@@ -38,8 +39,6 @@ from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.tuned import EXAMPLES, tuned_spec
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 USUAL = list(EXAMPLES)[:4]  # the others take hours
 
 
@@ -86,11 +85,12 @@ def main() -> None:
         "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
     )
     parser.add_argument("--work", type=Path, help="their files, by default runs/NAME")
-    parser.add_argument("--name", default="learning", help="of the files in results/")
+    parser.add_argument("--name", default="learning", help="of its files")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument(
         "--peer-seeds", type=int, default=16, help="SB3 takes a minute for each"
     )
+    add_out(parser)
     args = parser.parse_args()
     seeds, envs, steps = range(args.seeds), list(dict.fromkeys(args.envs)), args.steps
     if (set(envs), args.seeds, steps) != (
@@ -108,12 +108,8 @@ def main() -> None:
     results = list(sweep(specs, work, workers=args.jobs))
     all_ended(results)
     results.sort(key=lambda result: (envs.index(result["env_id"]), result["seed"]))
-    title = (
-        "Mean of 20 episodes of training; every seed, their interquartile mean, its "
-        "95 % interval"
-    )
-    table, _ = compare(results, RESULTS / f"{args.name}.png", title)
-    write_results(results, RESULTS / f"{args.name}.csv")
+    table, _ = compare(results, args.out / f"{args.name}.png")
+    write_results(results, args.out / f"{args.name}.csv")
     lines = [
         "Test of the last policy: mean return of 100 episodes. IQM: interquartile mean.\n",
         table,
@@ -142,8 +138,9 @@ def main() -> None:
     if at_500:
         lines += [f"CartPole-v1: {sum(at_500)} of {len(at_500)} seeds at 500."]
 
-    numbers = RESULTS / "sb3_cartpole.json"
+    numbers = PUBLISHED / "sb3_cartpole.json"
     if args.peers:
+        numbers = args.out / "sb3_cartpole.json"
         with ThreadPoolExecutor(args.jobs) as pool:
             runs = pool.map(
                 lambda seed: run_sb3(args.peers, seed), range(args.peer_seeds)
@@ -164,7 +161,7 @@ def main() -> None:
         "",
         ", ".join([f"Python {platform.python_version()}", *versions, cores]) + ".",
     ]
-    (RESULTS / f"{args.name}.md").write_text("\n".join(lines) + "\n")
+    (args.out / f"{args.name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 import numpy as np
-from learning import RESULTS, ROOT
+from report import ROOT, add_out
 from tqdm import tqdm
 
 EXAMPLES = ROOT / "examples"
@@ -41,6 +41,7 @@ def run(script: str, *arguments: str) -> tuple[float, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the page from many seeds.")
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
+    add_out(parser)
     args = parser.parse_args()
 
     lines = ["| seed | mean | minimum | seconds |", "| --- | --- | --- | --- |"]
@@ -73,7 +74,7 @@ def main() -> None:
         f"(at most {max(page_seconds):.1f}) where examples/cartpole.py takes "
         f"{np.median(example_seconds):.1f}: {ratio:.1f} times as long.\n\n"
     )
-    (RESULTS / "one_page.md").write_text(text + "\n".join(lines) + "\n")
+    (args.out / "one_page.md").write_text(text + "\n".join(lines) + "\n")
     print(text)
 
 

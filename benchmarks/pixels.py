@@ -15,7 +15,8 @@ import os
 import platform
 import sys
 
-from speed import RESULTS, Contender, Rounds, table, versions
+from report import add_out
+from speed import Contender, Rounds, table, versions
 from tqdm import tqdm
 
 MINATAR = [[16, 3, 1]], [128]
@@ -62,6 +63,7 @@ def main() -> None:
         "--peers", required=True, help="a Python with benchmarks/requirements.txt"
     )
     parser.add_argument("--rounds", type=int, default=10)
+    add_out(parser)
     args = parser.parse_args()
     contenders = {
         who: Contender(python, script, one_thread=True, one_core=True)
@@ -82,8 +84,7 @@ def main() -> None:
         f"{versions(args.peers, 'torch', 'jax')}; "
         f"OPENBLAS_CORETYPE={os.environ.get('OPENBLAS_CORETYPE', '(its own choice)')}.",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "pixels.md").write_text("\n".join(lines) + "\n")
+    (args.out / "pixels.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from report import RESULTS, report
+from report import add_out, report
 from tqdm import tqdm
 
 from minidqn import (
@@ -151,7 +151,7 @@ def same_bits(trial: int) -> tuple[bool, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Kill runs, resume them, compare.")
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=RESULTS / "resume.md")
+    add_out(parser)
     parser.add_argument("--trial", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -169,7 +169,7 @@ def main() -> None:
     )
     if others:
         text += f" Not the same: trials {others}."
-    report(text, args.out)
+    report(text, args.out / "resume.md")
     if others:
         sys.exit(1)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
-from report import RESULTS, report
+from report import add_out, report
 
 from minidqn import DQN, History, save, train, tuned
 
@@ -60,7 +60,7 @@ def seconds_to_save(agent: DQN, history: History) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A long run, checked at every step.")
     parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path, default=RESULTS / "soak.md")
+    add_out(parser)
     args = parser.parse_args()
     env = gym.make("CartPole-v1")
     config = tuned("CartPole-v1", args.steps, buffer_size=args.steps // 20)
@@ -77,7 +77,7 @@ def main() -> None:
         f"{checks.every:,} steps: {first / 2**20:.1f} MiB, at the end: "
         f"{100 * growth:+.2f} %. Saving {len(agent.replay):,} steps takes "
         f"{milliseconds:.0f} ms.",
-        args.out,
+        args.out / "soak.md",
     )
     assert growth < 0.01, checks.memory
 

@@ -27,13 +27,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from report import add_out
 from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
 US, MOMENT = (
     1e-6,
     0.15,
@@ -356,6 +356,7 @@ def main() -> None:
         "--rounds", type=int, default=15, help="of the rows of microseconds"
     )
     parser.add_argument("--runs", type=int, default=3, help="rounds of whole runs")
+    add_out(parser)
     args = parser.parse_args()
 
     contenders = {
@@ -386,11 +387,10 @@ def main() -> None:
         + versions(args.peers, "torch", "jax", "stable-baselines3")
         + f"; {os.cpu_count()} cores.",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "speed.md").write_text("\n".join(lines) + "\n")
+    (args.out / "speed.md").write_text("\n".join(lines) + "\n")
     rounds = {f"{what} | {who}": values for (what, who), values in times.items()}
-    (RESULTS / "speed.json").write_text(json.dumps(rounds, indent=1) + "\n")
-    draw_growth(times, RESULTS / "speed_growth.png")
+    (args.out / "speed.json").write_text(json.dumps(rounds, indent=1) + "\n")
+    draw_growth(times, args.out / "speed_growth.png")
     print("\n".join(lines))
 
 

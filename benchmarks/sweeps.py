@@ -25,13 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from report import add_out
+
 from minidqn import Spec, run, sweep, tuned_spec
 from minidqn.lab.compare import compare
 from minidqn.lab.run import train_and_test
 
 KILLS = 20
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 
 
 @dataclass
@@ -134,7 +135,9 @@ def finish(folder: Path) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description="What a sweep costs.").parse_args()
+    parser = argparse.ArgumentParser(description="What a sweep costs.")
+    add_out(parser)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         share = beside_a_row(folder / "row")
@@ -151,7 +154,7 @@ def main() -> None:
         f"Killed {KILLS} times: {same}.\n\n{whole}",
     ]
     text = "\n\n".join(lines)
-    (RESULTS / "sweeps.md").write_text(text)
+    (args.out / "sweeps.md").write_text(text)
     print(text)
 
 

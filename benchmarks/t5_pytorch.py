@@ -12,14 +12,13 @@ actions and the draw of batches.
 
 import argparse
 import random
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import torch
+from report import add_out
 from torch import nn
 
-RESULTS = Path(__file__).parent / "results" / "t5_pytorch.md"
 EPISODES, BATCH, MEMORY, GAMMA = (
     250,
     128,
@@ -95,6 +94,7 @@ def play(torch_seed: int, seed: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the fifth tutorial in PyTorch.")
     parser.add_argument("--seeds", type=int, default=40, help="seeds 0 to N - 1")
+    add_out(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     runs = np.array([play(seed, seed) for seed in range(args.seeds)])
@@ -115,7 +115,7 @@ def main() -> None:
         "| --- | --- | --- |",
         *(f"| {seed} | {means[seed]:.1f} | {first[seed]:.1f} |" for seed in order),
     ]
-    RESULTS.write_text("\n".join(lines) + "\n")
+    (args.out / "t5_pytorch.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -14,7 +14,7 @@ import argparse
 import csv
 
 import numpy as np
-from learning import RESULTS, ROOT
+from report import PUBLISHED, ROOT, add_out
 
 from minidqn import evaluate, load
 from minidqn.lab.places import short_name
@@ -25,8 +25,8 @@ from minidqn.schedules import value_at
 def committed(env_id: str) -> str:
     """The mean return of seed 0 in a table of several seeds."""
     for file in ("learning", "breakout_ram", "minatar", "pong"):
-        if (RESULTS / f"{file}.csv").exists():
-            with (RESULTS / f"{file}.csv").open(newline="") as table:
+        if (PUBLISHED / f"{file}.csv").exists():
+            with (PUBLISHED / f"{file}.csv").open(newline="") as table:
                 for run in csv.DictReader(table):
                     if (run["env_id"], run["seed"]) == (env_id, "0"):
                         return f"{float(run['eval_mean']):.2f}"
@@ -34,9 +34,9 @@ def committed(env_id: str) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description="Test examples/trained/ once more."
-    ).parse_args()
+    parser = argparse.ArgumentParser(description="Test examples/trained/ once more.")
+    add_out(parser)
+    args = parser.parse_args()
     columns = ["mean", "minimum", "seed 0 in the table of all seeds", "file"]
     columns += [
         "mean in half precision",
@@ -64,7 +64,7 @@ def main() -> None:
             f"| {kilobytes:.0f} kB | {halved.mean():.2f} | {explored.mean():.2f} ({last:g}) |"
         )
         print(lines[-1], flush=True)
-    (RESULTS / "trained.md").write_text("\n".join(lines) + "\n")
+    (args.out / "trained.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ the page      examples/one_page.py, which has nothing of minidqn
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -201,6 +202,15 @@ def test_what_is_long_is_found(tmp_path: Path) -> None:
     long = f"def long():\n{docstring}" + 40 * "    x = 1\n"
     path.write_text(f"{short}\n\n{long}")
     assert long_functions(path) == {"long"}
+
+
+def test_only_one_file_knows_where_published_figures_are() -> None:
+    """A benchmark that is only tried leaves them as they are: see its option --out."""
+    folder = ROOT / "benchmarks"
+    texts = {path.name: path.read_text("utf-8") for path in folder.glob("*.py")}
+    assert {name for name in texts if '"results"' in texts[name]} == {"report.py"}
+    written = {name for name in texts if re.search(r"PUBLISHED\b.*write", texts[name])}
+    assert written == set()
 
 
 def test_bugs_are_tried_in_every_module() -> None:
