@@ -150,6 +150,37 @@ def test_a_push(browser: Any, folder: Path) -> None:
     assert moved[1] == pytest.approx(1.4 * moved[0])
 
 
+@pytest.mark.parametrize(
+    ("q_values", "labels"),
+    [
+        ([[195.2, 196.0], [200.9, 199.0]], ["202", "194"]),
+        ([[-0.08, 0.02], [0.09, -0.01]], ["0.10", "-0.10"]),
+        ([[7.0, 7.0], [7.0, 7.0]], ["7.01", "7.00"]),
+    ],
+)
+def test_the_chart_is_scaled_to_what_it_shows(
+    browser: Any, folder: Path, q_values: list[list[float]], labels: list[str]
+) -> None:
+    page, wrong = open_page(browser, folder)
+    code = """shown => {
+        const texts = [], lines = [], g = CanvasRenderingContext2D.prototype;
+        const text = g.fillText, line = g.lineTo;
+        g.fillText = function (t, ...rest) { texts.push(t); text.call(this, t, ...rest); };
+        g.lineTo = function (x, y) { lines.push(y); line.call(this, x, y); };
+        history = shown;
+        drawStrip();
+        [g.fillText, g.lineTo] = [text, line];
+        return [texts, lines, document.getElementById("strip").clientHeight];
+    }"""
+    texts, heights, whole = page.evaluate(code, q_values)
+    assert texts == labels
+    assert min(heights) > 0
+    assert max(heights) < whole
+    if q_values[0] != q_values[1]:
+        assert max(heights) - min(heights) > whole / 2
+    assert wrong == []
+
+
 def test_it_works_by_keyboard_alone_and_on_a_telephone(
     browser: Any, folder: Path
 ) -> None:
