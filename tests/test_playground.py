@@ -181,6 +181,86 @@ def test_the_chart_is_scaled_to_what_it_shows(
     assert wrong == []
 
 
+# what drawing the page writes: the rectangles of all texts and of all arrows
+DRAWN = """() => {
+    const texts = [], arrowsDrawn = [], g = CanvasRenderingContext2D.prototype;
+    const [text, drawArrow] = [g.fillText, arrow];
+    g.fillText = function (t, x, y) {
+        const m = this.measureText(t), id = this.canvas.id;
+        texts.push([id, t, x - m.actualBoundingBoxLeft, y - m.actualBoundingBoxAscent,
+            x + m.actualBoundingBoxRight, y + m.actualBoundingBoxDescent,
+            parseFloat(this.font.match(/[0-9.]+px/)[0]), this.canvas.clientWidth]);
+        text.call(this, t, x, y);
+    };
+    arrow = (g, x, y, length, color) => {
+        const half = ARROW.tip + ARROW.edge, ends = [x, x + length];
+        arrowsDrawn.push([g.canvas.id, Math.min(...ends), y - half, Math.max(...ends), y + half,
+            g.canvas.clientHeight]);
+        drawArrow(g, x, y, length, color);
+    };
+    draw();
+    [g.fillText, arrow] = [text, drawArrow];
+    return [texts, arrowsDrawn];
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 400, 1200])
+def test_texts_and_arrows_keep_clear_of_one_another(
+    browser: Any, folder: Path, width: int
+) -> None:
+    page, wrong = open_page(browser, folder, width)
+    page.evaluate("[arrows, push] = [true, -PUSH]")
+    rng = np.random.default_rng(0)
+    for state in rng.uniform(-1, 1, (20, 4)) * [2.3, 3, 0.3, 3]:
+        page.evaluate("s => { start(s); over = fallen(s); }", state.tolist())
+        texts, arrows = page.evaluate(DRAWN)
+        assert len(arrows) >= 5  # of four inputs and the push
+        for i, (canvas, text, left, top, right, bottom, size, end) in enumerate(texts):
+            assert size >= 14
+            assert (left >= 0, right <= end) == (True, True), text
+            others = [(c, *box) for c, t, *box, _, _ in texts[i + 1 :]]
+            for c, x0, y0, x1, y1 in others + [tuple(arrow[:5]) for arrow in arrows]:
+                beside = x1 + 2 <= left or right + 2 <= x0
+                apart = y1 + 2 <= top or bottom + 2 <= y0
+                assert c != canvas or beside or apart, text
+        for canvas, *_, top, _, bottom, height in arrows:
+            assert (top >= 0, bottom <= height) == (True, True), canvas
+    assert wrong == []
+
+
+@pytest.mark.parametrize("action", [0, 1])
+def test_the_arrow_is_seen_on_the_cart_and_beside_it(
+    browser: Any, folder: Path, action: int
+) -> None:
+    page, _ = open_page(browser, folder, width=400)
+    # across the arrow, on the cart and beyond it: the contrast with the background,
+    # which is at the top of each column of pixels
+    code = """action => {
+        const given = [0, 0, 0, 0];
+        start(given);
+        act = () => action;
+        drawStage();
+        const canvas = document.getElementById("stage"), g = canvas.getContext("2d");
+        const [sky, ground] = [[243, 245, 248], canvas.clientHeight - 40];
+        const light = pixel => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => {
+            const c = pixel[i] / 255;
+            return sum + share * (c <= 0.04 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        }, 0.05);
+        return [14, 28].map(away => {
+            const x = canvas.clientWidth / 2 + (action ? away : -away), seen = [];
+            for (let y = ground - 23; y < ground - 3; y++) {
+                const p = g.getImageData(x, y, 1, 1).data;
+                seen.push(light(p[3] ? p : sky));
+            }
+            const contrasts = seen.map(l => Math.max(l, seen[0]) / Math.min(l, seen[0]));
+            return Math.max(...contrasts);
+        });
+    }"""
+    on_cart, beside = page.evaluate(code, action)
+    assert on_cart > 4.5
+    assert beside > 3  # as much as pictures need, by WCAG
+
+
 def test_it_works_by_keyboard_alone_and_on_a_telephone(
     browser: Any, folder: Path
 ) -> None:
