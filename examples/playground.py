@@ -5,9 +5,9 @@
 
 It writes runs/cartpole/playground.html: one file without a server, that works offline.
 It has the policy's numbers, CartPole's equations and the forward pass in plain
-JavaScript. A slider goes through the run, from clumsy to perfect: the run is made once
-more, which takes seconds and gives the same bits, and the network is kept at several
-moments.
+JavaScript. One slider sets the push, from harmless to fatal. Another goes through the
+run, from clumsy to perfect: the run is made once more, which takes seconds and gives the
+same bits, and the network is kept at several moments.
 """
 
 import argparse

@@ -134,20 +134,74 @@ def test_from_clumsy_to_good(browser: Any, folder: Path) -> None:
 def test_a_push(browser: Any, folder: Path) -> None:
     page, _ = open_page(browser, folder)
     page.keyboard.down("ArrowRight")
-    assert page.evaluate("push") == 4
+    assert page.evaluate("push") == 8
     page.keyboard.up("ArrowRight")
     assert page.evaluate("push") == 0
     page.keyboard.down("ArrowLeft")
-    assert page.evaluate("push") == -4
+    assert page.evaluate("push") == -8
+    page.evaluate("window.dispatchEvent(new Event('blur'))")
+    assert page.evaluate("push") == 0  # a window that lost the keyboard sees no keyup
     page.keyboard.up("ArrowLeft")
+    page.keyboard.down("Alt")
+    page.keyboard.down("ArrowLeft")
+    assert page.evaluate("push") == 0  # it is the browser's
+    page.keyboard.up("ArrowLeft")
+    page.keyboard.up("Alt")
     box = page.locator("#stage").bounding_box()
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 50)
+    page.mouse.down(button="right")
+    assert page.evaluate("push") == 0
+    page.mouse.up(button="right")
     page.mouse.down()
-    assert page.evaluate("push") == 4
+    assert page.evaluate("push") == 8
     page.mouse.up()
     assert page.evaluate("push") == 0
-    moved = page.evaluate("[0, PUSH].map(f => physics([0, 0, 0, 0], 1, f)[1])")
+    moved = page.evaluate("[0, 4].map(f => physics([0, 0, 0, 0], 1, f)[1])")
     assert moved[1] == pytest.approx(1.4 * moved[0])
+
+
+def test_pushes_go_from_harmless_to_fatal(browser: Any, folder: Path) -> None:
+    page, wrong = open_page(browser, folder)
+    code = """([newtons, steps]) => {
+        start([0.01, 0, 0.02, 0]);
+        for (let i = 0; i < 100; i++) tick();
+        const stood = !over;
+        push = newtons;
+        for (let i = 0; i < steps; i++) tick();
+        push = 0;
+        for (let i = 0; i < 150; i++) tick();
+        return [stood, fallen(state)];
+    }"""
+    ends = {}
+    for end in ("min", "max"):
+        page.fill("#strength", page.get_attribute("#strength", end))
+        ends[end] = page.evaluate("strength")
+        assert page.inner_text("#newtons") == f"{ends[end]} newtons"
+    for direction in (-1, 1):  # a second of the weakest, a fifth of the strongest
+        assert page.evaluate(code, [direction * ends["min"], 50]) == [True, False]
+        assert page.evaluate(code, [direction * ends["max"], 10]) == [True, True]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("slider", "value"), [("moment", "0"), ("strength", "30")])
+def test_a_slider_starts_a_new_episode(
+    browser: Any, folder: Path, slider: str, value: str
+) -> None:
+    page, wrong = open_page(browser, folder)
+    page.evaluate("start(); for (let i = 0; i < 50; i++) tick()")
+    assert page.evaluate("[step, history.length]") == [50, 50]
+    page.fill(f"#{slider}", value)
+    assert page.evaluate("[step, history.length, over]") == [0, 0, False]
+    assert page.evaluate("state.every(x => Math.abs(x) <= 0.05)") is True
+
+    # with the keyboard it stays on the slider, and after the mouse the keys push
+    page.focus(f"#{slider}")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.id") == slider
+    page.click(f"#{slider}")
+    page.keyboard.down("ArrowRight")
+    assert page.evaluate("push === strength") is True
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
@@ -209,7 +263,7 @@ def test_texts_and_arrows_keep_clear_of_one_another(
     browser: Any, folder: Path, width: int
 ) -> None:
     page, wrong = open_page(browser, folder, width)
-    page.evaluate("[arrows, push] = [true, -PUSH]")
+    page.evaluate("[arrows, push] = [true, -30]")
     rng = np.random.default_rng(0)
     for state in rng.uniform(-1, 1, (20, 4)) * [2.3, 3, 0.3, 3]:
         page.evaluate("s => { start(s); over = fallen(s); }", state.tolist())
@@ -267,10 +321,10 @@ def test_it_works_by_keyboard_alone_and_on_a_telephone(
     page, wrong = open_page(browser, folder, width=400)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     reached = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id"))
-    assert reached == ["stage", "moment", "reset", "pause", "arrows"]
+    assert reached == ["stage", "strength", "moment", "reset", "pause", "arrows"]
     page.keyboard.press("Enter")
     assert page.get_attribute("#arrows", "aria-pressed") == "true"
     page.focus("#moment")
