@@ -125,9 +125,9 @@ def test_from_clumsy_to_good(browser: Any, folder: Path) -> None:
     page.evaluate("draw()")  # the notice that it is over
     page.fill("#moment", "0")
     assert page.input_value("#moment") == "0"
-    assert page.inner_text("#steps") == "0 steps of training"
+    assert page.inner_text("#steps") == "0 steps"
     page.fill("#moment", str(last))
-    assert page.inner_text("#steps") == "10,000 steps of training"
+    assert page.inner_text("#steps") == "10,000 steps"
     assert wrong == []
 
 
@@ -315,11 +315,8 @@ def test_the_arrow_is_seen_on_the_cart_and_beside_it(
     assert beside > 3  # as much as pictures need, by WCAG
 
 
-def test_it_works_by_keyboard_alone_and_on_a_telephone(
-    browser: Any, folder: Path
-) -> None:
-    page, wrong = open_page(browser, folder, width=400)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+def test_it_works_by_keyboard_alone(browser: Any, folder: Path) -> None:
+    page, wrong = open_page(browser, folder)
     reached = []
     for _ in range(6):
         page.keyboard.press("Tab")
@@ -329,7 +326,7 @@ def test_it_works_by_keyboard_alone_and_on_a_telephone(
     assert page.get_attribute("#arrows", "aria-pressed") == "true"
     page.focus("#moment")
     page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#steps") != "10,000 steps of training"
+    assert page.inner_text("#steps") != "10,000 steps"
     assert page.evaluate("push") == 0  # on the slider, the arrow keys are the slider's
     page.evaluate("start([0, 0, 0.21, 0])")
     page.evaluate("tick()")
@@ -340,6 +337,68 @@ def test_it_works_by_keyboard_alone_and_on_a_telephone(
     page.evaluate("paused = false")
     page.wait_for_function("step > 5")  # time goes on by itself
     assert wrong == []
+
+
+@pytest.mark.parametrize("width", [360, 400])
+def test_it_works_on_a_telephone(browser: Any, folder: Path, width: int) -> None:
+    page, wrong = open_page(browser, folder, width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for name in ("strength", "moment", "reset", "pause", "arrows"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box["height"] >= 44  # a thumb
+        assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
+    sizes = """[...document.body.querySelectorAll("*:not(input)")].map(e =>
+        parseFloat(getComputedStyle(e).fontSize))"""
+    assert min(page.evaluate(sizes)) >= 14
+    touch = "id => getComputedStyle(document.getElementById(id)).touchAction"
+    actions = [page.evaluate(touch, name) for name in ("stage", "net", "strip")]
+    assert actions == ["none", "auto", "auto"]  # beyond the stage a finger scrolls
+    # the cart, the sliders and the buttons are on one screen
+    assert page.locator("#pause").bounding_box()["y"] + 44 <= 640
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["pause", "arrows"])
+def test_a_button_shows_that_it_is_on(browser: Any, folder: Path, name: str) -> None:
+    page, _ = open_page(browser, folder)
+    page.evaluate("paused = false")
+    color = "id => getComputedStyle(document.getElementById(id)).backgroundColor"
+    off = page.evaluate(color, name)
+    page.click(f"#{name}")
+    assert page.evaluate(color, name) != off
+    page.click(f"#{name}")
+    assert page.evaluate(color, name) == off
+
+
+@pytest.mark.parametrize("width", [360, 700, 1200])
+def test_the_sliders_stay_in_place(browser: Any, folder: Path, width: int) -> None:
+    page, _ = open_page(browser, folder, width)
+    places = []
+    for strength, moment in (("2", "0"), ("30", "11")):
+        page.fill("#strength", strength)
+        page.fill("#moment", moment)
+        boxes = [page.locator(name).bounding_box() for name in ("#strength", "#moment")]
+        assert boxes[0]["x"] == boxes[1]["x"]
+        places.append(boxes)
+    assert places[0] == places[1]
+
+
+@pytest.mark.parametrize(
+    ("state", "steps", "told"),
+    [
+        ([0, 0, 0.3, 0], 7, "The pole fell after 7 steps."),
+        ([2.5, 0, 0, 0], 8, "The cart left the track after 8 steps."),
+        ([0, 0, 0, 0], 500, "The pole stood for all 500 steps."),
+    ],
+)
+def test_how_an_episode_ended(
+    browser: Any, folder: Path, state: list[float], steps: int, told: str
+) -> None:
+    page, _ = open_page(browser, folder)
+    page.evaluate("([s, n]) => { start(s); [step, over] = [n, true]; }", [state, steps])
+    texts, _ = page.evaluate(DRAWN)
+    assert [text for canvas, text, *_ in texts if canvas == "stage"] == [told]
+    assert page.inner_text("#score") == f"Step {steps} of 500"
 
 
 def test_layers_that_the_page_does_not_have() -> None:
