@@ -45,7 +45,7 @@ def adam_step(
 
     for i in range(params.size):
         g = grads[i]
-        # Without a gradient, as behind a dead ReLU, a parameter's m and v decay for ever.
+        # Without gradients, as behind a dead ReLU, a parameter's m and v keep decaying.
         # When they are far too small to matter beside eps, they are set to 0. Otherwise
         # they would become denormal numbers, which make the loop ten times slower.
         m_i = keep_m * m[i] + add_m * g
