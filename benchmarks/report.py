@@ -1,4 +1,4 @@
-"""What a benchmark found, printed and written to a file in results/."""
+"""Prints the findings of a benchmark, and writes them to a file in results/."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> str:
-    """With what it was found."""
+    """The versions and the number of cores, in a sentence."""
     packages = ("NumPy", "Numba", "Gymnasium")
     versions = [f"{name} {version(name.lower())}" for name in packages]
     parts = [f"Python {platform.python_version()}", *versions]
