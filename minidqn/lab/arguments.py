@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from minidqn.lab.values import integer, split
 
-USAGE = """python -m minidqn train ENV [options]   learn it, test the agent and show it
+USAGE = """python -m minidqn train ENV [options]   train an agent, test it and show it
 python -m minidqn watch ENV [options]   show a trained agent
 python -m minidqn sweep ENV [options]   compare many seeds and settings
 python -m minidqn ENV [options]         the same as train"""
