@@ -100,7 +100,7 @@ def as_discrete(space: Any) -> str:
         return combinations(sizes, np.zeros_like(sizes))
     if isinstance(space, MultiDiscrete):
         return f"{combinations(space.nvec, space.start)}; but {of_vector}"
-    return f"{of_vector}, and {WRAPPERS}.TransformAction makes an action of a number"
+    return f"{of_vector}, and {WRAPPERS}.TransformAction converts a number"
 
 
 def transform(action: str, n: int) -> str:
@@ -151,7 +151,7 @@ def warn_if_large(nbytes: int, dtype: np.dtype[Any]) -> None:
         return
     text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
     if dtype.itemsize > 1 and dtype.kind in "iu":
-        text += f"; gymnasium.wrappers.DtypeObservation makes {dtype} smaller"
+        text += "; gymnasium.wrappers.DtypeObservation gives a smaller dtype"
     warnings.warn(text, UserWarning, stacklevel=4)  # where the agent begins
 
 

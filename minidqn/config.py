@@ -124,7 +124,9 @@ class DQNConfig:
         least = f"batch_size, {self.batch_size}, or more"
         self._check("learning_starts", start_fits, least)
         if getattr(self.priority_beta, "per", "step") != "step":
-            raise ValueError(f"priority_beta is {self.priority_beta}: it counts steps")
+            raise ValueError(
+                f"priority_beta is {self.priority_beta}: expected one that counts steps"
+            )
 
     def updates_by(self, steps: int) -> int:
         """How many updates belong to the first `steps` steps.

@@ -16,7 +16,7 @@ from minidqn.nn.layers import Array
 
 OLD_API = (
     "(Gymnasium since 0.26); wrap an environment of the old API, for example with the "
-    "package shimmy: gymnasium.make(..., apply_api_compatibility=True) is gone"
+    "package shimmy; gymnasium.make has no apply_api_compatibility any more"
 )
 
 
@@ -74,7 +74,7 @@ def wrong_shape(found: tuple[int, ...], shape: tuple[int, ...], num_envs: int) -
         n = found[0]
         text += f"; for {n} environments make the agent with num_envs={n}"
     if len(found) > 0 and found == shape[1:]:
-        text += f"; with frame_stack, it is the last {shape[0]} of them, oldest first"
+        text += f"; with frame_stack, give the last {shape[0]}, oldest first"
     return text
 
 

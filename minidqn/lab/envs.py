@@ -163,8 +163,8 @@ def as_envs(agent: DQN, env: Env) -> Envs:
     inside = members(env)
     if len({id(each) for each in inside}) < len(inside):
         raise ValueError(
-            f"{env} has an environment several times: expected functions that make a "
-            "new one each"
+            f"{env} has an environment several times: expected functions that each "
+            "make a new one"
         )
     mode = env.metadata.get("autoreset_mode")
     if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
@@ -227,8 +227,8 @@ def check_free(env: Any) -> None:
     for inside in members(env):
         if id(inside) in TRAINING:
             raise ValueError(
-                f"{env} is being trained in: expected another one, made by a second "
-                "gym.make(...)"
+                f"an agent is being trained in {env}: expected another one, made by a "
+                "second gym.make(...)"
             )
 
 
