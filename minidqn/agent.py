@@ -223,17 +223,17 @@ class DQN:
             q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
             greedy(self.loss.q_values(q_next), batch.next_mask, next_actions)
 
-        # what Q(s, a) should have been
+        # the targets of Q(s, a)
         y = self.loss.targets(batch.returns, batch.discounts, q_next, next_actions)
 
-        # what it is, and how the loss changes with every parameter
+        # the loss of Q(s, a) against them, and its gradient for every parameter
         q = self.online.forward(batch.obs, self.rng)  # (B, A)
         loss, mean_q, dq, errors = self.loss.gradient(q, batch.actions, y, weights)
         self.online.backward(dq)
         grad_norm = clip_by_global_norm(self.online.grads, config.max_grad_norm)
         checks.update(self.updates + 1, loss, grad_norm, self.last_metrics)
 
-        # one step downhill
+        # one step of Adam; then the target network follows
         self.adam.step(self.online.grads, self._now("learning_rate"))
         self.updates += 1
         if self.updates % config.target_every == 0:
