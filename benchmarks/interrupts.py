@@ -43,7 +43,7 @@ from minidqn.lab.signals import Signals
 from minidqn.lab.watchers import log_csv, save_every
 from minidqn.parts.prioritized import PrioritizedSampler
 
-STEPS = 6000  # they take longer than the latest moment of a signal
+STEPS = 6000  # they take as long as the latest moment of a signal
 GOES_ON = 60  # steps, after each trial
 CONFIG = DQNConfig(
     hidden=(32, 32),

@@ -1,7 +1,7 @@
 """Five tutorials that people learn DQN from: each as written, and with its mistakes fixed.
 
-    T1 a Keras notebook: CartPole, one update for each step, no target network T2 Breakout from the
-    console's memory, with several things the wrong way round
+    T1  a Keras notebook: CartPole, one update for each step, no target network
+    T2  Breakout from the console's memory, with several things the wrong way round
     T3  a PyTorch post: CartPole of 200 steps, whose end is never marked
     T4  a TensorFlow page on target networks: CartPole
     T5  "DQN in 130 lines": CartPole of 200 steps, one update for each episode
