@@ -1,13 +1,13 @@
-"""What each part of DQN brings: plain, plain plus each one, all, and all without each one.
+"""How much each part of DQN helps: plain DQN, plain DQN with one part, all, all except one.
 
-All other settings are the examples', but the runs are a fifth to a half as long: in a full
-run every variant becomes good, and no difference is left to see. The settings were tuned
+All other settings are those of the examples, but the runs are a fifth to a half as long. In a
+full run, every variant becomes good, and no difference can be seen. The settings were tuned
 with *some* of the parts on, so a part can lose here because nothing was tuned for it. The
-figure shows what happens to someone who switches it on.
+figure shows what happens if you switch a part on.
 
     python benchmarks/ablation.py --seeds 10
 
-It can be stopped, and goes on where it was.
+It can be stopped, and the same command continues it.
 """
 
 import argparse
@@ -59,7 +59,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def settings_of(part: str, env_id: str) -> dict[str, Any]:
-    """What it takes to switch a part on."""
+    """The settings that switch a part on."""
     settings: dict[str, dict[str, Any]] = {
         "Double": {"double": True},
         "dueling": {"dueling": True},

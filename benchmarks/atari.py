@@ -1,12 +1,12 @@
-"""Two more games from the screen, with the settings of examples/pong.py: no promises.
+"""Two more games from the screen, with the settings of examples/pong.py, not tuned for them.
 
     python benchmarks/atari.py ALE/Pong-v5
     python benchmarks/atari.py BreakoutNoFrameskip-v4
 
-What came of it is in runs/, and, unless options made it another run, in results/, in a
-CSV file with the game's name. Pong-v5 is Pong with sticky actions: in each frame, with
-a chance of 1/4, the console repeats the last action instead. In Breakout, every brick
-counts 1 in training, and an episode is one ball.
+The run is in runs/. Without other options, its figures are also in results/, in a CSV file with the
+game's name. Pong-v5 is Pong with sticky actions: in each frame, the console repeats the action
+before with a chance of 1/4. In Breakout, every brick counts 1 in training, and an episode is one
+ball.
 """
 
 import sys

@@ -2,13 +2,12 @@
 
 Each trial is a process that trains with prioritised replay in three environments, saves
 often and writes its rows. At a random moment it gets a signal: in a step, an update, a
-kernel, a save. What arrives must be KeyboardInterrupt, or after SIGTERM the end of the
-process, when all is saved. The file must load, with a row or an unfinished episode for
-each step. And the run must be the one that it would have been: with the same bits as
-one that was left alone, then and after going on for a while.
+kernel, a save. Ctrl-C must raise KeyboardInterrupt, and SIGTERM must end the process
+after saving. The file must load, with a row or an unfinished episode for each step. And
+the run must have the same bits as an uninterrupted one, at once and some steps later.
 
 A pair is two commands for one folder, with different seeds, started at the same moment.
-One makes its run, and the other says that the folder is in use.
+One makes its run, and the other refuses the folder.
 
     python benchmarks/interrupts.py
 
@@ -44,7 +43,7 @@ from minidqn.lab.signals import Signals
 from minidqn.lab.watchers import log_csv, save_every
 from minidqn.parts.prioritized import PrioritizedSampler
 
-STEPS = 6000  # takes as long as the latest moment of a signal
+STEPS = 6000  # they take as long as the latest moment of a signal
 GOES_ON = 60  # steps, after each trial
 CONFIG = DQNConfig(
     hidden=(32, 32),
@@ -72,7 +71,7 @@ def new_run() -> tuple[DQN, History]:
 
 
 def state_of(agent: DQN, history: History) -> str:
-    """A digest of what a run has come to."""
+    """A digest of the state of a run."""
     digest = hashlib.sha256()
     for array in (agent.online.params, agent.target.params, history.rows):
         digest.update(array.tobytes())
@@ -83,7 +82,7 @@ def state_of(agent: DQN, history: History) -> str:
 
 
 class LeftAlone:
-    """A run that nobody interrupts, and its state after each step."""
+    """An uninterrupted run, and its state after each step."""
 
     def __init__(self) -> None:
         self.agent, self.history = new_run()
@@ -104,14 +103,14 @@ class LeftAlone:
         )
 
     def state_at(self, step: int) -> str:
-        """The state after a step; empty if it makes no stop there."""
+        """The state after a step; empty if the run does not stop there."""
         while self.agent.steps < step:
             self.go_on(STEPS)
         return self.states.get(step, "")
 
 
 def accounted_steps(agent: DQN, history: History) -> int:
-    """The steps in the rows, and in the episodes that are going on."""
+    """The number of steps in the rows and in the unfinished episodes."""
     steps = int(history["length"].sum())
     for episode, over in zip(history.unfinished, agent.replay.ended, strict=True):
         if not over:
@@ -123,7 +122,7 @@ def accounted_steps(agent: DQN, history: History) -> int:
 
 
 def note_where(folder: Path) -> None:
-    """From now on, write down in which line of the package a signal comes."""
+    """From now on, record the line of the package in which a signal comes."""
     remember = Signals.remember
 
     def noted(self: Signals, number: int, frame: FrameType | None) -> None:
@@ -138,8 +137,8 @@ def note_where(folder: Path) -> None:
 
 
 def trains(number: int, folder: Path, ready: int) -> int:
-    """The process that gets signal `number`. It returns how it ends, if it does."""
-    # as in the foreground: a shell starts in the background with Ctrl-C ignored
+    """The process that gets signal `number`. Returns how it ended, if it can."""
+    # as in the foreground: in the background, a shell starts programs with Ctrl-C ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     note_where(folder)
@@ -173,7 +172,7 @@ def trains(number: int, folder: Path, ready: int) -> int:
 
 
 def interrupted(number: int, folder: Path, seconds: float) -> int:
-    """Start the process, and send it the signal after so many seconds; how it ended."""
+    """Start the process, and send it the signal after `seconds`; return how it ended."""
     hears, ready = os.pipe()
     process = os.fork()
     if process == 0:
@@ -190,7 +189,7 @@ def interrupted(number: int, folder: Path, seconds: float) -> int:
 
 
 def faults(number: int, code: int, folder: Path, alone: LeftAlone) -> list[str]:
-    """What is wrong with what a trial left."""
+    """The errors in the file and rows of a trial."""
     expected = 0 if number == signal.SIGINT else -signal.SIGTERM
     if code != expected:
         other = folder / OTHER
@@ -218,7 +217,7 @@ def faults(number: int, code: int, folder: Path, alone: LeftAlone) -> list[str]:
 
 
 def many_signals(number: int, trials: int) -> tuple[str, bool]:
-    """What came of so many trials, in a sentence, and whether all was well."""
+    """The result of many trials, in a sentence, and whether all were right."""
     alone = LeftAlone()
     start = time.perf_counter()
     alone.go_on(STEPS)
@@ -259,7 +258,7 @@ def many_signals(number: int, trials: int) -> tuple[str, bool]:
 
 
 def pair(number: int, folder: Path) -> tuple[str, list[str]]:
-    """What the command said that made no run, and what is wrong in the folder."""
+    """The message of the command that made no run, and the errors in the folder."""
     seeds = (2 * number, 2 * number + 1)
     processes = []
     for seed in seeds:
@@ -292,7 +291,7 @@ def pair(number: int, folder: Path) -> tuple[str, list[str]]:
 
 
 def pairs(trials: int) -> tuple[str, bool]:
-    """What came of so many pairs, in a sentence, and whether all was well."""
+    """The result of many pairs, in a sentence, and whether all were right."""
     reasons: Counter[str] = Counter()
     found: list[str] = []
     well = 0
@@ -324,7 +323,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20)
     add_out(parser)
     args = parser.parse_args()
-    tqdm.monitor_interval = 0  # its thread would be forked
+    tqdm.monitor_interval = 0  # no thread of tqdm, because processes are forked
     outcomes = [
         many_signals(signal.SIGINT, args.ctrl_c),
         many_signals(signal.SIGTERM, args.sigterm),

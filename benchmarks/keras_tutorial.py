@@ -1,10 +1,10 @@
-"""How long the first of five tutorials works for each step: in Keras, and in minidqn.
+"""The time for each step of the first of five tutorials: in Keras, and in minidqn.
 
 For each step, the notebook that examples/five_tutorials.py calls T1 calls `predict` to choose an
 action, `predict` for the Q-values of 24 stored observations, `predict` for those of the 24 next
-ones, and `fit`. minidqn does the same with the same network, from a larger replay buffer, with
-the Huber loss and gradient clipping on top. The two take turns, so a machine that is slower for
-a while is slower for both.
+ones, and `fit`. minidqn does the same with the same network, with a larger replay buffer, and in
+addition with Huber's loss and gradient clipping. The two take turns, so a machine that is slower
+for a while is slower for both.
 
     python3 -m venv .venv-keras && .venv-keras/bin/pip install tensorflow==2.21.0
     .venv/bin/python benchmarks/keras_tutorial.py --keras .venv-keras/bin/python

@@ -1,18 +1,18 @@
 """How well the examples learn, over many seeds.
 
-Trains with the settings in examples/ from many seeds, and tests the *last* policy of each: 100
-episodes it was never trained on. The settings were tuned on seeds 1000 and up. (One choice saw
-these too: README says which.)
+It trains with the settings in examples/ from many seeds, and tests the *last* policy of each run in
+100 episodes that it was never trained on. The settings were tuned on seeds 1000 and up. (One choice
+also used seeds 0 to 99: see docs/results.md.)
 
     python benchmarks/learning.py --seeds 20
     python benchmarks/learning.py --envs ALE/Breakout-v5 --seeds 3 --name breakout_ram
 
-With --steps, runs are of another length; with --epsilon, the policies are tested again with so many
-random actions.
+With --steps, runs have another length. With --epsilon, the policies are tested again, with these
+shares of random actions.
 
-It can be stopped, and goes on where it was. With --peers, a Python that has
-Stable-Baselines3 (benchmarks/requirements.txt), SB3's DQN is put beside CartPole:
-rl-baselines3-zoo's tuned settings, its own greedy evaluation.
+It can be stopped, and the same command continues it. --peers takes a Python that has
+Stable-Baselines3 (benchmarks/requirements.txt). Then SB3's DQN is also trained on CartPole, with
+rl-baselines3-zoo's tuned settings, and tested with SB3's own greedy evaluation.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def test_again(
 
 
 def all_ended(results: list[dict[str, Any]]) -> None:
-    """Exit, with the name and the traceback, if a run failed: the same command tries it again."""
+    """Exit with the name and the traceback if a run failed; the same command tries it again."""
     for result in results:
         if "failed" in result:
             sys.exit(

@@ -1,9 +1,9 @@
-"""Do the tests notice a bug? Changes one place of minidqn at a time, and runs them.
+"""Do the tests notice a bug? It changes one place of minidqn at a time, and runs the tests.
 
-A *mutant* is the package with one small, realistic bug: < for <=, + for -, a number that is
-one off, a condition the other way round, a statement left out, two arguments swapped. Each
-runs in a copy of the project, first against the tests that ought to notice, and if they do
-not, against all. Those that nobody noticed are listed.
+A *mutant* is the package with one small, realistic bug: < instead of <=, + instead of -, a
+number that is one off, a condition the other way round, a missing statement, two swapped
+arguments. Each is tested in a copy of the project: first by the tests that should notice it, and
+if they do not, by all. The mutants that no test noticed are listed.
 
     python benchmarks/mutants.py --mutants 300 --out runs/mutants
     python benchmarks/mutants.py --modules page agent targets --quick
@@ -30,10 +30,10 @@ from typing import Any
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-# not test_architecture: a mutant is written without comments, in lines of any length
+# without test_architecture, because a mutant has no comments, and lines of any length
 EVERYTHING = ["tests", "--ignore=tests/test_architecture.py"]
 PAGE = "page"
-TESTS = {  # the tests of a module that ought to notice, quick ones first
+TESTS = {  # the tests that should notice a module's mutants, quick ones first
     PAGE: "one_page",
     "nn/layers": "layers network nn_parts agent one_page",
     "nn/network": "network single agent parts one_page",
@@ -137,7 +137,7 @@ LEFT_ALONE = (
 
 
 def changes(node: Any) -> Iterator[tuple[str, Any]]:
-    """What may go wrong at a node: a word for it, and what changes a copy of the node."""
+    """The possible bugs at a node: a word for each, and a function that makes it in a copy."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
         yield "compare", lambda n: n.ops.__setitem__(0, COMPARISONS[type(n.ops[0])]())
     if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OPERATIONS:
@@ -166,7 +166,7 @@ def is_text(node: Any) -> bool:
 
 
 def places(tree: ast.Module) -> list[tuple[int, str]]:
-    """Every mutant of a file: the number of a node in the order of ast.walk, and what is done."""
+    """Every mutant of a file: the number of its node in the order of ast.walk, and its change."""
     skipped: set[int] = (
         set()
     )  # annotations, messages of errors, imports, names of modules
@@ -235,7 +235,7 @@ def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return True  # it hangs, and that is seen
+        return True  # a test that hangs is noticed
     return ended.returncode != 0
 
 
@@ -308,7 +308,7 @@ def main() -> None:
     chosen = random.Random(args.seed).sample(
         everything, min(args.mutants, len(everything))
     )
-    limits = {}  # seconds: a mutant whose tests take far longer than without it hangs
+    limits = {}  # seconds: if the tests of a mutant take far longer than usual, they hang
     for module in sorted({module for module, *_ in chosen}):
         start = time.perf_counter()
         if noticed(folder, tests_of(module), 1800):

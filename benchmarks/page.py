@@ -1,9 +1,9 @@
 """How well the page learns: examples/one_page.py, over many seeds.
 
-Each seed is a process of its own, as a reader would start it. The last policy is tested,
-greedy, in 100 episodes that it was never trained on. Beside it stand the seconds of
-examples/cartpole.py in the same sitting: one process for each, imports and all, with its
-machine code in the cache. (The page compiles each time.)
+Each seed runs in a separate process, as a reader would start it. The last policy is tested, greedy,
+in 100 episodes that it was never trained on. For comparison, examples/cartpole.py is timed in the
+same session: whole processes, imports included, with its machine code in the cache. (The page
+compiles each time.)
 
     python benchmarks/page.py --seeds 20
 """
@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def run(script: str, *arguments: str) -> tuple[float, str]:
-    """The seconds of a process, and what it printed."""
+    """The seconds of a process, and its output."""
     command = [sys.executable, str(EXAMPLES / script), *arguments]
     start = time.perf_counter()
     printed = subprocess.run(

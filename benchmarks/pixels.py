@@ -1,9 +1,9 @@
-"""How fast an update from pictures is, on one core: beside PyTorch, JAX and the floor.
+"""The speed of an update from pictures, on one core: minidqn, PyTorch, JAX and the floor.
 
-Like speed.py, with the same contenders (benchmarks/contenders) taking turns. All of them
-compute on the same one core. PyTorch (channels last) and JAX (compiled whole) are given their
-batch of bytes; minidqn draws and gathers its own. The floor is the matrix products of the
-patches, in NumPy, as if patches cost nothing. A row of whole training steps stands beside them.
+As in speed.py, the contenders (benchmarks/contenders) take turns. All of them compute on the
+same core. PyTorch (channels last) and JAX (compiled as a whole) are given their batch of bytes;
+minidqn draws and gathers its own. The *floor* is the time of the matrix products of the patches
+in NumPy, without the time to make the patches. There is also a row for whole training steps.
 
     .venv/bin/python benchmarks/pixels.py --peers .venv-peers/bin/python
 

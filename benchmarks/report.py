@@ -30,7 +30,7 @@ def out_folder(path: str | Path) -> Path:
 
 
 def machine() -> str:
-    """The versions, and the number of cores."""
+    """The versions and the number of cores, in a sentence."""
     packages = ("NumPy", "Numba", "Gymnasium")
     versions = [f"{name} {version(name.lower())}" for name in packages]
     parts = [f"Python {platform.python_version()}", *versions]

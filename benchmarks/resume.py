@@ -1,9 +1,9 @@
 """A run that is killed anywhere and resumed ends on the same bits as one that is not.
 
 Each trial trains once without a break, and once more in a process that is killed with
-SIGKILL at random moments, several times, and started again. It saves so often that many
-a kill hits it in the middle of saving. Both must end on the same parameters, history
-and evaluation.
+SIGKILL at random moments, several times, and started again. It saves very often, so
+many kills come in the middle of saving. Both runs must end on the same parameters,
+history and evaluation.
 
     python benchmarks/resume.py --trials 100        (with the extra minatar)
 """
@@ -72,7 +72,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def work(trial: int, folder: Path) -> None:
-    """Train, or go on with the checkpoint in `folder`; write a result."""
+    """Train, or continue from the checkpoint in `folder`; write a result."""
     numbers = dict(OPTIONS[trial % len(OPTIONS)])
     num_envs = numbers.pop("num_envs", 1)
     make: Any = partial(gym.make, ENVIRONMENTS[trial // len(OPTIONS) % 3])
@@ -112,7 +112,7 @@ def work(trial: int, folder: Path) -> None:
 
 
 def run_worker(trial: int, folder: Path, kill_after: float | None = None) -> float:
-    """Run `work` in a process of its own, or begin to; the seconds that it trained."""
+    """Run `work` in a new process, or begin to; return the seconds that it trained."""
     command = [sys.executable, __file__, "--work", str(folder), "--trial", str(trial)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -128,7 +128,7 @@ def run_worker(trial: int, folder: Path, kill_after: float | None = None) -> flo
 
 
 def same_bits(trial: int) -> tuple[bool, int]:
-    """Whether both runs of a trial ended alike, and how many kills hit training."""
+    """Whether both runs of a trial ended on the same bits, and how many kills hit training."""
     chance = random.Random(trial)
     with tempfile.TemporaryDirectory() as name:
         whole = Path(name) / "whole"

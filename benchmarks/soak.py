@@ -1,8 +1,8 @@
-"""A million steps on CartPole-v1, with a buffer that goes round twenty times.
+"""A million steps on CartPole-v1, in which the buffer is filled twenty times over.
 
-After every step: the counters agree with each other, and all parameters are finite. The
-memory that the process takes at the end is within 1 % of what it took after 100,000
-steps. (What grows is the history, by 56 bytes for an episode.)
+It checks that after every step the counters agree with each other, and all parameters are
+finite, and that at the end the process uses within 1 % of the memory that it used after
+100,000 steps. (Only the history grows, by 56 bytes for an episode.)
 
     python benchmarks/soak.py
 """
@@ -26,7 +26,7 @@ def resident_bytes() -> int:
 
 
 class Checks:
-    """A watcher: what must be true after every step, and the memory at ten moments."""
+    """A watcher that checks every step, and records the memory at ten moments."""
 
     def __init__(self, steps: int) -> None:
         self.every = steps // 10
@@ -38,7 +38,7 @@ class Checks:
         replay = agent.replay
         config = agent.config
         assert agent.steps == self.steps
-        # and a bridge for each reset but the first
+        # and a bridge for each reset except the first
         assert replay.count == agent.steps + agent.resets - 1
         assert len(replay) == min(replay.count, config.buffer_size)
         assert agent.resets == len(history) + (not replay.over)

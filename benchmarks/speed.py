@@ -1,16 +1,16 @@
-"""How fast, beside what people would use instead, and beside the floor.
+"""The speed of minidqn, compared with other programs and with the floor.
 
-Every row is measured in turn by each contender (benchmarks/contenders), a moment each and
-round after round, so that a machine that is slower for a while is slower for all. What
-counts is the ratio of the medians; beside it stands the range of the rounds' own ratios.
+The *floor* is the time of an update's matrix products in NumPy, and nothing else. Each
+contender (benchmarks/contenders) measures every row in turn, for a moment, round after round.
+So a machine that is slower for a while is slower for all. The result is the ratio of the
+medians, with the range of the ratios within single rounds.
 
     python3 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
     .venv/bin/python benchmarks/speed.py --peers .venv-peers/bin/python
 
-minidqn and the floor run on one thread. In the rows of updates and actions each of the others is
-measured twice: with as many threads as it takes by itself, and with one, on one core, which is
-faster on a busy machine. In all other rows they take as many as they like. The whole takes 25
-minutes.
+minidqn and the floor run on one thread. In the rows of updates and actions, each of the others is
+measured twice: with its default number of threads, and with one thread on one core, which is faster
+on a busy machine. In all other rows, they have their default number. Everything takes 25 minutes.
 """
 
 import argparse
@@ -67,7 +67,7 @@ CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
     "final_epsilon": 0.05,
 }
 LONG = CLEANRL | {"steps": 200_000, "updates": 19_001}  # so that compiling may pay
-RL_ZOO = {  # rl-baselines3-zoo's tuned settings, but for the copies of the target that nobody sees
+RL_ZOO = {  # rl-baselines3-zoo's tuned settings, without copies of the target that have no effect
     "env": "CartPole-v1",
     "huber_delta": 1.0,
     "steps": 50_000,
@@ -111,12 +111,12 @@ PEERS = {
     "SB3": "sb3.py",
     "SB3 on one core": "sb3.py",
 }
-Row = tuple[str, str]  # what is measured, and of whom
+Row = tuple[str, str]  # the measurement, and the contender
 Rounds = dict[Row, list[float]]  # seconds (or bytes), one for each round
 
 
 class Contender:
-    """A worker process, to be asked for one row at a time."""
+    """A worker process, which measures one row at a time."""
 
     def __init__(
         self, python: str, script: str, one_thread: bool, one_core: bool = False
@@ -201,7 +201,7 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
     for round_ in tqdm(range(rounds), desc="moments"):
         shift = (
             round_ * 7 % len(requests)
-        )  # so that nobody always runs after the same one
+        )  # so that no contender always runs after the same one
         for (what, who), request, args in requests[shift:] + requests[:shift]:
             answer = contenders[who.split(",")[0]].ask(request, *args)
             times[what, who].append(
@@ -213,7 +213,7 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
 def measure_runs(contenders: dict[str, Contender], rounds: int) -> Rounds:
     """Whole training runs in one process; and the environment alone."""
     times: Rounds = {}
-    for name in ("minidqn", "SB3"):  # a short one first: to compile, and to load
+    for name in ("minidqn", "SB3"):  # a short run first, to compile and to load
         contenders[name].ask("train", CLEANRL | {"steps": 11_000, "updates": 101}, 0)
     for seed in tqdm(range(rounds), desc="runs"):
         for what, settings in (
@@ -245,7 +245,7 @@ def measure_runs(contenders: dict[str, Contender], rounds: int) -> Rounds:
 
 
 def measure_processes(peers: str, rounds: int) -> Rounds:
-    """From the command line to the end: imports, the example, SB3's tuned run beside it."""
+    """Whole processes, from start to end: the example, and SB3's tuned run."""
 
     def seconds(command: list[str], **environment: str) -> float:
         start = time.perf_counter()

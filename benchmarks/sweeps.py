@@ -1,12 +1,12 @@
-"""What a sweep costs, and whether anything is lost when it is killed.
+"""The cost of a sweep, and whether anything is lost when it is killed.
 
     python benchmarks/sweeps.py
 
-Prints: the time of a sweep over two processes beside the same runs in a row; of a run
-that does nothing; of 100,000 runs on an executor that answers at once, of finding
-99,000 of them done, and the memory that takes; and the table of a sweep that was killed
-20 times, the sweep itself or one of its workers, beside that of one that was never
-stopped.
+It prints these times: of a sweep in two processes, compared with the same runs one after
+the other; of a run that does nothing; of 100,000 runs on an executor that answers at
+once, and of a second call that finds 99,000 of them done, with the memory used. It also
+compares the table of a sweep that was killed 20 times (the sweep or one of its workers)
+with the table of a sweep that was never stopped.
 """
 
 import argparse
@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Nothing:
-    """A run of no time at all."""
+    """A run that does nothing."""
 
     name: str
 
@@ -70,7 +70,7 @@ def specs(steps: int, count: int) -> list[Spec]:
 
 
 def beside_a_row(folder: Path) -> float:
-    """The time of 20 CartPole runs in two processes, as a share of that in a row."""
+    """The time of 20 CartPole runs in two processes, as a share of that in one."""
     runs = specs(40_000, 20)
     row = seconds(run(spec, folder / spec.name, progress=False) for spec in runs)
     return seconds(sweep(runs, folder / "two", workers=2)) / row
@@ -82,7 +82,7 @@ def nothings(count: int) -> Iterator[Nothing]:
 
 
 def scale(folder: Path, count: int = 100_000) -> str:
-    """First result, all of them, and the second time, when all but 1,000 are there."""
+    """The times of the first result, of all, and of a second call with all but 1,000 done."""
     options: Any = {
         "executor": AtOnce(),
         "shared": False,
@@ -102,7 +102,7 @@ def scale(folder: Path, count: int = 100_000) -> str:
 
 
 def killed(folder: Path) -> tuple[str, str]:
-    """The tables of a sweep that is killed at random, and of one that is not."""
+    """The tables of a sweep that is killed at random moments, and of one that is not."""
     call = f"sweeps.finish(Path({str(folder)!r}))"
     code = f"if __name__ == '__main__': import sweeps; from pathlib import Path; {call}"
     rng = random.Random(0)
@@ -127,7 +127,7 @@ def children(pid: int) -> list[int]:
 
 
 def finish(folder: Path) -> str:
-    """The table of a sweep, from where it was stopped."""
+    """The table of a sweep, which continues where it was stopped."""
     task = partial(train_and_test, share=0.5)
     runs = [replace(spec, test_episodes=20) for spec in specs(40_000, 20)]
     results = sweep(runs, folder, workers=2, task=task)

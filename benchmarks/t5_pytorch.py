@@ -1,10 +1,10 @@
 """One lucky seed: the fifth tutorial as written, in PyTorch, from 40 seeds.
 
 examples/five_tutorials.py runs "DQN in 130 lines" from 20 seeds, and finds an average return
-far below the 128.1 that the notebook prints. The notebook seeds PyTorch's generator with 0,
-which settles the initial weights. This is the same program in PyTorch, with that seed and 39
-others; and again with that seed and 20 others for all the rest: the environment, random
-actions and the draw of batches.
+far below the 128.1 that the notebook prints. The notebook seeds PyTorch's generator with 0, which
+determines the initial weights. This is the same program in PyTorch, with that seed and 39 others.
+Then it runs with the initial weights of seed 0, and 20 other seeds for everything else: the
+environment, random actions and the draw of batches.
 
     python3 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
     .venv-peers/bin/python benchmarks/t5_pytorch.py
@@ -25,7 +25,7 @@ EPISODES, BATCH, MEMORY, GAMMA = (
     10_000,
     0.3,
 )  # gamma is passed the value of epsilon
-UNTRAINED = 10  # episodes at the beginning, in which next to nothing is learned
+UNTRAINED = 10  # episodes at the beginning, in which almost nothing is learned
 
 
 def network() -> nn.Sequential:
@@ -68,7 +68,7 @@ def play(torch_seed: int, seed: int) -> list[float]:
                 chance.randrange(2) if chance.random() < 0.3 / episode else greedy(obs)
             )
             next_obs, reward, terminated, truncated, _ = env.step(action)
-            if len(memory) < MEMORY:  # else the new step is dropped
+            if len(memory) < MEMORY:  # otherwise the new step is dropped
                 memory.append((obs, action, float(reward), next_obs, greedy(next_obs)))
             obs, over, total = next_obs, terminated or truncated, total + float(reward)
         returns.append(total)

@@ -1,13 +1,13 @@
-"""What the policies in examples/trained/ score: each is tested here once more.
+"""The scores of the policies in examples/trained/: each is tested once more.
 
-They are the last policies of seed 0, none of them selected. Their 100 test episodes are those
-of seed 0 in the tables of all seeds; a run on another processor ends on other bits, though,
-and so on other figures.
+They are the last policies of seed 0; none was selected. Their 100 test episodes are those of
+seed 0 in the tables of all seeds. But a run on another processor ends on other bits, so its
+figures differ.
 
     python benchmarks/trained.py
 
-Beside that stand the same policies with their numbers rounded to half precision, and with the
-random actions that training ended with. It takes a quarter of an hour, mostly for Pong.
+The same policies are also tested with their numbers rounded to half precision, and with the
+random actions of the end of training. It takes a quarter of an hour, mostly for Pong.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
         explored = evaluate(agent, env, spec.test_episodes, 0, last)
         agent.online.params[:] = agent.online.params.astype(
             np.float16
-        )  # what half the file holds
+        )  # a file of half the size would hold these
         halved = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
         lines.append(
             f"| {env_id} | {returns.mean():.2f} | {returns.min():.0f} | {committed(env_id)} "

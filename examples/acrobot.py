@@ -1,8 +1,8 @@
-"""Learn to swing up a double pendulum that is driven at its elbow only.
+"""Learn to swing up a double pendulum with a motor only at its elbow.
 
 Two links hang from a pivot. Each step turns the joint between them one way, the other
-way or not at all, and costs 1 until the tip rises above the line. An episode is
-truncated after 500 steps; good play takes about 75 on average.
+way or not at all. Each step costs 1, until the tip rises above a line. An episode is
+truncated after 500 steps; a good policy takes about 75 on average.
 
     python examples/acrobot.py --seed 1
 """

@@ -1,14 +1,15 @@
 """Learn Breakout from the 128 bytes of the console's memory, in two million steps.
 
-The bytes hold the whole state: where ball and paddle are, how the ball moves, which
-bricks still stand. They are stored as bytes, and mapped to -1 to 1 only on their way
-into the network. A step is four frames, in each of which the console may repeat the
-last action instead, with a chance of 1/4. A brick is worth 1, 4 or 7, the whole wall
-432; random play scores about 1.
+The bytes hold the whole state: where the ball and the paddle are, how the ball moves,
+which bricks are left. They are stored as bytes, and mapped to -1 to 1 by the network. A
+step is four frames. In each frame, the console repeats the action before with a chance
+of 1/4 (a *sticky* action). A brick is worth 1, 4 or 7 points, the whole wall 432.
+Random play scores about 1.
 
-In training every brick counts 1, and an episode is one ball. So the learning curve shows
-bricks per ball. The test shows the score of a whole game, which is five balls. There, one
-action in a thousand is random, because a ball can bounce in an endless loop.
+In training, every brick counts 1, and an episode is one ball. So the learning curve
+shows bricks per ball. The test shows the score of a whole game, which is five balls.
+In the test, one action in a thousand is random, because a ball can bounce in an endless
+loop.
 
     pip install -e ".[atari]"
     python examples/breakout_ram.py --seed 1
@@ -33,12 +34,12 @@ class OneBall(gym.Wrapper[Array, int, Array, int]):
 
     def __init__(self, env: gym.Env[Array, int]) -> None:
         super().__init__(env)
-        self.balls = 0  # left; 0 before the first game and after each
+        self.balls = 0  # balls left; 0 before the first game, and after each game
 
     def reset(
         self, *, seed: int | None = None, options: Any = None
     ) -> tuple[Array, Any]:
-        """Go on with the next ball, or with a new game after the last."""
+        """Continue with the next ball, or after the last one with a new game."""
         if self.balls == 0:
             obs, info = self.env.reset(seed=seed, options=options)
         else:
@@ -67,8 +68,8 @@ def spec(steps: int = 2_000_000, seed: int = 0) -> Spec:
         hidden=(128, 128),
         layer_norm=True,
         quantiles=10,
-        # Longer returns come from older, worse policies: 182 with 1 step, 113 with 3
-        # (after 500,000 steps, seed 1000).
+        # More steps would be those of older, worse policies: the score was 182 with 1
+        # step, and 113 with 3 (after 500,000 steps, seed 1000).
         n_step=1,
         batch_size=128,
         train_every=4,

@@ -6,8 +6,8 @@ steps the episode is truncated, so 500 is perfect.
 
     python examples/cartpole.py --seed 1
 
-Change a number below and run it again. (--help lists what the command line takes, and
-minidqn/config.py what each setting means.)
+Change a number below and run it again. (--help lists the options of the command line,
+and minidqn/config.py explains each setting.)
 """
 
 from minidqn import Axis, DQNConfig, LinearDecay
@@ -19,14 +19,14 @@ from minidqn.lab.spec import Spec
 def spec(steps: int = 40_000, seed: int = 0) -> Spec:
     """A run of `steps` steps. Its settings were tuned on other seeds (1000 and up)."""
     config = DQNConfig(
-        normalize_obs=True,  # an angle of 0.4 is seen as large as a position of 4.8
+        normalize_obs=True,  # an angle of 0.4 then counts as much as a position of 4.8
         hidden=(64, 64),
         gamma=0.995,  # look far ahead: a cart that drifts falls hundreds of steps later
-        n_step=40,  # a fall is felt 40 steps back at once, not step by step
+        n_step=40,  # a fall changes the targets of the last 40 steps at once
         batch_size=128,
         train_every=4,  # one update every 4 steps keeps the policy steady
         learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good
-        epsilon=LinearDecay(1.0, 0.1, steps / 10),  # random actions get rarer
+        epsilon=LinearDecay(1.0, 0.1, steps / 10),  # fewer and fewer random actions
         learning_starts=200,
     )
     return Spec("CartPole-v1", config, steps, seed)

@@ -1,23 +1,23 @@
 """Five tutorials that people learn DQN from: each as written, and with its mistakes fixed.
 
     T1  a Keras notebook: CartPole, one update for each step, no target network
-    T2  Breakout from the console's memory, with much of it the wrong way round
+    T2  Breakout from the console's memory, with several things the wrong way round
     T3  a PyTorch post: CartPole of 200 steps, whose end is never marked
     T4  a TensorFlow page on target networks: CartPole
     T5  "DQN in 130 lines": CartPole of 200 steps, one update for each episode
 
-They choose differently in almost everything. What looks like a mistake is a *quirk* here:
-settings as written, settings that fix it, and where settings do not reach, a few lines that
-override the agent. A tutorial as written has all of its quirks, fixed it has none. What one
-of them costs is measured twice: in the tutorial as written when only that one is fixed, and
-in the fixed one when only that one comes back.
+They differ in almost every choice. A choice that looks like a mistake is called a *quirk* here. A
+quirk has the settings as written, the settings that fix it, and if settings are not enough, a few
+lines that override the agent. A tutorial as written has all of its quirks, and a fixed one has
+none. The cost of a quirk is measured twice: in the tutorial as written when only this quirk is
+fixed, and in the fixed tutorial when only this quirk comes back.
 
     python examples/five_tutorials.py --seeds 20       all of it, with tables and a figure
     python examples/five_tutorials.py --show T3        one run as written, as its author shows it
 
-T2 takes the extra `atari`. The script can be stopped, and continues later: each run leaves a
-file under --work (take another folder after changing the code). docs/five_tutorials.md compares
-the choices.
+T2 needs the extra `atari`. The script can be stopped, and continues later: each run writes its
+result under --work. (After a change of the code, choose another folder.) docs/five_tutorials.md
+compares the choices.
 """
 
 import argparse
@@ -208,7 +208,7 @@ class UpdateForEachEpisode(DQN):
 
 
 class EpsilonByEpisode(DQN):
-    """Epsilon is 0.3 / episode: after ten of them it hardly explores."""
+    """Epsilon is 0.3 / episode: after ten episodes it hardly explores."""
 
     primed = 0  # as above
 
@@ -218,7 +218,7 @@ class EpsilonByEpisode(DQN):
 
 
 def prime(agent: Any, env: gym.Env[Any, Any]) -> None:
-    """Store one batch of transitions: first steps of as many episodes, with random actions."""
+    """Store one batch of transitions: the first step of many episodes, with random actions."""
     for number in range(agent.config.batch_size):
         agent.begin(env.reset(seed=episode_seed(agent.seed, TRAIN, number))[0])
         action, agent.random_next = agent.rng.integers(agent.n_actions, size=2).tolist()
@@ -264,9 +264,9 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Quirk:
-    """A mistake: as written these settings of DQNConfig and this override, fixed those settings.
+    """A mistake: settings of DQNConfig and an override as written, and settings that fix it.
 
-    ("until" is no setting of DQNConfig: train until the mean of so many returns passes 195.)
+    ("until" is no setting of DQNConfig: train until the mean of this many returns passes 195.)
     """
 
     name: str
@@ -282,10 +282,10 @@ class Tutorial:
     limit: int | None  # steps of an episode; None for the game's own
     episodes: int
     initial: str  # weights: see StartsLike
-    settings: Settings  # of DQNConfig, but for the quirks'
+    settings: Settings  # of DQNConfig, without those of the quirks
     quirks: list[Quirk]
     claim: str
-    good: float  # a return that it would like to see
+    good: float  # a return that counts as good
     always: type[DQN] = DQN  # an override that is no mistake
 
 
@@ -318,7 +318,7 @@ TUTORIALS = {
         },
         quirks=[
             NO_TARGET_NETWORK,
-            # Five good episodes can be luck, and each had a policy of its own: the last is kept.
+            # Five good episodes can be luck. Each had another policy, and the last one is kept.
             Quirk("stops after 5 good episodes", {"until": 5}, {"until": 100}),
             Quirk("memory of 2,500", {"buffer_size": 2_500}, {"buffer_size": 50_000}),
         ],
@@ -330,7 +330,7 @@ TUTORIALS = {
         "Breakout from RAM",
         "ale_py:ALE/Breakout-v5",
         limit=None,
-        episodes=80,  # of its 2,000, which would take the lab days
+        episodes=80,  # of its 2,000, which would take days
         initial="Keras",
         settings={
             **PLAIN,
@@ -344,7 +344,7 @@ TUTORIALS = {
         quirks=[
             # Numbers up to 255 make Q-values in the hundreds before anything is learned.
             Quirk("raw bytes", {"normalize_obs": False}, {"normalize_obs": True}),
-            # Ten to a hundred times what Adam takes elsewhere: units die, and stay dead.
+            # Ten to a hundred times the usual rate of Adam: units die, and stay dead.
             Quirk("Adam at 0.01", {"learning_rate": 1e-2}, {"learning_rate": 5e-4}),
             Quirk("stores the next action", override=StoresNextAction),
             Quirk(
@@ -354,7 +354,7 @@ TUTORIALS = {
                 ActsWithOldCopy,
             ),
             NO_TERMINAL_MASK,
-            # 2.3 million updates until it is at 0.1: what it learned is hardly ever tried.
+            # It takes 2.3 million updates to reach 0.1, so nearly all actions are random.
             Quirk(
                 "epsilon times 0.999999",
                 {"epsilon": GeometricDecay(1.0, 0.1, 0.999999, per="update")},
@@ -381,8 +381,8 @@ TUTORIALS = {
             "epsilon": ExponentialDecay(0.9, 0.05, 200),
         },
         quirks=[
-            # On its own it would punish success. Without a terminal mask it is all there is to
-            # tell a fall from anything else.
+            # Alone, it would punish success at the limit. Without a terminal mask, it is the only
+            # difference between a fall and another step.
             Quirk("-1 on the last step", override=LastStepCosts),
             NO_TERMINAL_MASK,
             NO_TARGET_NETWORK,
@@ -443,7 +443,7 @@ TUTORIALS = {
             Quirk("gamma is passed epsilon, 0.3", {"gamma": 0.3}, {"gamma": 0.99}),
             Quirk(
                 "throws out the newest",
-                {"buffer_size": 252 * 201},  # the whole run, and what primes it
+                {"buffer_size": 252 * 201},  # the whole run, and the steps of `prime`
                 {"buffer_size": 10_000},
                 ThrowsOutNewest,
             ),
@@ -473,7 +473,7 @@ class Variant(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a run."""
+    """The result of a run."""
 
     returns: list[
         float
@@ -491,7 +491,7 @@ def make(tutorial: Tutorial, **options: Any) -> gym.Env[Any, Any]:
 def build(
     tutorial: Tutorial, has: Collection[str], env: Any, seed: int
 ) -> tuple[DQN, int | None]:
-    """The agent of a tutorial that `has` these quirks; and of how many returns "until" speaks."""
+    """The agent of a tutorial that `has` these quirks, and its setting "until", if it has one."""
     settings = dict(tutorial.settings)
     overrides = [tutorial.always] * (tutorial.always is not DQN)
     for quirk in tutorial.quirks:
@@ -506,7 +506,7 @@ def build(
 
 
 def play(name: str, variant: Variant, seed: int) -> Outcome:
-    """Train one agent, and test the policy that it ends with."""
+    """Train one agent, and test its last policy."""
     tutorial = TUTORIALS[name]
     stage = gym.wrappers.RecordEpisodeStatistics(
         make(tutorial), buffer_length=variant.episodes
@@ -514,14 +514,14 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
     games, until = stage.return_queue, None
     env: gym.Env[Any, Any] = stage
     if variant.quirks is None:
-        # half of what there can be: minidqn plans its decays, and is greedy from there on
+        # half of the possible steps: minidqn plans its decays, and is greedy after them
         steps = min(40_000, variant.episodes * (tutorial.limit or 1_000) // 2)
         if tutorial.limit is None:
             env = OneBall(env)
         config = tuned(tutorial.env_id.removeprefix("ale_py:"), steps)
         agent = DQN(env.observation_space, env.action_space, config, seed)
     else:
-        steps = variant.episodes * (tutorial.limit or 30_000)  # more than there can be
+        steps = variant.episodes * (tutorial.limit or 30_000)  # more than are possible
         agent, until = build(tutorial, variant.quirks, env, seed)
         if name == "T5":
             prime(agent, env)
@@ -533,7 +533,7 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
         passed = solved is not None and bool(solved(agent, history))
         return len(games) == variant.episodes or passed
 
-    with suppress(FloatingPointError):  # diverged: then the policy stays what it was
+    with suppress(FloatingPointError):  # if it diverges, the policy stays as it was
         train(agent, env, steps, on_step=enough, progress=False)
     trained = len(games)
     tests, epsilon = (100, 0.0) if tutorial.limit else (5, 0.05)
@@ -549,7 +549,7 @@ def play(name: str, variant: Variant, seed: int) -> Outcome:
 
 
 def variants(name: str) -> dict[str, Variant]:
-    """The runs of a tutorial: with all quirks and with none; with all but one and with just one."""
+    """The runs of a tutorial: with all quirks, no quirk, all except one, and only one."""
     tutorial = TUTORIALS[name]
     quirks = tuple(quirk.name for quirk in tutorial.quirks)
     has: dict[str, tuple[str, ...] | None] = {
@@ -572,7 +572,7 @@ Results = dict[
 
 @dataclass(frozen=True)
 class Played:
-    """One of these runs, as a sweep takes it."""
+    """One of these runs, as a spec for `sweep`."""
 
     tutorial: str
     variant: str
@@ -626,7 +626,7 @@ def shown(x: ArrayLike, sign: str = "") -> str:
 
 
 def found(name: str, runs: dict[str, list[Outcome]]) -> str:
-    """What the seeds say to a tutorial's claim."""
+    """The finding for a tutorial's claim, over all seeds."""
     written = runs["as written"]
     if name == "T1":
         trained = [(run.trained, run.returns[: run.trained]) for run in written]

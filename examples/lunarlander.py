@@ -1,10 +1,10 @@
 """Learn to land a spacecraft between two flags.
 
-It has a main engine and two small ones at its sides; each step fires one of them or
-none. Coming closer, slower and upright is rewarded, and so is touching down; a crash
-costs 100, coming to rest brings 100, and fuel costs a little. From 200 on it counts
-as solved. After 1000 steps the episode is truncated: a craft that only hovers, to be
-safe, gets no reward for landing.
+It has a main engine and two small ones at its sides. Each step fires one of them or
+none. Moving closer, slowing down, staying upright and touching the ground are rewarded.
+A crash costs 100, coming to rest gives 100, and fuel costs a little. A mean return of
+200 counts as solved. After 1000 steps the episode is truncated, so a spacecraft that
+only hovers, to be safe, gets no reward for landing.
 
     python examples/lunarlander.py --seed 1
 """
@@ -26,7 +26,7 @@ def spec(steps: int = 300_000, seed: int = 0) -> Spec:
         train_every=4,
         learning_rate=LinearDecay(2e-3, 0.0, steps),  # to 0: the last policy is good
         epsilon=LinearDecay(1.0, 0.02, steps / 10),
-        # Data of earlier policies helps little: with 300,000 the return is lower by 60.
+        # Steps of old policies do harm: with 300,000 of them, the return is 60 lower.
         buffer_size=50_000,
     )
     return Spec("LunarLander-v3", config, steps, seed)

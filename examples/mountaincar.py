@@ -1,11 +1,11 @@
 """Learn to drive out of a valley with an engine that is too weak to climb.
 
 Each step accelerates left, right or not at all, and costs 1 until the flag on the right
-hill is reached; after 200 steps the episode is truncated. The car must first go up the
-left hill. No reward says so: until the car reaches the flag by chance, every action
+hill is reached. After 200 steps the episode is truncated. The car must first go up the
+left hill, but no reward says so. Until the car reaches the flag by chance, every action
 seems equally bad, and random actions hardly ever reach it. Most attempts with DQN fail
-here. The reward is not changed; instead, a random action is repeated for up to 40 steps
-(minidqn/parts/repeat.py).
+here. This example does not change the reward. Instead, a random action is repeated for
+up to 40 steps (minidqn/parts/repeat.py).
 
     python examples/mountaincar.py --seed 1
 """
@@ -20,15 +20,15 @@ def spec(steps: int = 60_000, seed: int = 0) -> Spec:
     """A run of `steps` steps. Its settings were tuned on other seeds (1000 and up)."""
     config = DQNConfig(
         normalize_obs=True,
-        # A new random action in each step never leaves the valley, so there would be no
-        # first reward to learn from. Repeating it swings the car up in one episode of ten.
+        # With a new random action in each step, the car never leaves the valley, so it
+        # finds no flag to learn from. Repeated actions reach it in one episode of ten.
         epsilon=LinearDecay(1.0, 0.01, steps / 4),
         epsilon_hold=40,
         n_step=10,
         batch_size=128,
         train_every=2,
         learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good
-        buffer_size=60_000,  # all of the run: the first successes are rare
+        buffer_size=60_000,  # the whole run, because the first successes are rare
     )
     return Spec("MountainCar-v0", config, steps, seed)
 

@@ -9,7 +9,7 @@ s, if the best actions follow; a reward t steps later counts GAMMA^t. DQN (Mnih 
 
 Shapes: B batch, D numbers in an observation, A actions, I inputs and O outputs of a
 layer. A gradient is d + the name: dW says how the loss changes with each entry of W.
-The package minidqn is this page, made general and fast: its tests compare the two.
+The package minidqn is a general and fast version of this page; its tests compare both.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from numba import njit
 
 STEPS = 40_000  # environment steps in all
 BATCH = 128  # transitions in an update; there is one update every 4 steps
-N_STEP = 40  # rewards that are added up before the network is asked for the rest
+N_STEP = 40  # rewards that are added up; the network estimates the rest
 GAMMA = 0.995  # discount
 BOUNDS = np.array([4.8, 1.0, 0.418, 1.0])  # observations are divided by these
 
 
 class Network:
-    """Linear layers, with a ReLU after each but the last: (B, D) to (B, A)."""
+    """Linear layers, with a ReLU after each except the last: (B, D) to (B, A)."""
 
     def __init__(self, sizes, rng):
         self.W = [rng.normal(size=(i, o)) * np.sqrt(2.0 / i) for i, o in sizes]
@@ -42,7 +42,7 @@ class Network:
         return z
 
     def backward(self, dz):
-        """The gradients of `params`. dz is that of what forward returned, (B, A)."""
+        """The gradients of `params`, from dz, the gradient of the outputs, (B, A)."""
         dW, db = [], []
         for W, h in zip(reversed(self.W), reversed(self.h[:-1]), strict=True):
             dW.insert(0, h.T @ dz)  # (I, O)
@@ -73,10 +73,10 @@ BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots
 
 
 class Replay:
-    """A ring of slots, one for each step: observation, action, and what came of it.
+    """A ring of slots, one for each step: observation, action, reward, kind of step.
 
-    The next observation is in the next slot. After the end of an episode that slot is a
-    bridge: it holds the final observation, and no action is taken there.
+    The next observation is in the next slot. After the end of an episode, that slot is
+    a bridge: it holds the final observation, and no action is taken there.
     """
 
     def __init__(self, capacity, n_obs):
@@ -87,7 +87,7 @@ class Replay:
         self.head = -1  # the slot of the current observation
 
     def move_to(self, obs):
-        """Go on to the next slot: it holds what a reset or a step returned."""
+        """Go on to the next slot, and store the observation of a reset or a step."""
         self.head = (self.head + 1) % len(self.kind)
         self.obs[self.head] = obs
         self.kind[self.head] = BRIDGE  # until an action is taken there
@@ -105,9 +105,9 @@ def look_ahead(starts, head, reward, kind):
     """R, the discount and the slot of s' in the TD target, for each start: (B,) each.
 
     The target is y = R + discount * Q(s', a'). R sums N_STEP rewards, or fewer at the
-    end of an episode or at `head`. After k rewards the discount is GAMMA^k, but 0 if
-    the episode terminated: nothing comes after. A truncated one was only cut by a time
-    limit: the value of its final observation counts.
+    end of an episode or at `head`. After k rewards the discount is GAMMA^k, or 0 if the
+    episode terminated, because no reward follows. A truncated episode was only cut by a
+    time limit, so the value of its final observation counts.
     """
     returns, discounts = np.zeros(len(starts)), np.ones(len(starts))
     ends = starts.copy()
@@ -142,8 +142,8 @@ class Agent:
         starts = self.rng.choice(np.flatnonzero(ring.kind != BRIDGE), BATCH)  # (B,)
         actions, rows = ring.action[starts], np.arange(BATCH)
 
-        # what Q(s, a) should have been. Double DQN (van Hasselt et al. 2016): one
-        # network chooses the next action, the other values it: their errors differ
+        # the targets of Q(s, a). Double DQN (van Hasselt et al. 2016): one network
+        # selects the next action, the other evaluates it, because their errors differ
         returns, discounts, ends = look_ahead(starts, ring.head, ring.reward, ring.kind)
         next_actions = self.online.forward(ring.obs[ends]).argmax(axis=1)  # (B,)
         q_next = self.target.forward(ring.obs[ends])  # (B, A)
@@ -166,7 +166,7 @@ class Agent:
 
 
 def train(agent, env):
-    over = True  # the first episode has yet to begin
+    over = True  # the first episode has not begun
     for step in range(STEPS):
         if over:
             obs, _ = env.reset(seed=int(agent.rng.integers(2**31)))

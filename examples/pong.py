@@ -1,9 +1,9 @@
 """Learn Pong from the screen, as in Mnih et al. 2013, on a laptop's CPU.
 
-A step is four frames. The screen becomes 84 x 84 grey pixels (AtariPreprocessing of
-Gymnasium), and the network sees the last four of them. A game goes up to 21 points: the
-return is the difference, -21 for a player that never returns a ball. There are no
-sticky actions: the console does what it is told.
+A step is four frames. The screen becomes 84 x 84 grey pixels (Gymnasium's
+AtariPreprocessing), and the network sees the last four of these pictures. A game goes
+up to 21 points. The return is the difference: -21 for a player that never returns a
+ball. There are no sticky actions: the console never repeats an action by chance.
 
     pip install -e ".[atari]"
     python examples/pong.py --seed 1
@@ -33,14 +33,14 @@ def make_env(**options: Any) -> gym.Env[Any, Any]:
 def spec(steps: int = 500_000, seed: int = 0) -> Spec:
     """A run of `steps` steps.
 
-    Its settings were found with two runs, of seeds 1000 and 1001: more would take too
-    long.
+    Its settings were tuned with only two runs, of seeds 1000 and 1001, because a run
+    takes an hour.
     """
     config = DQNConfig(
-        frame_stack=4,  # of one picture nobody can say where the ball is going
+        frame_stack=4,  # one picture does not show where the ball is going
         conv=((16, 8, 4), (32, 4, 2)),  # the network of Mnih et al. 2013
         hidden=(256,),
-        layer_norm=True,  # without it, four hidden units in five are never on again
+        layer_norm=True,  # without it, four of five hidden units become 0 for ever
         n_step=3,
         batch_size=32,
         train_every=4,

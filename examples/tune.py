@@ -1,14 +1,14 @@
-"""Find settings for CartPole from scratch: Optuna chooses, a few seeds judge.
+"""Find settings for CartPole from scratch: Optuna chooses them, a few seeds test them.
 
-A setting is judged by the mean return of the last policies of five seeds: one lucky
-seed says nothing. From the third seed on, a setting that is worse than the median of
-those before is given up (pruned). At the end the best settings are tested on seeds that
-the search never saw.
+The score of a trial's settings is the mean return of the last policies of five seeds,
+because one seed may be lucky. From the third seed on, a trial that is worse than the
+median of earlier trials is stopped (pruned). At the end, the best settings are tested
+on seeds that the search never used.
 
     pip install -e ".[tune]"
     python examples/tune.py --trials 40
 
-The study is in a file: what was tried is kept, and each call tries 40 more. Start this
+The study is in a file, which keeps all trials, and each call makes 40 more. Start this
 script several times, or on several machines that share the file, and they search
 together.
 """
@@ -65,7 +65,7 @@ def judge(trial: Any, out: Path, workers: int) -> float:
 
 
 def mean_return(result: dict[str, Any]) -> float:
-    """Of the test of a run; nothing for one that diverged."""
+    """The mean return in a run's test; 0 for a run that diverged."""
     if "failed" not in result:
         return float(result["eval_mean"])
     if "FloatingPointError" in result["failed"]:
@@ -110,4 +110,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Stopped. What was tried is kept; the same command tries more.")
+        sys.exit("Stopped. All trials are kept; the same command makes more.")

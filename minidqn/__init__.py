@@ -22,7 +22,7 @@ from minidqn.parts.decays import ExponentialDecay, GeometricDecay
 from minidqn.schedules import LinearDecay
 
 __version__ = "0.1.0"
-# one name a line would be too long
+# one name per line would be too long
 # fmt: off
 __all__ = [
     "DQN", "TEST", "TRAIN", "Axis", "CheckpointError", "DQNConfig", "ExponentialDecay",

@@ -1,18 +1,18 @@
 """The agent: deep Q-learning, put together from the modules beside it.
 
-A Q-value Q(s, a) is the mean sum of the rewards after action a in state s, when acting
-well from then on; a reward t steps later counts gamma^t times. An agent that knew it
-would only ever take the action with the largest. DQN learns a network for it by
-regression on what it has seen (Mnih et al. 2015, Algorithm 1). Each step of a run is
+A Q-value Q(s, a) is the mean sum of the rewards after action a in state s, if the best
+actions follow. A reward t steps later counts gamma^t times. An agent that knew Q would
+always take the action with the largest Q-value. DQN trains a network to predict Q, by
+regression on past steps (Mnih et al. 2015, Algorithm 1). Each step of a run is
 
     explore   the greedy action, or with probability epsilon a random one
-    observe   store what came of it in the replay buffer
+    observe   store its result in the replay buffer
     learn     draw old transitions at random, and move Q(s, a) towards
               R + discount * Q_target(s', a'), with a' the best next action
 
 To use a network's own estimate in a target is called *bootstrapping*. Two things keep
-it stable: transitions are drawn from a long memory, and so are nearly independent; and
-the values come from a *target network*, which follows the online network slowly.
+it stable. Transitions are drawn from a long memory, so they are nearly independent. And
+the estimates come from a *target network*, which follows the online network slowly.
 
 Letters: B batch, A actions, E environments.
 """
@@ -34,7 +34,7 @@ from minidqn.schedules import value_at
 
 
 class Metrics(NamedTuple):
-    """What one update saw."""
+    """Figures of one update."""
 
     loss: float  # mean over the batch, weighted if replay is prioritised
     q: float  # mean over the batch of max_a Q(s, a), masked actions included
@@ -44,9 +44,9 @@ class Metrics(NamedTuple):
 class DQN:
     """A Deep Q-Network agent, for Box observations and Discrete actions.
 
-    It learns from `num_envs` environments side by side. `seed` fixes first weights,
-    exploration and draws; `network(space, n_actions)` builds a network of your own.
-    Raises TypeError or ValueError for what it cannot serve.
+    It learns from `num_envs` environments side by side. `seed` determines the initial
+    weights, the exploration and the batches. `network(space, n_actions)` builds your
+    own network. Raises TypeError or ValueError for spaces or numbers that do not fit.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class DQN:
         return self.exploration.choose(q, ring.head_mask, epsilon, self.rng)
 
     def begin(self, obs: Any, mask: Any = None) -> None:
-        """Start from `obs`, what the environment's reset returned; see Replay.begin."""
+        """Start at `obs`, which the environment's reset returned; see Replay.begin."""
         begun_so_far = self.resets
         self.replay.begin(obs, mask)
         self.episodes = begun_so_far  # all of them have ended now
@@ -175,12 +175,12 @@ class DQN:
         truncated: Any,
         mask: Any = None,
     ) -> None:
-        """Store what came of the last action: what the environment's step returned.
+        """Store the last action, and what the environment's step returned.
 
-        Plain values for a single environment, which goes on with reset and `begin`
-        after an episode; arrays (E, ...) for a vector environment with NEXT_STEP
-        autoreset. `mask` says what is allowed next, (E, A). Raises ValueError or
-        TypeError, which name the step and the value, before anything is stored.
+        For a single environment, give plain values, and after an episode call reset and
+        `begin`. For a vector environment with NEXT_STEP autoreset, give arrays with a
+        first axis E. `mask` says which actions are allowed next, (E, A). Raises
+        ValueError or TypeError, which name the step and the value, before storing.
         """
         try:
             taken, ended = self.replay.add(
@@ -210,10 +210,10 @@ class DQN:
         starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
         batch = self.replay.batch(starts, config.n_step, config.gamma)
 
-        # The next action. The largest of several Q-values is often one with an error
-        # upwards. DQN selects and values with one network, so the target has that
-        # error. Double DQN (van Hasselt et al. 2016) has two networks, whose errors
-        # differ. (They fill the same arrays: each result is used before the next pass.)
+        # The next action. The largest of several estimates is often too large. DQN
+        # selects and evaluates an action with one network, so its targets are too
+        # large. Double DQN (van Hasselt et al. 2016) uses two, whose errors differ.
+        # (They fill the same arrays, so each result is used before the next forward.)
         next_actions = self.next_actions  # (B,)
         if config.double:
             q_select = self.online.predict(batch.next_obs, self.rng)  # (B, A)
@@ -223,17 +223,17 @@ class DQN:
             q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
             greedy(self.loss.q_values(q_next), batch.next_mask, next_actions)
 
-        # what Q(s, a) should have been
+        # the targets of Q(s, a)
         y = self.loss.targets(batch.returns, batch.discounts, q_next, next_actions)
 
-        # what it is, and how the loss changes with every parameter
+        # the loss of Q(s, a) against them, and its gradient for every parameter
         q = self.online.forward(batch.obs, self.rng)  # (B, A)
         loss, mean_q, dq, errors = self.loss.gradient(q, batch.actions, y, weights)
         self.online.backward(dq)
         grad_norm = clip_by_global_norm(self.online.grads, config.max_grad_norm)
         checks.update(self.updates + 1, loss, grad_norm, self.last_metrics)
 
-        # one step downhill
+        # one step of Adam; then the target network follows
         self.adam.step(self.online.grads, self._now("learning_rate"))
         self.updates += 1
         if self.updates % config.target_every == 0:

@@ -34,13 +34,13 @@ from minidqn.replay import Replay
 from minidqn.sampler import UniformSampler
 from minidqn.targets import HuberLoss
 
-Build = Callable[[Box, int], Network]  # makes a network of one's own
+Build = Callable[[Box, int], Network]  # builds your own network
 
 
 def make_networks(
     config: DQNConfig, space: Space[Any], n_actions: int, build: Build | None
 ) -> tuple[Network, Network]:
-    """The online and the target network, which share nothing but scratch arrays."""
+    """The online and the target network, which share only scratch arrays."""
     box = cast(Box, space)
     networks = []
     for _ in range(2):
@@ -102,7 +102,7 @@ def check_agent(
     num_envs: int = 1,
     network: Any = None,
 ) -> None:
-    """Raise TypeError or ValueError for what no DQN can be made of."""
+    """Raise TypeError or ValueError if no DQN can be made with these arguments."""
     checks.spaces(observation_space, action_space)
     checks.count("seed", seed, 0)
     checks.count("num_envs", num_envs, 1)

@@ -1,13 +1,13 @@
 """What a batch is made of: transitions, read from the stream that replay.py stores.
 
-Because the stream is whole, the n-step return is summed up when a batch is made: from
+The stream is complete, so the n-step return can be summed up when a batch is made: from
 slot t on, until there are n rewards, the episode ends, or the head is reached.
 
     R = r_t + gamma r_{t+1} + ... + gamma^(k-1) r_{t+k-1},    k <= n
 
-The target is y = R + discount * Q(s', a'). The discount of the state reached, s', is
-gamma^k; but it is 0 if the episode *terminated* there. *Truncated* is not terminated:
-the episode would have gone on, so the value of its final observation still counts.
+The target is y = R + discount * Q(s', a'), where s' is the state reached. The discount
+is gamma^k, or 0 if the episode *terminated* in s'. *Truncated* is not terminated: the
+episode would have gone on, so the value of its final observation still counts.
 
 All kernels that need the kinds of slots are here: a kernel reads no constant of another
 file (nn/jit.py). In them, the environments lie side by side, so that an index of the
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 def kind_of(terminated: bool, truncated: bool) -> int:
-    """The kind of slot that a step makes. What terminated is not truncated as well."""
+    """The kind of slot that a step makes. If both are true, it is TERMINATED."""
     if terminated:
         return TERMINATED
     return TRUNCATED if truncated else STEP

@@ -1,8 +1,8 @@
-"""Checks of what an agent is made of, and of its numbers while it learns.
+"""Checks of an agent's arguments, and of its numbers while it learns.
 
-Each function but `update` raises ValueError or TypeError, which names the value and
-what was expected, before anything is changed. config.py checks the settings, and
-experience.py what an environment returned.
+Each check raises ValueError or TypeError, which names the value and what was expected,
+before anything is changed. (`update` raises FloatingPointError.) config.py checks the
+settings, and experience.py what an environment returned.
 """
 
 import math
@@ -28,13 +28,13 @@ WRAPPERS = "gymnasium.wrappers"
 
 
 def spaces(observation_space: Any, action_space: Any) -> None:
-    """The spaces that an agent can be made for."""
+    """Check both spaces of an agent."""
     box(observation_space)
     discrete(action_space)
 
 
 def box(space: Any) -> None:
-    """An observation space: a Box of numbers that NumPy can compute with here."""
+    """Check an observation space: a Box of numbers, in this machine's byte order."""
     found = f"observation space {space}"
     check_is_space(found, space)
     if isinstance(space, Dict) and "action_mask" in space.spaces:
@@ -66,7 +66,7 @@ def box(space: Any) -> None:
 
 
 def discrete(space: Any) -> None:
-    """An action space: Discrete, from 0 on."""
+    """Check an action space: Discrete, from 0 on."""
     found = f"action space {space}"
     check_is_space(found, space)
     if not isinstance(space, Discrete) or space.start != 0:
@@ -76,7 +76,7 @@ def discrete(space: Any) -> None:
 
 
 def check_is_space(found: str, space: Any) -> None:
-    """Others look the same: those of the package gym, from before Gymnasium."""
+    """Refuse spaces of gym, the package before Gymnasium: they look the same."""
     if not isinstance(space, Space):
         kind = type(space)
         raise TypeError(
@@ -100,7 +100,7 @@ def as_discrete(space: Any) -> str:
         return combinations(sizes, np.zeros_like(sizes))
     if isinstance(space, MultiDiscrete):
         return f"{combinations(space.nvec, space.start)}; but {of_vector}"
-    return f"{of_vector}, and {WRAPPERS}.TransformAction makes an action of a number"
+    return f"{of_vector}, and {WRAPPERS}.TransformAction converts a number"
 
 
 def transform(action: str, n: int) -> str:
@@ -124,7 +124,7 @@ def combinations(sizes: Array, start: Array) -> str:
 
 
 def count(name: str, value: Any, least: int) -> None:
-    """A count that is no setting: a seed, or a number of environments."""
+    """Check a seed, or a number of environments: an integer of `least` or more."""
     number = least - 1
     with suppress(TypeError):  # no integer
         number = index(value)
@@ -145,13 +145,13 @@ def capacity(steps: int, num_envs: int) -> None:
 
 
 def warn_if_large(nbytes: int, dtype: np.dtype[Any]) -> None:
-    """A buffer for images may be larger than its user thinks."""
+    """Warn about a large buffer: one for images may be larger than expected."""
     megabytes = nbytes / 1e6
     if megabytes <= 100.0:
         return
     text = f"the replay buffer takes {megabytes:.0f} MB: see buffer_size"
     if dtype.itemsize > 1 and dtype.kind in "iu":
-        text += f"; gymnasium.wrappers.DtypeObservation makes {dtype} smaller"
+        text += "; gymnasium.wrappers.DtypeObservation gives a smaller dtype"
     warnings.warn(text, UserWarning, stacklevel=4)  # where the agent begins
 
 
@@ -165,7 +165,7 @@ def fits_into_memory(what: str, megabytes: float) -> None:
 
 
 def free_megabytes() -> float:
-    """How much memory the machine has left; inf where it does not say."""
+    """Free memory in megabytes; inf if the system does not report it."""
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -174,7 +174,7 @@ def free_megabytes() -> float:
 
 
 def probability(name: str, value: Any, step: int | None = None) -> float:
-    """A number that must lie in 0 to 1, perhaps that of a schedule at this step."""
+    """`value` as a float from 0 to 1; at this `step`, if a schedule gave it."""
     try:
         number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
@@ -186,7 +186,7 @@ def probability(name: str, value: Any, step: int | None = None) -> float:
 
 
 def batch_size(size: int, stored: int) -> None:
-    """A batch needs as many steps as it has transitions."""
+    """Check that there are as many steps stored as a batch has transitions."""
     if size < 1:
         raise ValueError(f"batch_size is {size}: expected 1 or more")
     if size > stored:
@@ -194,7 +194,7 @@ def batch_size(size: int, stored: int) -> None:
 
 
 def update(number: int, loss: float, grad_norm: float, before: Any) -> None:
-    """An update that has diverged is refused; `before` is what the last one saw."""
+    """Refuse an update that has diverged; `before` has the figures of the last one."""
     if not math.isfinite(loss + grad_norm):
         raise FloatingPointError(
             f"update {number} diverged: loss {loss}, gradient norm {grad_norm}; "

@@ -27,7 +27,7 @@ class DQNConfig:
         normalize_obs   scale entries for which the space gives bounds to -1 to 1
         hidden          widths of the ReLU layers
         layer_norm      normalise what goes into each ReLU
-        dueling         learn a state's value apart from its actions' advantages
+        dueling         learn a state's value and its actions' advantages separately
         quantiles       how many values for each action (QR-DQN); 1 is plain DQN, which
                         learns the mean
         final_gain      scale of the last layer's weights: Q-values start near 0
@@ -35,7 +35,7 @@ class DQNConfig:
     The regression:
         gamma           discount for each step: the agent looks about 1 / (1 - gamma)
                         steps ahead
-        n_step          rewards that are summed up before bootstrapping
+        n_step          how many rewards are summed up before bootstrapping
         double          Double DQN: the online network selects the next action
         huber_delta     errors beyond it count linearly; inf for half the squared error
         batch_size      transitions in an update
@@ -45,7 +45,7 @@ class DQNConfig:
     The replay buffer:
         buffer_size     steps and episode ends that it holds; the oldest are overwritten
         priority_alpha  draw in proportion to (error + 0.01)^alpha; 0 is uniform
-        priority_beta   how far the loss corrects the draw, a Schedule; 1 is fully
+        priority_beta   how much the loss corrects for that draw, a Schedule; 1: fully
         learning_starts steps before the first update
         train_every     steps from one round of updates to the next
         gradient_steps  updates in a round
@@ -124,7 +124,9 @@ class DQNConfig:
         least = f"batch_size, {self.batch_size}, or more"
         self._check("learning_starts", start_fits, least)
         if getattr(self.priority_beta, "per", "step") != "step":
-            raise ValueError(f"priority_beta is {self.priority_beta}: it counts steps")
+            raise ValueError(
+                f"priority_beta is {self.priority_beta}: expected one that counts steps"
+            )
 
     def updates_by(self, steps: int) -> int:
         """How many updates belong to the first `steps` steps.
@@ -150,7 +152,7 @@ class DQNConfig:
         return f"DQNConfig({', '.join(changed)})"
 
 
-# Each of these checks one setting, and stores it as plain Python numbers, which a
+# Each function below checks one setting, and stores it as plain Python numbers, which a
 # checkpoint can hold.
 
 

@@ -1,8 +1,8 @@
 """What an environment returned, checked and converted, before it is stored.
 
 Each function raises ValueError or TypeError, which names the value, what was expected
-and, where that can be known, what to do. One NaN in the replay buffer would spread to
-every parameter, many updates after the step that brought it.
+and, if possible, what to do. One NaN in the replay buffer would spread to every
+parameter, many updates after the step that caused it.
 
 Letters: B batch, A actions, E environments.
 """
@@ -28,7 +28,7 @@ from minidqn.refusals import (
     wrong_step,
 )
 
-# networks compute in float32, and rewards are stored so
+# networks compute in float32, and rewards are stored as float32
 LARGEST = float(np.finfo(np.float32).max)
 BOOLS = (bool, np.bool_)
 ARRAY = np.ndarray
@@ -45,13 +45,13 @@ def all_finite(x: Array, largest: float) -> bool:
 
 
 def entry(x: Array, wrong: Array) -> str:
-    """The first entry of x that is `wrong`, and its index: an image is too long."""
+    """The first entry of x that is `wrong`, and its index, as text."""
     place = tuple(np.argwhere(wrong)[0].tolist())
     return f"{x[place]} at index {place}"
 
 
 def reset_result(result: Any) -> tuple[Any, dict[str, Any]]:
-    """What env.reset returned: two values, the last a dict, or ValueError."""
+    """Return what env.reset returned. ValueError unless it is two, the last a dict."""
     is_pair = isinstance(result, (tuple, list)) and len(result) == 2
     if not is_pair or not isinstance(result[1], dict):
         raise ValueError(wrong_reset(result))
@@ -60,9 +60,9 @@ def reset_result(result: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def step_result(result: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-    """What env.step returned: five values, the last a dict, or ValueError.
+    """Return what env.step returned. ValueError unless it is five, the last a dict.
 
-    Each step passes here, so it must not take long.
+    It is called in each step, so it must be fast.
     """
     is_five = isinstance(result, (tuple, list)) and len(result) == 5
     if not is_five or not isinstance(result[4], dict):
@@ -76,8 +76,9 @@ def observation(
 ) -> Array:
     """`obs` as an array of `dtype`: one observation, (...), or a batch, (B, ...).
 
-    With `num_envs`, one for each environment; that of a single one may be bare, (...).
-    Numbers are rounded to a float dtype; an integer dtype must hold them exactly.
+    With `num_envs`, there must be one for each environment. A single environment may
+    give (...) or (1, ...). Numbers are rounded to a float dtype; an integer dtype must
+    hold them exactly.
     """
     try:
         x = np.asarray(obs)
@@ -98,7 +99,7 @@ def observation(
 def check_batch_shape(
     obs: Any, x: Array, shape: tuple[int, ...], num_envs: int
 ) -> None:
-    """A batch of such observations, one for each environment if num_envs > 0."""
+    """Raise an error unless x is a batch: one for each environment if num_envs > 0."""
     is_batch = x.ndim > 0 and x.shape[1:] == shape
     if is_batch and num_envs in (0, len(x)):
         return
@@ -111,7 +112,7 @@ def converted(obs: Any, given: Array, dtype: np.dtype[Any]) -> Array:
     """An observation in another dtype."""
     if given.dtype.kind not in NUMBERS:
         raise TypeError(no_numbers(obs))
-    with np.errstate(all="ignore"):  # what does not fit is refused
+    with np.errstate(all="ignore"):  # numbers that do not fit are refused below
         x = given.astype(dtype)
     if dtype.kind != "f" and (x != given).any():
         raise ValueError(
@@ -158,7 +159,7 @@ def action_mask(
 def step(
     n_actions: int, action: Any, reward: Any, terminated: Any, truncated: Any
 ) -> None:
-    """What one environment's step was given, and what it returned."""
+    """Check the action and the result of one environment's step."""
     try:
         fits = (
             type(reward) is not ARRAY  # before NumPy 2.4, [1.0] would pass for a number
@@ -169,7 +170,7 @@ def step(
         fits = False
     flags_fit = isinstance(terminated, BOOLS) and isinstance(truncated, BOOLS)
     if not (fits and flags_fit):
-        # A closer look: which of them is it? Each may also be an array without axes.
+        # Find the one that is wrong. Each may also be an array of shape ().
         check_action(action, n_actions)
         check_reward(reward, LARGEST)
         check_flag("terminated", terminated)
@@ -185,7 +186,7 @@ def kinds_of_steps(
     terminated: Any,
     truncated: Any,
 ) -> Array:
-    """The kind of slot that each environment's step makes, once checked: (E,).
+    """Check the step of each environment, and return its kind of slot: (E,).
 
     `ended`, (E,), says where the last step ended an episode. `obs`, (E, ...), has been
     checked.
@@ -221,7 +222,7 @@ def kinds_of_steps(
 
 
 def as_array(name: str, values: Any, expected: str, num_envs: int) -> Array:
-    """What the environments gave, as an array. ValueError if it is none."""
+    """`values` as an array. Raises ValueError if they do not form one."""
     try:
         return np.asarray(values)
     except ValueError:  # its parts have several shapes

@@ -1,8 +1,8 @@
 """How actions are chosen from Q-values: greedily, or at random.
 
-Q-learning is *off-policy*: whatever actions the agent takes, it learns the values of
-the greedy ones. (With n-step returns only roughly: the rewards in between come from the
-actions that were taken.) So the agent may explore. The usual way is
+Q-learning is *off-policy*: it learns the values of the greedy actions, even if the
+agent takes others. (With n-step returns this holds only roughly: the n rewards come
+from the actions that were taken.) So the agent may explore. The usual way is
 *epsilon-greedy* (Watkins 1989, "Learning from delayed rewards"): a uniformly random
 action with probability epsilon, else the one with the largest Q-value. A *mask* says
 which actions an environment allows.
@@ -38,8 +38,8 @@ def greedy_or_random(
 ) -> None:
     """A random allowed action with probability epsilon, else the greedy one.
 
-    (B, A), (B, A), and uniforms in [0, 1), (2 B,), to (B,). Of each pair of numbers,
-    the first decides whether the action is random, and the second which it is.
+    (B, A), (B, A), and uniforms in [0, 1), (2 B,), to (B,). In each pair of numbers,
+    the first decides whether the action is random, and the second which one it is.
     """
     greedy(q, mask, actions)
     for i in range(len(q)):

@@ -30,7 +30,7 @@ class Masks:
     def checked(self, mask: Any, over: Any = False) -> Array:
         """`mask` as booleans, (E, A). Episodes that are `over` need no action.
 
-        The array is made here, before anything is stored: it may not fit into memory.
+        The array is made here, before a step is stored: memory may be short.
         """
         num_envs = self.shape[1]
         allowed = experience.action_mask(mask, self.shape[1:], num_envs == 1, over)
@@ -39,27 +39,27 @@ class Masks:
         return allowed
 
     def make(self) -> None:
-        """From now on masks are stored; so far, every action was allowed."""
+        """Make the array. In the steps before, every action was allowed."""
         megabytes = np.prod(self.shape) / 1e6
         checks.fits_into_memory("an array of action masks", float(megabytes))
         self.array = np.ones(self.shape, np.bool_)
 
     def store(self, slot: int, allowed: Array | None) -> None:
-        """Say what is allowed in a slot: (E, A), or all actions for None."""
+        """Store which actions are allowed in a slot: (E, A), or None for all."""
         if self.array is not None:
             self.array[slot] = True if allowed is None else allowed
 
     def at(self, slot: int) -> Array:
-        """What is allowed in a slot: (E, A), a view."""
+        """Which actions are allowed in a slot: (E, A), a view."""
         if self.array is None:
             return self.any_action
         allowed: Array = self.array[slot]
         return allowed
 
     def copy_rows(self, rows: Array, out: Array) -> None:
-        """What is allowed at these places, (B,), slot * E + environment: to (B, A).
+        """The masks at these places, (B,), slot * E + environment, to out, (B, A).
 
-        Before the first mask, `out` stays as it was made: all actions are allowed.
+        Before the first mask, `out` is left as it is: all actions are allowed.
         """
         if self.array is not None:
             out[:] = self.array.reshape(-1, self.shape[2])[rows]

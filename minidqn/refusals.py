@@ -1,8 +1,7 @@
-"""What is said of a value that the quick checks of experience.py have not let pass.
+"""The error messages for values that the fast checks of experience.py refuse.
 
-Whoever meets such an error for the first time needs to know which value it was, of what
-type and shape, what was expected, and what to write instead. These functions run only
-once something is wrong, so they may take their time.
+A user needs to know the value, its type and shape, what was expected, and what to write
+instead. These functions run only after an error, so they may be slow.
 """
 
 import math
@@ -17,12 +16,12 @@ from minidqn.nn.layers import Array
 
 OLD_API = (
     "(Gymnasium since 0.26); wrap an environment of the old API, for example with the "
-    "package shimmy: gymnasium.make(..., apply_api_compatibility=True) is gone"
+    "package shimmy; gymnasium.make has no apply_api_compatibility any more"
 )
 
 
 def described(value: Any) -> str:
-    """A value, cut short, with its type and, if it is an array, its shape."""
+    """A value, shortened, with its type and, if it is an array, its shape."""
     text = " ".join(reprlib.repr(value).split())  # in one line
     text += f", of type {type(value).__name__}"
     shape = getattr(value, "shape", ())
@@ -37,7 +36,7 @@ def such_as(kind: str, name: str, value: Any) -> str:
 
 
 def wrong_reset(result: Any) -> str:
-    """What to say where env.reset did not return (obs, info)."""
+    """The message if env.reset did not return (obs, info)."""
     return (
         f"env.reset returned {described(result)}: expected obs, info, where info is a "
         f"dict {OLD_API}"
@@ -45,7 +44,7 @@ def wrong_reset(result: Any) -> str:
 
 
 def wrong_step(result: Any) -> str:
-    """What to say where env.step did not return five values, the last a dict."""
+    """The message if env.step did not return five values, the last a dict."""
     expected = "expected obs, reward, terminated, truncated, info"
     if not isinstance(result, (tuple, list)):
         return f"env.step returned {described(result)}: {expected} {OLD_API}"
@@ -55,7 +54,7 @@ def wrong_step(result: Any) -> str:
 
 
 def no_numbers(obs: Any) -> str:
-    """What to say of an observation that is no array of numbers."""
+    """The message for an observation that is no array of numbers."""
     if isinstance(obs, tuple) and isinstance(obs[-1], dict):
         return (
             f"observation is a tuple of {len(obs)} values, of which the last is an "
@@ -65,7 +64,7 @@ def no_numbers(obs: Any) -> str:
 
 
 def wrong_shape(found: tuple[int, ...], shape: tuple[int, ...], num_envs: int) -> str:
-    """What to say where neither one such observation was found, nor a batch of them."""
+    """The message for a shape that is neither one observation's nor a batch's."""
     text = f"observation has shape {found}: expected {shape}"
     if num_envs > 1:
         return f"{text} for each of {num_envs} environments, {(num_envs, *shape)}"
@@ -75,12 +74,12 @@ def wrong_shape(found: tuple[int, ...], shape: tuple[int, ...], num_envs: int) -
         n = found[0]
         text += f"; for {n} environments make the agent with num_envs={n}"
     if len(found) > 0 and found == shape[1:]:
-        text += f"; with frame_stack, it is the last {shape[0]} of them, oldest first"
+        text += f"; with frame_stack, give the last {shape[0]}, oldest first"
     return text
 
 
 def one_environment(obs: Array) -> str:
-    """What to say of obs, (1, ...), where the flags are those of one environment."""
+    """The message for obs, (1, ...), if the flags are those of one environment."""
     return (
         f"observation has shape {obs.shape}: expected {obs.shape[1:]}, as the "
         "observation space says, such as obs[0]; a vector environment also has "
@@ -89,7 +88,7 @@ def one_environment(obs: Array) -> str:
 
 
 def check_action(action: Any, n_actions: int) -> None:
-    """Raise ValueError for what is no action."""
+    """Raise ValueError unless it is an integer from 0 to n_actions - 1."""
     number = -1
     with suppress(TypeError):  # no integer
         number = index(action)
@@ -102,7 +101,7 @@ def check_action(action: Any, n_actions: int) -> None:
 
 
 def check_reward(reward: Any, largest: float) -> None:
-    """Raise ValueError for what is no reward, nor an array of one without axes."""
+    """Raise ValueError unless it is a finite number, or one in an array of shape ()."""
     size = math.nan
     if getattr(reward, "shape", ()) == ():
         with suppress(OverflowError, TypeError, ValueError):  # too large, or no number
@@ -116,10 +115,7 @@ def check_reward(reward: Any, largest: float) -> None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raise ValueError for what is no `terminated` or `truncated`.
-
-    It is True or False, or an array of that without axes.
-    """
+    """Raise ValueError unless it is True or False, or one in an array of shape ()."""
     if isinstance(value, bool):
         return
     if getattr(value, "shape", None) == () and value.dtype == np.bool_:

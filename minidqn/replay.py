@@ -1,8 +1,8 @@
 """The replay buffer: a ring that stores the stream of experience as it happened.
 
-One slot for each step holds the observation, the action taken in it, and what came of
-that: the reward, and what kind of step it was. The next observation is the next slot's,
-so none is stored twice. A short episode, then the beginning of another:
+One slot for each step holds the observation, the action taken in it, and its result:
+the reward, and the kind of step. The next observation is in the next slot, so none is
+stored twice. A short episode, then the beginning of another:
 
     slot         0     1           2       3     4
     observation  s0    s1          s2      z0    z1      s2: the final observation
@@ -12,11 +12,11 @@ so none is stored twice. A short episode, then the beginning of another:
 
 Slot 2 is a *bridge* between two episodes: no action is taken in it, and sampling never
 starts there. It holds the final observation, whose value counts if the episode was only
-cut by a time limit (TRUNCATED). Slot 4 is the *head*: its action is not chosen yet.
+cut, as by a time limit (TRUNCATED). Slot 4 is the *head*: its action is not chosen yet.
 
 A Gymnasium vector environment gives the same stream: after the end of an episode, its
 next step is the reset (NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...)
-hold one environment or many. What is drawn from the stream is in batch.py.
+hold one environment or many. batch.py makes batches from the stream.
 
 Letters: B batch, A actions, E environments, D numbers in an observation.
 Source: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
@@ -48,10 +48,10 @@ NO_EPISODE = "no episode is going on: expected a reset, then begin(obs)"
 class Replay:
     """A ring of `capacity` slots, of all environments together.
 
-    There is one for each step, and one for the bridge after each episode. `begin` opens
-    a stream, `add` continues it. Everything is copied in when it arrives: an
-    environment may reuse its arrays. Bad data raises ValueError or TypeError before
-    anything is stored. A ring takes no memory before the first `begin`.
+    Each step takes a slot, and so does the bridge after each episode. `begin` opens a
+    stream, `add` continues it. Both copy their arguments, because an environment may
+    reuse its arrays. Bad data raises ValueError or TypeError before anything is stored.
+    A ring takes no memory before the first `begin`.
     """
 
     spare_slots = 1  # beyond the capacity: the head
@@ -131,7 +131,7 @@ class Replay:
 
     @property
     def head_stack(self) -> Array:
-        """What the network sees of it: the same, but for stacks of frames."""
+        """The network's input for it: the same, or with frame_stack a stack."""
         return self.head
 
     @property
@@ -146,10 +146,10 @@ class Replay:
         return ended
 
     def begin(self, obs: Any, mask: Any = None) -> None:
-        """Open the stream of every environment at `obs`, what its reset returned.
+        """Open the stream of every environment at `obs`, which its reset returned.
 
-        `mask` says what is allowed there, (E, A); None for all actions. An episode that
-        was going on counts as truncated: its last observation stays, as a bridge.
+        `mask`, (E, A), says which actions are allowed there; None: all. An unfinished
+        episode counts as truncated: its last observation stays, as a bridge.
         """
         x = experience.observation(obs, self.obs_shape, self.dtype, self.num_envs)
         if not self.made:
@@ -177,15 +177,15 @@ class Replay:
     ) -> tuple[int, int]:
         """Store each environment's step; return how many took one, and how many ended.
 
-        Arguments have shape (E, ...), or are bare for a single environment. `obs` is
-        what was observed next, and `mask` which actions are allowed there, (E, A): None
-        for all, and after a termination perhaps none. A single environment goes on with
-        a reset and `begin`. A vector environment spends its next step on the reset: the
-        action is ignored, the slot is the bridge, and no episode ends in it.
+        Arguments have shape (E, ...), or no axis E for a single environment. `obs` is
+        the next observation, and `mask`, (E, A), says which actions are allowed in it:
+        None for all, and perhaps none after a termination. After an episode, call reset
+        and `begin` for a single environment. The next step of a vector environment is
+        the reset: its action is ignored, its slot is the bridge, no episode ends in it.
         """
         x = experience.observation(obs, self.obs_shape, self.dtype, self.num_envs)
         bare = x.shape == self.obs_shape  # one environment
-        # after all have ended, a vector environment goes on by itself: with its reset
+        # after all have ended, a vector environment continues: it resets itself
         if self.over and (bare or self.count == 0):
             raise ValueError(NO_EPISODE)
         kind: Any
@@ -212,7 +212,7 @@ class Replay:
         self.mask.store(head, allowed)
         self.kind[slot, envs] = kind
         self.over = ended == self.num_envs
-        self.count += 1  # last: after a Ctrl-C before it, the step was never taken
+        self.count += 1  # last: if Ctrl-C comes before it, the step is not stored
         return taken, ended
 
     def batch(self, starts: Array, n_step: int, gamma: float) -> Batch:
@@ -244,7 +244,7 @@ class Replay:
         return arrays.batch
 
     def copy_obs(self, starts: Array, arrays: BatchArrays) -> None:
-        """What the network sees at the starts, (B,), and where the transitions end."""
+        """Copy the network's inputs at the starts, (B,), and at the ends, to arrays."""
         copy_rows(
             self.flat_obs, starts, arrays.ends, arrays.obs_rows, arrays.next_obs_rows
         )

@@ -1,8 +1,8 @@
 """Which transitions an update learns from: uniform draws.
 
-To draw at random from a long memory makes the transitions of a batch nearly
-independent, and each is learned from several times. parts/prioritized.py has another
-sampler, with the same three methods.
+Random draws from a long memory make the transitions of a batch nearly independent, and
+use each transition several times. parts/prioritized.py has another sampler, with the
+same three methods.
 
 Letters: B batch.
 """
@@ -26,10 +26,10 @@ class UniformSampler:
     def draw(
         self, batch_size: int, rng: np.random.Generator, step: int
     ) -> tuple[Array, Array]:
-        """Where B transitions begin, drawn with replacement: (B,).
+        """The starts of B transitions, (B,), and the weights of their losses, (B,).
 
-        And the weights of their losses, (B,): here 1, at every `step` of the run. The
-        next draw overwrites both.
+        The starts are drawn with replacement. The weights are 1 here, at every `step`
+        of the run. The next draw overwrites both arrays.
         """
         ring = self.replay
         stored = len(ring)
@@ -48,7 +48,7 @@ class UniformSampler:
         return self.starts, self.weights
 
     def admit(self) -> None:
-        """Called after each begin and add: here, all steps may be drawn at once."""
+        """Called after each begin and add. Does nothing here: any step may be drawn."""
 
     def update(self, starts: Array, errors: Array) -> None:
-        """The TD errors of what was drawn, (B,), (B,): here they change nothing."""
+        """Takes the TD errors of the last draw, (B,), (B,). Does nothing here."""

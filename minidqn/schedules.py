@@ -2,8 +2,8 @@
 
 A schedule is a plain number, or any function from the step, counted over the whole run,
 to a number. (One with an attribute `per` counts updates or episodes.) It keeps no
-state, so a run that is resumed goes on where it was. LinearDecay is a class, not a
-closure, so that a checkpoint can write it down. Two more decays are in parts/decays.py.
+state, so a resumed run continues with the right value. LinearDecay is a class, not a
+closure, so that a checkpoint can store it. Two more decays are in parts/decays.py.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Schedule = float | Callable[[int], float]
 class LinearDecay:
     """From `start` to `end` in a straight line over `steps` steps, then `end`.
 
-    Raises ValueError for what is not a number, and if `steps` is not more than 0.
+    Raises ValueError if one of them is not a number, or `steps` is not more than 0.
     """
 
     start: float
@@ -52,7 +52,7 @@ def make_floats(settings: Any, *names: str) -> None:
 
 
 def value_at(schedule: Schedule, step: int, update: int = 0, episode: int = 0) -> float:
-    """The value of a schedule after so many steps, updates and finished episodes.
+    """The value of a schedule after this many steps, updates and finished episodes.
 
     A schedule counts steps, unless its attribute `per` is "update" or "episode".
     """
@@ -67,7 +67,7 @@ def value_at(schedule: Schedule, step: int, update: int = 0, episode: int = 0) -
 
 
 def bounds_of(schedule: Schedule) -> tuple[float, ...]:
-    """Numbers between which a schedule stays; none for a function of your own."""
+    """Numbers between which a schedule stays; empty for your own function."""
     if not callable(schedule):
         return (schedule,)
     return getattr(schedule, "bounds", ())

@@ -1,4 +1,4 @@
-"""What Q-learning regresses on, and the gradient of its loss.
+"""The regression targets of Q-learning, its loss, and the gradient of the loss.
 
 The optimal action values obey Bellman's equation:
 
@@ -13,9 +13,9 @@ slowly, and fits the online network to it:
 y is the *TD target* and y - Q(s, a) the *TD error* (temporal difference).
 
 R sums at most n rewards, and s' is the state after them. The discount is gamma^k after
-k rewards, or 0 when the episode *terminated* there, because nothing comes after.
-(batch.py works out all three.) a' is the best action in s'. `DQN.learn` chooses it. y
-is a constant: no gradient flows through it, although it comes from a network too.
+k rewards, or 0 if the episode *terminated* in s', because no reward follows. (batch.py
+computes all three.) a' is the best action in s', chosen by `DQN.learn`. y is treated as
+a constant: no gradient flows through it, although it comes from a network, too.
 
 Letters: B batch, A actions.
 Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning",
@@ -100,7 +100,7 @@ class HuberLoss:
     def targets(
         self, returns: Array, discounts: Array, next_outputs: Array, next_actions: Array
     ) -> Array:
-        """y, what Q(s, a) should have been: (B,), (B,), (B, A), (B,) to (B,)."""
+        """y, the targets of Q(s, a): (B,), (B,), (B, A), (B,) to (B,)."""
         td_targets(returns, discounts, next_outputs, next_actions, self.y)
         return self.y
 

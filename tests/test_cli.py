@@ -360,7 +360,7 @@ def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) ->
         (["--seed", "-1"], "argument --seed: -1: expected an integer of 0 or more"),
         (["--test-episodes", "0"], "argument --test-episodes: 0: expected an integer"),
         (["--log-every", "0"], "argument --log-every: 0: expected an integer of 1 or"),
-        (["--until-solved"], "--until-solved: nobody said from which return the envir"),
+        (["--until-solved"], "--until-solved: the environment does not say which"),
         (["--from", "nowhere"], "there is no file or folder nowhere"),
         (["--from", "."], "there is no saved agent in ."),
         (["--resume"], "unrecognized arguments: --resume"),

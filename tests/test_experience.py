@@ -357,7 +357,7 @@ def test_a_reset_of_the_old_api(result: Any, found: str) -> None:
     assert said(experience.reset_result, result) == (
         f"env.reset returned {found}: expected obs, info, where info is a dict "
         "(Gymnasium since 0.26); wrap an environment of the old API, for example with "
-        "the package shimmy: gymnasium.make(..., apply_api_compatibility=True) is gone"
+        "the package shimmy; gymnasium.make has no apply_api_compatibility any more"
     )
 
 
@@ -376,7 +376,7 @@ def test_a_step_of_the_old_api(result: Any, found: str) -> None:
     assert said(experience.step_result, result) == (
         f"env.step returned {found}: expected obs, reward, terminated, truncated, info "
         "(Gymnasium since 0.26); wrap an environment of the old API, for example with "
-        "the package shimmy: gymnasium.make(..., apply_api_compatibility=True) is gone"
+        "the package shimmy; gymnasium.make has no apply_api_compatibility any more"
     )
 
 
@@ -479,7 +479,7 @@ def test_the_spaces_of_a_vector_environment_are_told_from_those_of_one() -> None
 
 def test_an_action_that_no_wrapper_of_gymnasium_converts() -> None:
     found = said(DQN, SPACE, Text(3))
-    assert found.endswith("TransformAction makes an action of a number")
+    assert found.endswith("TransformAction converts a number")
 
 
 class Masked(gym.Env[Any, Any]):

@@ -706,7 +706,7 @@ def test_help_fits_the_screen(function: Any) -> None:
 
 def test_a_large_buffer_says_so() -> None:
     space = Box(0, 1, (500,), np.int64)
-    text = "the replay buffer takes 200 MB: .*DtypeObservation makes int64 smaller"
+    text = "the replay buffer takes 200 MB: .*DtypeObservation gives a smaller dtype"
     agent = DQN(space, Discrete(2))
     with pytest.warns(UserWarning, match=text) as seen:
         agent.begin(np.zeros(500))

@@ -379,11 +379,11 @@ def test_a_diverging_update_leaves_the_priorities_as_they_were() -> None:
         ),
         (
             {"priority_beta": GeometricDecay(1.0, 0.1, 0.5, per="update")},
-            r"priority_beta is Geom.*per='update'\): it counts steps",
+            r"priority_beta is Geom.*per='update'\): expected one that counts",
         ),
         (
             {"priority_beta": GeometricDecay(1.0, 0.1, 0.5, per="episode")},
-            r"priority_beta is Geom.*per='episode'\): it counts steps",
+            r"priority_beta is Geom.*per='episode'\): expected one that counts",
         ),
         ({"noisy": 2}, "noisy is 2: expected True or False"),
         ({"dueling": "yes"}, "dueling is 'yes': expected True or False"),

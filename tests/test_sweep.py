@@ -855,7 +855,9 @@ def test_a_script_that_makes_its_own_environment_can_be_called_again(
     )
     unguarded = SWEEP_OF_A_SCRIPT.replace('__name__ == "__main__"', "True")
     failed = call(unguarded.replace('"out"', '"new"'))
-    assert 'in a script, all below `if __name__ == "__main__":`' in failed.stderr
+    assert (
+        'in a script, put all calls below `if __name__ == "__main__":`' in failed.stderr
+    )
 
 
 # --- Whatever else may fail

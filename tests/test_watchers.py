@@ -559,7 +559,7 @@ def test_an_environment_that_does_not_fit_is_refused_in_the_first_step(
     agent = agent_for(env)
     for wrong, message in (
         (drawn_cartpole(), "spaces are"),
-        (env, "is being trained in: expected another one"),
+        (env, "an agent is being trained in .*: expected another one"),
     ):
         watch = MAKERS[watcher](env=wrong)
         steps = agent.steps

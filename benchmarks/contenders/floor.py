@@ -1,4 +1,4 @@
-"""The floor: the matrix products of an update and nothing else, and the environment by itself.
+"""The floor: the matrix products of an update and nothing else, and the environment alone.
 
 No bias, no ReLU, no sampling, no optimiser. A program that makes these products and steps this
 environment cannot be faster, however clever it is.
@@ -13,7 +13,7 @@ from worker import Call, serve
 
 
 def update(hidden: list[int], batch: int) -> Call:
-    """Two forward passes, target and online, and one backward: each with arrays of its own."""
+    """Two forward passes, target and online, and one backward: each with separate arrays."""
     rng = np.random.default_rng(0)
     widths = [4, *hidden, 2]
     layers = range(len(widths) - 1)
@@ -42,7 +42,7 @@ def update(hidden: list[int], batch: int) -> Call:
 def conv_update(
     shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
 ) -> Call:
-    """The same with convolutions: products with all patches, as if they cost nothing to make.
+    """The same with convolutions: products with all patches, without the time to make these.
 
     Both networks have the same arrays here, as in minidqn: larger ones leave the cache.
     """

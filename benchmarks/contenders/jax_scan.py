@@ -127,7 +127,7 @@ def compile_seconds(settings: dict[str, Any], num_envs: int) -> float:
 
 
 def run_seconds(settings: dict[str, Any], num_envs: int, seed: int) -> float:
-    """The time of one run, compiled before, once it has been seen to learn."""
+    """The time of one run, compiled before, after a check that it learns."""
     run = COMPILED[settings["steps"], num_envs]
     start = time.perf_counter()
     params, ended = run(jax.random.key(seed))

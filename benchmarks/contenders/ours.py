@@ -56,7 +56,7 @@ def explore(hidden: list[int]) -> Call:
 
 
 def forward_and_draw(hidden: list[int]) -> Call:
-    """What explore cannot do without: a forward of one observation, and a random number."""
+    """The necessary part of explore: a forward of one observation, and a random number."""
     agent = filled_agent(hidden, 64)
     network, x, rng = agent.online, agent.replay.head, agent.rng
     return lambda: (network.predict(x), rng.random(1))
@@ -129,7 +129,7 @@ def image_agent(
 def conv_update(
     shape: list[int], conv: list[list[int]], hidden: list[int], batch: int
 ) -> Call:
-    """A whole update. Unlike the others' it also draws and gathers its batch."""
+    """A whole update. Unlike the other contenders', it also draws and gathers its batch."""
     agent = image_agent(shape, conv, hidden, batch)
     learning(lambda: agent.learn().loss)
     return agent.learn

@@ -129,7 +129,7 @@ def minatar_network(channels: int) -> nn.Sequential:
 def minatar_steps(game: str, steps: int) -> Call:
     """Training steps with the settings of examples/minatar_games.py, one random action in fifty.
 
-    Unlike the updates above, it is not seen to learn: its targets move, and it takes hours.
+    Unlike for the updates above, no check says that it learns: that would take hours.
     """
     register_envs()
     env: Any = gym.make(f"MinAtar/{game}-v0")

@@ -1,4 +1,4 @@
-"""What every contender of speed.py shares: a process that times what it is asked to time.
+"""The shared part of speed.py's contenders: a process that times calls on request.
 
 speed.py starts one for each contender and lets them work in turn, a moment each, so that
 a machine that is slower for a while is slower for all. A request is a line of JSON on
@@ -42,14 +42,14 @@ def serve(
 
 
 def learning(update: Call) -> Call:
-    """The update, once it has been seen to lower the loss that it returns."""
+    """The update, after a check that it lowers the loss that it returns."""
     losses = [float(update()) for _ in range(300)]
     assert sum(losses[-50:]) < 0.95 * sum(losses[:50]), losses  # the rest is noise
     return update
 
 
 def mean_seconds(call: Call, at_least: float, finish: Callable[[Any], object]) -> float:
-    """The mean time of a call; the clock is read seldom, for it takes time too."""
+    """The mean time of a call; the clock is read seldom, because that takes time, too."""
     calls, total = 0, 0.0
     batch = 1
     while total < at_least:

@@ -1,8 +1,7 @@
 """The scripts of the folder examples/, as modules: minidqn.examples.cartpole.
 
-They stand beside the package in a clone, where they are easy to find, and are installed
-as data. As modules, the settings in them can be imported anywhere: by a worker of a
-sweep, too.
+In a clone, they lie beside the package, where they are easy to find. They are installed
+as data. As modules they can be imported anywhere, also by a worker of a sweep.
 """
 
 from importlib.metadata import PackageNotFoundError, files

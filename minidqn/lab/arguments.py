@@ -1,4 +1,4 @@
-"""What the command line takes: the options of train, watch and sweep."""
+"""The options of the command line: train, watch and sweep."""
 
 import argparse
 from argparse import ArgumentParser
@@ -8,14 +8,14 @@ from typing import NoReturn
 
 from minidqn.lab.values import integer, split
 
-USAGE = """python -m minidqn train ENV [options]   learn it, test the agent and show it
-python -m minidqn watch ENV [options]   show an agent that has learned
-python -m minidqn sweep ENV [options]   many seeds, and settings, compared
+USAGE = """python -m minidqn train ENV [options]   train an agent, test it and show it
+python -m minidqn watch ENV [options]   show a trained agent
+python -m minidqn sweep ENV [options]   compare many seeds and settings
 python -m minidqn ENV [options]         the same as train"""
 
 
 class Parser(ArgumentParser):
-    """It says what is wrong in one line, without a page of usage."""
+    """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
@@ -66,33 +66,33 @@ def add_settings(parser: ArgumentParser, text: str) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"{text}; as often as you like. help(minidqn.DQNConfig) explains them",
+        help=f"{text}; may be repeated. help(minidqn.DQNConfig) explains them",
     )
 
 
 def train_parser(prog: str, with_env: bool) -> ArgumentParser:
     parser = new_parser(
         prog,
-        "Learn an environment, test the agent, and show it. The same command, typed "
-        "again, goes on where it was stopped, or shows what it found.",
+        "Train an agent in an environment, test it, and show it. The same command, "
+        "typed again, continues a stopped run, or shows its result.",
         with_env,
     )
-    number_option(parser, "--seed", 0, "of everything random; 0 by default")
-    number_option(parser, "--steps", 1, "environment steps of training, all told")
+    number_option(parser, "--seed", 0, "of all random numbers; 0 by default")
+    number_option(parser, "--steps", 1, "environment steps of training, in total")
     add_settings(parser, "another value for a setting, such as hidden=128,128")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the folder; by default in runs/"
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="train anew, in a new folder"
+        "--fresh", action="store_true", help="train again, in a new folder"
     )
     parser.add_argument(
         "--from",
         dest="start",
         type=Path,
         metavar="RUN",
-        help="begin with a saved agent: a file, or the folder of a run. Its settings "
-        "stay, but for --set",
+        help="begin with a saved agent: a file, or the folder of a run. It keeps its "
+        "settings, except those of --set",
     )
     parser.add_argument(
         "--until-solved",
@@ -131,17 +131,17 @@ def watch_parser(prog: str, with_env: bool) -> ArgumentParser:
 def sweep_parser(prog: str, with_env: bool) -> ArgumentParser:
     parser = new_parser(
         prog,
-        "Make a run from each of many seeds, with each of some settings, and compare "
-        "them: a table, a picture and a CSV file. The same command goes on.",
+        "Make runs from many seeds, with several settings, and compare them: a table, "
+        "a picture and a CSV file. The same command continues a stopped sweep.",
         with_env,
     )
     parser.add_argument("--seeds", type=at_least(1), default=10, help="how many")
     parser.add_argument("--first", type=at_least(0), default=0, help="the first seed")
     number_option(parser, "--steps", 1, "environment steps of training")
     add_settings(parser, "a setting; several values, n_step=1/3/40, make a grid")
-    number_option(parser, "--workers", 1, "processes; by default one a core")
+    number_option(parser, "--workers", 1, "processes; by default one per core")
     parser.add_argument(
-        "--dask", metavar="ADDRESS", help="of a Dask scheduler, to run on instead"
+        "--dask", metavar="ADDRESS", help="of a Dask scheduler that makes the runs"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the folder; by default in runs/"

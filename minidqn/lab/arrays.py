@@ -8,11 +8,11 @@ That is a policy. A whole run has more:
     target_params           of the target network
     adam_m, adam_v          Adam's moments
     replay_obs, ...         the ring; replay_mask only if an environment gave masks
-    repeat                  the actions that are being repeated, with epsilon_hold
+    repeat                  the actions being repeated, if epsilon_hold > 1
     priority_leaves, ...    with prioritised replay
     history                 a row for each ended episode
-    updates                 the metrics of each update since the last of them
-    unfinished              the episodes that are going on; see unfinished_rows
+    updates                 the metrics of each update since the last ended episode
+    unfinished              the unfinished episodes; see unfinished_rows
 
 Letters: S slots, E environments, P parameters.
 """
@@ -34,7 +34,7 @@ from minidqn.parts.qnetwork import q_layers
 from minidqn.parts.repeat import RepeatedActions
 from minidqn.replay import Replay
 
-# By name: an array, or what gives its shape and reads rows of it from a file.
+# By name: an array, or an object that has its shape and reads its rows from a file.
 Stored = Mapping[str, Any]
 
 PARAMETER_ARRAYS = ("params", "target_params", "adam_m", "adam_v")
@@ -45,9 +45,9 @@ PART_BYTES = 2**22  # an array is copied in parts of this size
 
 
 def agent_arrays(agent: DQN) -> dict[str, Array]:
-    """The arrays of a run but for its history: views, to be saved or to be filled.
+    """The arrays of a run, without its history: views, to be saved or to be filled.
 
-    Those of the replay buffer are made if they are not there yet.
+    The arrays of the replay buffer are made, if they do not exist yet.
     """
     arrays = {
         "params": agent.online.params,
@@ -71,7 +71,7 @@ def make_ring(ring: Replay, with_masks: bool = False) -> None:
         ring.make()
         if with_masks:
             ring.mask.make()
-    except ValueError as error:  # the same, said of settings
+    except ValueError as error:  # its text is about settings
         raise MemoryError(str(error)) from None
 
 
@@ -114,7 +114,7 @@ def unfinished_episodes(rows: Array) -> list[Unfinished]:
 def expected_shapes(
     header: Header, space: Box, n_params: tuple[int, ...]
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes of all arrays that can belong to a header; those of a history vary."""
+    """The shapes of all arrays that can belong to a header, except a history's."""
     ring = (header.slots, header.num_envs)  # (S, E)
     shapes = {"space_low": space.shape, "space_high": space.shape}
     for name in PARAMETER_ARRAYS:
@@ -159,7 +159,7 @@ def check_shapes(header: Header, space: Box, arrays: Stored, own_network: bool) 
         raise CheckpointError(
             f"has the arrays {sorted(arrays)}: expected {sorted(names)}"
         )
-    # how many parameters a network of your own has, is only known when it is built
+    # the number of parameters of your own network is only known when it is built
     n_params = arrays["params"].shape
     if not own_network:
         layers = q_layers(header.config, space, header.n_actions)
@@ -176,7 +176,7 @@ def check_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) ->
 
 
 def fill(name: str, array: Array, source: Any) -> None:
-    """Copy all rows of `source` to `array`, some at a time."""
+    """Copy all rows of `source` to `array`, in parts."""
     check_shape(name, source.shape, array.shape)
     for rows, part in parts_of(name, source, array.dtype):
         array[rows] = part
@@ -185,7 +185,7 @@ def fill(name: str, array: Array, source: Any) -> None:
 def fill_ring(name: str, array: Array, source: Any, first: int, count: int) -> None:
     """Copy `count` slots of a ring, (S, E, ...), to the first slots of a larger one.
 
-    `first` is the slot of `source` that comes first.
+    The first slot that is copied is slot `first` of `source`.
     """
     slots = source.shape[0]
     for rows, part in parts_of(name, source, array.dtype):
@@ -197,7 +197,7 @@ def fill_ring(name: str, array: Array, source: Any, first: int, count: int) -> N
 def parts_of(
     name: str, source: Any, dtype: np.dtype[Any]
 ) -> Iterator[tuple[slice, Array]]:
-    """Which rows, and what is in them: one part of an array after the other."""
+    """The parts of an array, one after the other: which rows, and their content."""
     length = source.shape[0]
     row_bytes = math.prod(source.shape[1:]) * dtype.itemsize
     most = max(PART_BYTES // max(row_bytes, 1), 1)

@@ -14,7 +14,7 @@ from minidqn.lab.values import parse, replaced_decays
 
 
 def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
-    """The run; a line is printed for each decay that becomes a constant."""
+    """The run that is asked for. Prints a line for each decay that becomes constant."""
     spec = base_of(args, make_spec)
     if args.start is not None:
         spec = from_saved(spec, args)
@@ -31,7 +31,7 @@ def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
 
 
 def base_of(args: Namespace, make_spec: MakeSpec) -> Spec:
-    """The run of a script or an environment, for the seed and steps asked for."""
+    """The run of a script or an environment, with the seed and the steps of `args`."""
     options: dict[str, Any] = {}
     for name in ("steps", "seed"):
         value = getattr(args, name, None)  # watch has no steps
@@ -41,7 +41,7 @@ def base_of(args: Namespace, make_spec: MakeSpec) -> Spec:
 
 
 def with_test(spec: Spec, args: Namespace) -> Spec:
-    """The run with another test, or another end."""
+    """The run, with the options of the test and of the end of training."""
     for name in ("test_episodes", "test_max_steps"):
         value = getattr(args, name)
         if value is not None:
@@ -49,7 +49,7 @@ def with_test(spec: Spec, args: Namespace) -> Spec:
     if args.until_solved:
         if spec.threshold() == float("inf"):
             raise ValueError(
-                "--until-solved: nobody said from which return the environment counts "
+                "--until-solved: the environment does not say which mean return counts "
                 "as solved"
             )
         spec = replace(spec, until_solved=True)
@@ -57,9 +57,9 @@ def with_test(spec: Spec, args: Namespace) -> Spec:
 
 
 def from_saved(spec: Spec, args: Namespace) -> Spec:
-    """A run that begins with a saved agent, with its settings.
+    """A run that begins with a saved agent, and has its settings.
 
-    If the whole run was saved, its steps and its seed go on, too.
+    If the whole run was saved, the new one also continues its steps and its seed.
     """
     path = saved_agent(args.start, (CHECKPOINT, AGENT))
     own: Any = own_schedules(spec.config)
@@ -76,7 +76,10 @@ def from_saved(spec: Spec, args: Namespace) -> Spec:
 
 
 def saved_agent(path: Path, names: tuple[str, ...]) -> Path:
-    """The file of a saved agent; of a folder, the first of these names."""
+    """The file of a saved agent; in a folder, the first of `names` that exists.
+
+    Raises FileNotFoundError if there is none.
+    """
     if path.is_dir():
         for name in names:
             if (path / name).exists():

@@ -1,11 +1,11 @@
 """Save and load a run: networks, optimiser, replay buffer, counters, history.
 
-A file in the safetensors format holds the arrays, and beside them a line of JSON for
-the rest. Loading runs no code, unlike unpickling. A new file is written beside the old
-one, flushed to the disk, and then renamed over it: so at every moment there is one
-complete checkpoint. What `load` could not read is never written.
+A file in the safetensors format holds the arrays, and a line of JSON for the rest.
+Loading runs no code, unlike unpickling. A new file is written beside the old one,
+flushed to the disk, and then renamed over it. So at every moment there is one complete
+checkpoint. If `load` could not read an agent again, it is not written.
 
-What is in a file is in snapshot.py. Here are the files.
+This module handles the files; snapshot.py makes and reads their content.
 """
 
 import errno
@@ -29,19 +29,19 @@ from minidqn.lab.restore import restore
 from minidqn.lab.snapshot import CheckpointError, check, choose, examine, take
 from minidqn.nn.layers import Array
 
-LEFT_OVER = 3600.0  # seconds after which nobody writes to a temporary file any more
+LEFT_OVER = 3600.0  # seconds; no process writes to a temporary file for longer
 
 
 def save(
     agent: DQN, path: str | Path, history: History | None = None, *, replay: bool = True
 ) -> None:
-    """Write the agent and the history of its run to a file, all at once or not at all.
+    """Write the agent and the history of its run to a file, completely or not at all.
 
     With replay=False only the policy is saved: a small file to give away, from which a
-    new run can begin. Of a schedule of your own, the name is saved.
+    new run can begin. If a schedule is your own function, only its name is saved.
 
-    Raises CheckpointError for what `load` could not read, such as NaN among the
-    parameters, and OSError if the file cannot be written. Then the old file stays.
+    Raises CheckpointError if `load` could not read the file, for example with NaN among
+    the parameters, and OSError if it cannot be written. Then the old file stays.
     """
     if history is None:
         history = History()
@@ -66,17 +66,17 @@ def load(
     num_envs: int | None = None,
     **changes: Any,
 ) -> DQN:
-    """The agent that `save` wrote, ready to act and to go on learning.
+    """The agent that `save` wrote, ready to act and to continue learning.
 
-    `network` is the function that builds a network of your own: it is needed if the
-    agent was made with one. A schedule of your own is needed again in the same way:
+    If the agent was made with your own network, give the function that builds it:
+    `network`. If it was made with your own schedule, give the schedule:
     load(path, epsilon=my_schedule).
 
     Keyword arguments replace settings, from the next step on: load(path,
-    learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them. Those that the
-    networks or the stored steps are made for cannot change: hidden, quantiles, a
-    buffer_size smaller than what is stored. For a policy, which was saved with
-    replay=False, `seed` and `num_envs` may be given too: a new run begins from it.
+    learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them. Settings that the
+    networks were made for, such as hidden and quantiles, cannot change, and buffer_size
+    cannot become smaller than the steps stored. For a policy, saved with replay=False,
+    `seed` and `num_envs` may be given, too: a new run begins from it.
 
     Raises CheckpointError if the file is damaged, of another kind, or of another
     version of the format; OSError if it cannot be read; MemoryError if its replay
@@ -94,7 +94,7 @@ def load_run(
     num_envs: int | None = None,
     **changes: Any,
 ) -> tuple[DQN, History]:
-    """The agent that `save` wrote and the history of its run, for `train` to go on.
+    """The agent that `save` wrote, and the history of its run, for `train` to continue.
 
     The arguments and the errors are those of `load`. If only the policy was saved, a
     new run begins from it, at step 0, with an empty history.
@@ -115,8 +115,8 @@ def load_run(
 def explained(subject: str, verdict: str) -> Iterator[None]:
     """Turn an error into a CheckpointError that begins with the subject.
 
-    An unknown file can be wrong in any way: what is not a CheckpointError already gets
-    the verdict. Errors of the system remain what they are.
+    An unknown file can cause any error: all but CheckpointError get the verdict. An
+    OSError stays as it is.
     """
     try:
         yield
@@ -131,7 +131,7 @@ def explained(subject: str, verdict: str) -> Iterator[None]:
 
 
 class FileArray:
-    """An array in an open file: its shape, and rows of it, read when asked for."""
+    """An array in an open file: its shape, and its rows, which are read on demand."""
 
     def __init__(self, file: Any, name: str) -> None:
         self.file = file
@@ -150,7 +150,7 @@ class FileArray:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[str, Stored]]:
-    """The text and the arrays of a checkpoint, as long as its file is open."""
+    """Open a checkpoint: its text and its arrays, which are valid in the `with`."""
     with path.open("rb"):
         pass  # raises the system's own error, which names the path
     try:
@@ -171,10 +171,10 @@ def opened(path: Path) -> Iterator[tuple[str, Stored]]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """An empty file to write to, which becomes `path` in the end, or nothing happens.
+    """An empty file to write to. It becomes `path` at the end, if there is no error.
 
     If `path` is a link, the file that it points to is replaced. Several processes may
-    do this at the same time: each has a file of its own.
+    do this at the same time: each has a separate file.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -199,9 +199,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_left_over(target: Path, beside: Path) -> None:
-    """Remove what processes that were killed left half written, an hour ago or more.
+    """Remove unfinished files of killed processes, if they are an hour old or more.
 
-    `beside` was made just now, by the clock of the disk.
+    `beside` was made just now, so its time is that of the disk's clock.
     """
     temporary = re.compile(re.escape(target.name) + r"\.[0-9a-f]{16}\.tmp")
     now = beside.stat().st_mtime

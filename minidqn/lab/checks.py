@@ -1,7 +1,7 @@
-"""Checks of what the functions around an agent are given, before anything is done.
+"""Checks of the arguments of the lab's functions.
 
-Each raises ValueError, TypeError or OSError, which names the value and what was
-expected, or else returns the value in its usual type.
+Each check raises ValueError, TypeError or OSError, which names the value and what was
+expected. Otherwise it returns the value in its usual type.
 """
 
 import math
@@ -29,7 +29,7 @@ def number(name: str, value: Any) -> float:
 
 
 def file_to_write(path: str | Path) -> Path:
-    """The name of a file in a folder that is there."""
+    """The path of a file, in a folder that exists."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: expected the name of a file")
@@ -39,6 +39,6 @@ def file_to_write(path: str | Path) -> Path:
 
 
 def one_environment(env: Any) -> None:
-    """One environment, and not a vector of them."""
+    """Raise TypeError unless `env` is one environment, not a vector of them."""
     if not isinstance(env, gym.Env):
         raise TypeError(f"env is {env}: expected one environment")

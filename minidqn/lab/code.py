@@ -1,11 +1,11 @@
-"""Which code a run runs on: digests of it, so that other code makes another run.
+"""Digests of the code of a run, so that other code makes another run.
 
-That is minidqn's own, and the versions of what it is built on; and of each function or
-class that a run was given, the module it is in, with all modules of yours that this one
-imports, here or there. Comments and empty lines in them do not count.
+They cover minidqn's own code, and the versions of its packages. For each function or
+class that a run was given, they also cover its module, and all modules of yours that
+this module imports, directly or not. Comments and empty lines in them do not count.
 
-A digest is of the file as it was when it was first asked for. So a script may be edited
-while its runs go on: they run on what was loaded before.
+A digest is made of a file at its first use, and kept. So a script may be edited while
+its runs go on, because they use the code that was loaded before.
 """
 
 import ast
@@ -27,7 +27,7 @@ from minidqn import examples
 from minidqn.lab.identity import Json, module_name
 
 PACKAGE = Path(__file__).parents[1]
-# files of the lab in which no number of a run is made
+# files of the lab that affect no number of a run
 WITHOUT_NUMBERS = (
     "arguments",
     "asked",
@@ -62,7 +62,7 @@ def code_of(*values: Any) -> Json:
 
 
 def functions_in(value: Any) -> Iterator[Any]:
-    """All functions and classes in a value: their code matters."""
+    """All functions and classes in a value: their code may affect the run."""
     if isinstance(value, type | FunctionType):
         yield value
     elif isinstance(value, partial):
@@ -92,7 +92,7 @@ def code_of_minidqn() -> Json:
 
 @cache
 def code_of_function(function: Any) -> Json:
-    """Digests of its module, and of the modules of yours that it imports.
+    """Digests of a function's module, and of the modules of yours that it imports.
 
     Raises TypeError if its code cannot be found.
     """
@@ -116,7 +116,7 @@ def code_of_function(function: Any) -> Json:
 
 
 def is_counted(module: str) -> bool:
-    """Whether code_of_minidqn, or the version of Python, stands for a module."""
+    """Whether code_of_minidqn, or the version of Python, covers a module."""
     if module in ("__main__", "__mp_main__") or is_example(module):
         return False
     first = module.split(".")[0]
@@ -145,7 +145,7 @@ def files_of(name: str, file: Path) -> dict[str, Path]:
 
 
 def imports_of(module: str, file: Path) -> set[str]:
-    """What the code of a module imports, wherever in it; some may be no modules."""
+    """All names that a module imports, anywhere in its code; some are no modules."""
     if file.suffix != ".py":
         return set()
     package = package_of(module, file)
@@ -170,7 +170,7 @@ def names_from(node: ast.ImportFrom, package: str) -> set[str]:
 
 
 def package_of(module: str, file: Path) -> str:
-    """What the dots of `from . import` stand for in a module."""
+    """The package that the dot of `from . import` means in a module."""
     known = getattr(sys.modules.get(module), "__package__", None)
     if known is not None:
         return str(known)
@@ -207,7 +207,7 @@ def file_in(places: list[Any], parts: list[str]) -> Path | None:
 
 
 def spec_of(module: str) -> ModuleSpec | None:
-    """Where Python finds a module, which it does not import for that."""
+    """Where Python finds a module, without importing it."""
     try:
         return find_spec(module)
     except (ImportError, ValueError):
@@ -219,7 +219,7 @@ def is_installed(file: Path) -> bool:
 
 
 def version_of_package(module: str, file: Path) -> Json:
-    """The version of an installed package, if it is called like its module."""
+    """The version of an installed package, if it has the name of its module."""
     first = module.split(".")[0]
     if not is_installed(file) or first in VERSIONS:
         return {}
@@ -237,13 +237,13 @@ def digest(text: str) -> str:
 
 
 def digest_of_file(file: Path) -> str:
-    """Of all bytes, read piece by piece: a checkpoint may be large."""
+    """The digest of a file's bytes, read in parts: a checkpoint may be large."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def digest_of_code(file: Path) -> str:
-    """Of what Python code does: comments and empty lines do not count."""
+    """The digest of Python code, without its comments and empty lines."""
     if file.suffix != ".py":
         return digest_of_file(file)
     return digest(ast.dump(ast.parse(file.read_bytes())))

@@ -1,4 +1,4 @@
-"""One environment, several, or a vector: the same two calls for all of them.
+"""One environment, several, or a vector environment: the same two calls for all.
 
     reset(number)                  begin an episode in each; numbers start at `number`
     step(actions, over, number)    step each, or reset it where its episode is `over`
@@ -6,8 +6,8 @@
 This is NEXT_STEP autoreset, as in Gymnasium's vector environments: a reset takes the
 place of a step. Environments that we reset ourselves get a seed for every episode. It
 is made from the run's seed, the purpose (training or test) and the episode's number. So
-any episode can be played again without the others, which is how a run continues in the
-middle of one; and tests are never played on the seeds of training.
+any episode can be played again without the others: in this way, a run continues in the
+middle of an episode. And no test is played with a seed of training.
 
 Letters: A actions, E environments.
 """
@@ -26,12 +26,12 @@ from minidqn.experience import reset_result, step_result
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import CurrentStack
 
-# what an episode is for
+# the purpose of an episode
 TRAIN = 0
 TEST = 1
 
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
-# what DQN.observe takes, and the rewards, (E,), which it has to check first
+# the arguments of DQN.observe, and the rewards, (E,), for the history
 Outcome = tuple[tuple[Any, ...], Sequence[Any]]
 
 
@@ -115,7 +115,7 @@ class OwnEnvs:
 
 
 class VectorEnvs:
-    """A vector environment that resets itself: only first episodes can be seeded."""
+    """A vector environment that resets itself: only first episodes are seeded."""
 
     def __init__(self, env: VectorEnv[Any, Any, Any], agent: DQN) -> None:
         self.env = env
@@ -138,7 +138,7 @@ class VectorEnvs:
         if "action_mask" not in info:
             return None
         masks = list(info["action_mask"])
-        # which of the environments gave one
+        # which of the environments gave a mask
         given = info.get("_action_mask", [True] * len(masks))
         for i, has_mask in enumerate(given):
             if not has_mask:
@@ -150,7 +150,7 @@ Envs = OwnEnvs | VectorEnvs
 
 
 def as_envs(agent: DQN, env: Env) -> Envs:
-    """`env` with those two calls. Raises ValueError if it does not fit the agent."""
+    """`env` with these two calls. TypeError or ValueError if it does not fit."""
     if not isinstance(env, gym.Env | VectorEnv):
         raise TypeError(f"env is {env!r}: expected an environment, or a vector of them")
     check_free(env)
@@ -163,8 +163,8 @@ def as_envs(agent: DQN, env: Env) -> Envs:
     inside = members(env)
     if len({id(each) for each in inside}) < len(inside):
         raise ValueError(
-            f"{env} has an environment several times: expected functions that make a "
-            "new one each"
+            f"{env} has an environment several times: expected functions that each "
+            "make a new one"
         )
     mode = env.metadata.get("autoreset_mode")
     if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
@@ -207,14 +207,14 @@ def masks_of(masks: Sequence[Any], n_actions: int) -> Array | None:
     return np.stack([np.ones(n_actions) if mask is None else mask for mask in masks])
 
 
-# --- Which environments are taken
+# --- Which environments are in use
 
 # agents that are being trained, and their environments without wrappers, by id
 TRAINING: dict[int, Any] = {}
 
 
 def members(env: Any) -> list[Any]:
-    """An environment without its wrappers; all that a vector has in this process."""
+    """An environment without its wrappers; a vector's parts in this process, too."""
     inside = env.unwrapped
     if not isinstance(inside, VectorEnv):
         return [inside]
@@ -227,16 +227,16 @@ def check_free(env: Any) -> None:
     for inside in members(env):
         if id(inside) in TRAINING:
             raise ValueError(
-                f"{env} is being trained in: expected another one, made by a second "
-                "gym.make(...)"
+                f"an agent is being trained in {env}: expected another one, made by a "
+                "second gym.make(...)"
             )
 
 
 @contextmanager
 def in_training(agent: DQN, env: Any) -> Iterator[None]:
-    """Nobody else may play in `env` meanwhile: training would store what they did.
+    """Keep others from using `env` meanwhile: their steps would spoil the training.
 
-    Nor may `agent` be trained elsewhere: it has one stream of experience.
+    Nor may `agent` be trained elsewhere, because it has one stream of experience.
     """
     if id(agent) in TRAINING:
         raise ValueError("the agent is being trained: expected another one")

@@ -29,10 +29,11 @@ def evaluate(
 ) -> Array:
     """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
 
-    Greedy, except for a random action with probability `epsilon`: in some games a
-    deterministic policy never ends an episode. One that takes longer than `max_steps`
-    is cut there, with a warning. A test of more than a second shows its progress.
-    Raises ValueError if `env` does not fit the agent, or is being trained in.
+    The actions are greedy, or random with probability `epsilon`: in some games, a
+    deterministic policy never ends an episode. An episode that is longer than
+    `max_steps` is cut there, with a warning. A test of more than a second shows its
+    progress. Raises TypeError or ValueError if `env` does not fit the agent, or if an
+    agent is being trained in it.
     """
     check_test(agent, env)
     count("episodes", episodes)

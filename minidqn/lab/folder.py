@@ -1,10 +1,10 @@
-"""The folder of a run: whose it is, and that no other writes there.
+"""The folder of a run: which run it belongs to, and a lock against other processes.
 
     run.json                which run it is: its identity
     checkpoint.safetensors  the whole run so far, replay buffer included
     agent.safetensors       the last policy: a small file
     history.csv             a row for each episode of training
-    summary.json            what came of it; where it is, the run has ended
+    summary.json            the result; if it exists, the run has ended
 
 The package filelock keeps other processes out.
 """
@@ -38,7 +38,7 @@ class InUseError(OSError):
 
 
 def normal(content: Json) -> Json:
-    """The same, as JSON gives it back. Raises TypeError for what it cannot hold."""
+    """`content` as JSON reads it back. Raises TypeError if JSON cannot hold it."""
     return dict(json.loads(json.dumps(content, default=as_numbers)))
 
 
@@ -53,7 +53,7 @@ def as_numbers(value: Any) -> Any:
 
 
 def read_json(file: Path) -> Json:
-    """What is in a file, or nothing if there is none."""
+    """The content of a file, or {} if there is none. ValueError if it is damaged."""
     if not file.exists():
         return {}
     try:
@@ -85,7 +85,7 @@ def as_text(content: Json, indent: str = "") -> str:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether nothing is in a folder but what a run leaves that has only begun."""
+    """Whether a folder has no files except those of a run that has only begun."""
     if not folder.exists():
         return True
     for file in folder.iterdir():
@@ -96,21 +96,21 @@ def is_free(folder: Path) -> bool:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left half written, in a folder that is held."""
+    """Remove unfinished files of killed processes, in a folder that is locked."""
     for name in (RUN, CHECKPOINT, AGENT, SUMMARY):
         for file in folder.glob(f"{name}.*.tmp"):
             file.unlink()
 
 
 def run_in(folder: Path) -> Json:
-    """The identity of the run in a folder, or nothing."""
+    """The identity of the run in a folder, or {}."""
     return read_json(folder / RUN)
 
 
 def result_in(folder: Path, identity: Json) -> Json:
-    """The result of a run, or nothing if it has not ended.
+    """The result of a run, or {} if it has not ended.
 
-    Raises OtherRunError, which names what differs, if another run is there.
+    Raises OtherRunError, which names the differences, if another run is there.
     """
     if is_free(folder):
         return {}
@@ -126,7 +126,7 @@ def result_in(folder: Path, identity: Json) -> Json:
     for name in (SUMMARY, AGENT, CHECKPOINT):
         if (folder / name).exists():
             raise OtherRunError(
-                f"{folder} has a file {name}, but no {RUN} that says of which run: "
+                f"{folder} has a file {name}, but no {RUN} that names its run: "
                 "expected another folder"
             )
     return {}
@@ -134,9 +134,9 @@ def result_in(folder: Path, identity: Json) -> Json:
 
 @contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder. The lock ends with its process, however that ends.
+    """Lock a folder. The lock ends with its process, even if the process is killed.
 
-    Raises InUseError if another process holds it, unless `wait`.
+    Raises InUseError if another process holds the lock, unless `wait`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / LOCK
@@ -145,8 +145,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise InUseError(
-            f"{folder} is in use: expected no other run there; in a script, all below "
-            '`if __name__ == "__main__":`'
+            f"{folder} is in use: expected no other run there; in a script, put all "
+            'calls below `if __name__ == "__main__":`'
         ) from None
     except (OSError, NotImplementedError) as error:
         raise OSError(f"{file} cannot be locked: {error}") from error
@@ -157,7 +157,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process holds a folder at this moment."""
+    """Whether a process has locked a folder at this moment."""
     if not folder.exists():
         return False
     try:
@@ -170,7 +170,8 @@ def is_in_use(folder: Path) -> bool:
 def read_results(folder: str | Path) -> list[Json]:
     """The results of all runs that have ended in a folder, in the order of their names.
 
-    They are only read: neither the code nor the settings of the runs are needed.
+    It only reads: neither the code nor the settings of the runs are needed. Raises
+    FileNotFoundError if there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -1,10 +1,10 @@
-"""The line of JSON in a checkpoint: all that is said of an agent beside its arrays.
+"""The header of a checkpoint: a line of JSON with everything except the arrays.
 
-Of every agent: the format, the settings, for how many actions and environments it is
-made, and which layers its network has. Of a whole run also how far it has got: the
-counters, the random numbers and the last metrics.
+For every agent it has the format, the settings, the number of actions and of
+environments, and the layers of the network. For a whole run it also has the progress:
+the counters, the state of the random generator and the last metrics.
 
-A file may come from a stranger, so every entry is checked when it is read.
+A file may come from an unknown source, so every entry is checked when it is read.
 """
 
 import json
@@ -36,14 +36,14 @@ class Progress:
     episodes: int
     adam_t: int  # Adam's steps
     replay_count: int  # slots of the ring completed
-    over: bool | None  # no episode is going on; the first files do not say
+    over: bool | None  # no episode is going on; the oldest files do not have it
     rng: dict[str, Any]  # the state of the generator
     last_metrics: Metrics | None
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is said of an agent."""
+    """The content of a header."""
 
     config: DQNConfig  # with the default where a schedule of your own was
     own_schedules: dict[str, str]  # their names, by setting
@@ -61,14 +61,14 @@ class Header:
 
     @property
     def stored(self) -> int:
-        """How many of them hold a step or a bridge, without those kept for stacks."""
+        """How many slots hold a step or a bridge, without those kept for stacks."""
         if self.progress is None:
             return 0
         return min(self.progress.replay_count, self.config.buffer_size // self.num_envs)
 
     @property
     def updates_due(self) -> int:
-        """How many updates are still to be made, as DQN.updates_due."""
+        """How many updates are still to be made; see DQN.updates_due."""
         if self.progress is None:
             return 0
         made = self.progress.updates + self.progress.updates_skipped
@@ -76,9 +76,9 @@ class Header:
 
 
 def write_header(agent: DQN, whole: bool) -> str:
-    """The line of JSON for an agent; `whole` for its run, not only its policy.
+    """The line of JSON for an agent; with `whole`, for its run, not only its policy.
 
-    Raises CheckpointError for what JSON cannot hold.
+    Raises CheckpointError for settings that JSON cannot hold.
     """
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -114,10 +114,10 @@ def progress_of(agent: DQN) -> dict[str, Any]:
 
 
 def read_header(text: str) -> Header:
-    """What a line of JSON says of an agent.
+    """The header in a line of JSON.
 
-    Raises CheckpointError for what no agent can have, and many other errors, such as
-    KeyError, for what is no such line.
+    Raises CheckpointError for values that no agent can have, and other errors, such as
+    KeyError, for a line that is no header.
     """
     if len(text) > LONGEST_TEXT:
         raise CheckpointError(
@@ -134,7 +134,7 @@ def read_header(text: str) -> Header:
         n_actions=count(content, "n_actions"),
         num_envs=count(content, "num_envs", least=1),
         layers=layers,
-        own_network=bool(content.get("own_network", False)),  # the first do not say
+        own_network=bool(content.get("own_network", False)),  # not in the oldest files
         progress=read_progress(content) if "rng" in content else None,
     )
     if header.progress is not None:
@@ -177,7 +177,7 @@ def read_progress(content: dict[str, Any]) -> Progress:
     last_metrics = content["last_metrics"]
     if last_metrics is not None:
         last_metrics = Metrics(*[float(number) for number in last_metrics])
-    if "updates_skipped" not in content:  # in the first files
+    if "updates_skipped" not in content:  # as in the oldest files
         content = content | {"updates_skipped": 0}
     return Progress(
         steps=count(content, "steps"),
@@ -195,7 +195,7 @@ def read_progress(content: dict[str, Any]) -> Progress:
 def count(
     content: dict[str, Any], name: str, least: int = 0, most: float = LARGEST_COUNT
 ) -> int:
-    """An entry that is an integer, `least` to `most`."""
+    """An entry that is an integer, `least` to `most`, or CheckpointError."""
     number = content[name]
     if type(number) is not int or not least <= number <= most:
         raise CheckpointError(f"has {name} {number!r}: expected a count")
@@ -203,7 +203,7 @@ def count(
 
 
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of a generator, which DQN's own kind of generator takes."""
+    """A generator's state, after a check that DQN's kind of generator accepts it."""
     if state["state"]["inc"] % 2 == 0:
         raise CheckpointError(
             "has an even increment of the generator: expected an odd one"
@@ -215,7 +215,7 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
 def layout(layers: list[Layer]) -> list[list[Any]]:
     """The kind and size of each layer, and whether a ReLU follows.
 
-    In these, a network must be the same to take the parameters.
+    A network can take the parameters if all these are the same.
     """
     described = []
     for layer in layers:
@@ -225,5 +225,5 @@ def layout(layers: list[Layer]) -> list[list[Any]]:
 
 
 def same_kind(kind: str, *sizes: Any) -> list[Any]:
-    """A CellConv2d is a Conv2d that is computed in another way."""
+    """An entry of `layout`. A CellConv2d is a Conv2d that is computed differently."""
     return ["Conv2d" if kind == "CellConv2d" else kind, *sizes]

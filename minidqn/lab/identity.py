@@ -1,16 +1,17 @@
-"""What makes a run the run that it is: as plain data, which can be compared.
+"""The identity of a run: plain data, which says whether two runs are the same.
 
-Two runs that could differ in any number must have different identities. Then a result
-that lies in a folder can be returned for a run, without making it again. So the
-identity has every setting, the environment with what makes or wraps it, and the code
-(code.py).
+Two runs that could differ in any number must have different identities. Then the result
+in a folder can be returned for a run with the same identity, without making it again.
+So the identity has every setting, the environment with the functions that make or wrap
+it, and the code (code.py).
 
-A function stands for itself by its module and its name, and by the code of its module.
-So it must be one that has a name: a lambda, a function inside a function, or a method
-of an object could be another one next time, under the same name. They are refused.
+A function is identified by its module, its name, and the code of its module. So it must
+have a name that stays the same. A lambda, a nested function, or a method of an object
+could be another one next time, under the same name. So they are refused.
 
-What the identity cannot know: the processor, which may round in another way; what your
-code reads, from a file or the command line; and the versions of other packages.
+Three things are not in the identity: the processor, which may round differently; the
+data that your code reads from a file or the command line; and the versions of other
+packages.
 """
 
 import sys
@@ -37,7 +38,7 @@ Json = dict[str, Any]
 
 
 def as_plain(value: Any) -> Any:
-    """A value as JSON has it. Raises TypeError for what has no name and no content."""
+    """A value as plain JSON data. Raises TypeError if it has no name and no fields."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
@@ -52,7 +53,7 @@ def as_plain(value: Any) -> Any:
 
 
 def code_as_plain(value: Any) -> Any:
-    """A function, a class, or an object that is nothing but its fields."""
+    """A function, a class, or a dataclass object, as plain JSON data."""
     if isinstance(value, partial):
         return {
             "partial": as_plain(value.func),
@@ -71,14 +72,14 @@ def code_as_plain(value: Any) -> Any:
 
 
 def has_name(value: Any) -> bool:
-    """Whether it is a function or a class, and no method of an object."""
+    """Whether it is a function or a class, but not a method of an object."""
     if isinstance(value, BuiltinFunctionType):
         return isinstance(value.__self__, ModuleType)
     return isinstance(value, type | FunctionType)
 
 
 def is_only_its_fields(value: Any) -> bool:
-    """Whether it is a dataclass, with nothing in it but its fields."""
+    """Whether it is a dataclass object without other attributes than its fields."""
     if not is_dataclass(value):
         return False
     names = {field.name for field in fields(value)}
@@ -97,7 +98,7 @@ def name_of(function: Any) -> str:
 
 
 def module_name(module: str) -> str:
-    """A script is __main__, and __mp_main__ in a worker: its file has one name."""
+    """The module's name, or a script's file name instead of __main__ or __mp_main__."""
     if module not in ("__main__", "__mp_main__"):
         return module
     file = Path(getattr(sys.modules[module], "__file__", None) or module)
@@ -107,7 +108,7 @@ def module_name(module: str) -> str:
 
 
 def registered(env_id: str) -> EnvSpec | None:
-    """What Gymnasium knows of an environment; found as gymnasium.make finds it."""
+    """Gymnasium's spec of an environment, found as gymnasium.make finds it."""
     module, _, name = env_id.rpartition(":")
     if module:
         import_module(module)
@@ -115,7 +116,7 @@ def registered(env_id: str) -> EnvSpec | None:
     if known is not None and known.version is not None:
         return known
     namespace, short, version = parse_env_id(name)
-    if version is None:  # then it is the latest
+    if version is None:  # then the latest is meant
         latest = find_highest_version(namespace, short)
         if latest is not None:
             name = get_env_id(namespace, short, latest)
@@ -123,9 +124,9 @@ def registered(env_id: str) -> EnvSpec | None:
 
 
 def environment(env_id: str) -> tuple[Json, list[Any]]:
-    """How Gymnasium makes an environment, and in what the functions are that do it.
+    """How Gymnasium makes an environment, and objects with the functions that make it.
 
-    Both are empty if it does not know the id.
+    Both are empty if Gymnasium does not know the id.
     """
     spec = registered(env_id)
     if spec is None:
@@ -146,7 +147,7 @@ def environment(env_id: str) -> tuple[Json, list[Any]]:
 
 
 def differences(before: Json, now: Json) -> list[str]:
-    """What differs between two identities, in words."""
+    """The differences between two identities, in words."""
     found = []
     for name in sorted(before.keys() | now.keys()):
         was = before.get(name)

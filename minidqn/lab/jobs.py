@@ -1,4 +1,4 @@
-"""The runs of a sweep: what each of them is, and what a worker does with it."""
+"""The runs of a sweep as jobs, and the function with which a worker makes one."""
 
 import pickle
 import traceback
@@ -16,13 +16,13 @@ from minidqn.lab.names import Names
 from minidqn.lab.run import once, train_and_test
 from minidqn.lab.spec import Spec, plain
 
-# makes the run of a spec in a folder: what came of it
+# makes the run of a spec in a folder, and returns its result
 Task = Callable[[Any, Path], Json]
 
 
 @dataclass
 class Job:
-    """A run to be made, and what a worker gets of it."""
+    """A run to be made. Its worker gets only `name` and `pickled`."""
 
     spec: Any
     name: str
@@ -48,7 +48,7 @@ def jobs(specs: Iterable[Any], task: Task, folder: Path) -> Iterator[Job]:
 
 
 def identity_of(spec: Any, task: Task) -> Json:
-    """A Spec's own identity; with another task, that of what the task is asked for."""
+    """The identity of a spec; with another task, it also has the task and its code."""
     if task is train_and_test:
         own: Json = spec.identity()
         return own
@@ -62,13 +62,13 @@ def identity_of(spec: Any, task: Task) -> Json:
 
 
 def check_specs(specs: Sequence[Any], folder: Path, task: Task) -> None:
-    """Whatever can be known to be wrong is said before any run begins."""
+    """Raise an error for a wrong spec, before any run begins."""
     if len(specs) == 0:
         raise ValueError(f"specs is {specs!r}: expected one or more")
     checked = set()
     for job in jobs(specs, task, folder):
         if isinstance(job.spec, Spec) and not job.known:
-            # runs that differ in their seeds alone are not checked each
+            # of the runs that differ only in their seeds, one is checked
             kind = str(job.identity | {"seed": None})
             if kind not in checked:
                 job.spec.check()
@@ -78,9 +78,9 @@ def check_specs(specs: Sequence[Any], folder: Path, task: Task) -> None:
 def work(
     name: str, pickled: bytes, folder: Path | None, policy: bool
 ) -> tuple[Json, bytes]:
-    """A run in a worker: its result, or why it failed; and the file of its policy.
+    """Make a run in a worker; return its result or error, and its policy's bytes.
 
-    Without a folder that the sweep shares, it is made in a temporary one.
+    Without a folder that the sweep shares, the run is made in a temporary one.
     """
     where = nullcontext(folder) if folder else TemporaryDirectory()
     with where as place:

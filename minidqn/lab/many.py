@@ -1,6 +1,6 @@
 """A sweep from the command line: one environment, many seeds, a grid of settings.
 
-What came of it is in the folder: one for each run, results.csv, comparison.md and
+The sweep's folder then has a folder for each run, results.csv, comparison.md and
 comparison.png.
 """
 
@@ -41,7 +41,7 @@ def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:
 
 
 def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
-    """A run from every seed with every combination of the settings."""
+    """A run from every seed, with every combination of the settings."""
     names = [name for name, _ in args.set]
     for name in names:
         if names.count(name) > 1:
@@ -61,7 +61,7 @@ def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
 def one_of_grid(
     make_spec: MakeSpec, seed: int, steps: int | None, settings: dict[str, str]
 ) -> Spec:
-    """A run with settings, which are given as texts and stand in its name."""
+    """A run with these settings, which are texts, and become part of its name."""
     options = {} if steps is None else {"steps": steps}
     spec = make_spec(seed=seed, **options)
     changes = {name: parse(name, text, spec.steps) for name, text in settings.items()}

@@ -1,6 +1,6 @@
-"""The names of a sweep's runs: each is a folder of its own.
+"""The names of a sweep's runs: each must give a separate folder.
 
-So it is on systems, too, where upper and lower case are the same.
+This must also hold on systems where upper and lower case are the same.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ LONGEST = 200  # bytes of one part
 
 
 def check_name(name: Any) -> None:
-    """Raise ValueError unless `name` is that of a folder, or of folders: a/b."""
+    """Raise ValueError unless `name` can be a folder, or nested folders: a/b."""
     parts = name.split("/") if isinstance(name, str) else [""]
     if not all(is_name_of_folder(part) for part in parts):
         raise ValueError(
@@ -34,14 +34,14 @@ def is_name_of_folder(part: str) -> bool:
 
 
 class Names:
-    """The names that are taken. On some systems, A and a are one."""
+    """The names that are taken. On some systems, A and a are the same."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.above: set[str] = set()  # folders that have runs in them
 
     def add(self, name: str) -> None:
-        """Raises ValueError for one that is taken, or lies in another run's folder."""
+        """Add a name. ValueError if it is taken, or lies in another run's folder."""
         check_name(name)
         key = unicodedata.normalize("NFC", name).casefold()
         if key in self.names:

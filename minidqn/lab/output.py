@@ -1,7 +1,7 @@
-"""Nothing that is printed may end a run.
+"""Output that cannot end a run.
 
 A terminal may have no sign for ±. A pipe may be closed at its other end, as by
-`| head`, and a disk may be full. Then what is printed is lost, but the run goes on.
+`| head`, and a disk may be full. Then the output is lost, but the run goes on.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Unfailing:
-    """A stream, such as sys.stdout, to which one can always write."""
+    """A stream, such as sys.stdout, on which writing never raises OSError."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -29,7 +29,7 @@ class Unfailing:
             self.give_up()
 
     def give_up(self) -> None:
-        """From here on it leads to nowhere; what was not written yet, too."""
+        """Discard all further output, and what is still in the buffer."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())
         os.close(nowhere)
@@ -39,7 +39,7 @@ class Unfailing:
 
 
 def make_unfailing() -> None:
-    """Let sys.stdout and sys.stderr take anything, even where they are closed."""
+    """Let sys.stdout and sys.stderr accept any text, even if they are closed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, Unfailing):

@@ -1,4 +1,4 @@
-"""Which folder a run of the command line is in: runs/cartpole, runs/cartpole-2, ..."""
+"""The folders of runs from the command line: runs/cartpole, runs/cartpole-2, ..."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from minidqn.lab.identity import Json, differences
 
 
 def short_name(env_id: str) -> str:
-    """What the folder of an environment's runs is called."""
+    """The name of the folder for an environment's runs."""
     name = env_id.lower().split(":")[-1].split("-")[0].removesuffix("noframeskip")
     return name.removeprefix("ale/").replace("/", "_")
 
@@ -22,9 +22,9 @@ def numbered(base: Path) -> Iterator[Path]:
 
 
 def existing(base: Path, identity: Json) -> Path | None:
-    """The numbered folder that has this run already, finished or not.
+    """The numbered folder that already has this run, finished or not; or None.
 
-    If --fresh made it several times, it is the one that was begun last.
+    If --fresh made the run several times, it is the folder that was begun last.
     """
     if not base.parent.is_dir():
         return None
@@ -47,7 +47,7 @@ def has_run(folder: Path, identity: Json) -> bool:
 
 
 def next_free(base: Path) -> Path:
-    """The first of the numbered folders that nobody has."""
+    """The first of the numbered folders that is free, and not in use."""
     folders = numbered(base)
     folder = next(folders)
     while not is_free(folder) or is_in_use(folder):

@@ -1,9 +1,8 @@
 """An executor of processes on this machine that goes on when one of them dies.
 
 ProcessPoolExecutor gives up all calls when one of its processes is killed. Here each
-process has a thread that waits for its answers. If the process ends instead, in
-whatever way, that one call fails with ProcessDiedError, and the next call gets a new
-process.
+process has a thread that waits for its answers. If the process ends before it answers,
+only its call fails, with ProcessDiedError. The next call gets a new process.
 """
 
 import atexit
@@ -21,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 CONTEXT = get_context("spawn")
-SECONDS_PER_LOOK = 1.0  # whether a process is still alive
+SECONDS_PER_LOOK = 1.0  # between checks that a process is still alive
 
 
 class ProcessDiedError(RuntimeError):
@@ -31,8 +30,8 @@ class ProcessDiedError(RuntimeError):
 class Processes(Executor):
     """Up to `count` processes, one for each core by default; calls start them.
 
-    At the end of a `with` they are killed: to have an answer, wait for its future
-    before. Calls that have none by then are cancelled.
+    At the end of a `with`, they are killed, and calls without an answer are cancelled.
+    So wait for a call's future inside the `with`.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -40,9 +39,9 @@ class Processes(Executor):
         self.calls: SimpleQueue[Any] = SimpleQueue()
         self.threads: list[Thread] = []
         self.processes: list[Any] = []  # those that are alive
-        self.lock = RLock()  # of self.closed, together with self.processes
+        self.lock = RLock()  # for self.closed and self.processes
         self.closed = False
-        # threads and processes must not keep Python from ending
+        # threads and processes must not keep Python from exiting
         atexit.register(self.shutdown)
 
     def submit(
@@ -59,7 +58,7 @@ class Processes(Executor):
         return future
 
     def answer_calls(self) -> None:
-        """What a thread does: hand calls to its process, one by one."""
+        """The loop of a thread: hand calls to its process, one by one."""
         process = None
         while True:
             future, function, args = self.calls.get()
@@ -74,7 +73,7 @@ class Processes(Executor):
             except (EOFError, OSError) as reason:
                 future.set_exception(self.death_of(process, reason))
                 process = None
-            except Exception as not_sent:  # what cannot be pickled
+            except Exception as not_sent:  # the call cannot be pickled
                 future.set_exception(not_sent)
             else:
                 if error is None:
@@ -90,11 +89,11 @@ class Processes(Executor):
                 raise OSError("shut down")
             process.start()
             self.processes.append(process)
-        theirs.close()  # else its end would not be seen here
+        theirs.close()  # otherwise the end of the process would not be noticed here
         return process, ours
 
     def death_of(self, process: Any, reason: Exception) -> ProcessDiedError:
-        """What to say of a process that has ended, or could not be started."""
+        """The error for a process that has ended, or could not be started."""
         if process is None:
             return ProcessDiedError(f"no process for a run: {reason}")
         with self.lock:
@@ -129,9 +128,10 @@ class Processes(Executor):
 
 
 def ask(process: Any, pipe: Connection, call: Any) -> Any:
-    """The answer of a process. Raises EOFError or OSError if it ends before.
+    """The answer of a process. Raises EOFError or OSError if the process ends before.
 
-    The end of its pipe is not enough to see that: its own children may hold it open.
+    The pipe may stay open after the process has ended, if its children hold it open. So
+    this also checks whether the process is alive.
     """
     pipe.send(call)
     while not pipe.poll(SECONDS_PER_LOOK):
@@ -141,16 +141,16 @@ def ask(process: Any, pipe: Connection, call: Any) -> Any:
 
 
 def serve(pipe: Connection) -> None:
-    """What a process does: answer calls, until it is killed or its parent has ended."""
+    """The loop of a process: answer calls until it is killed or its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     Thread(target=end_with_parent, daemon=True).start()
-    tqdm.set_lock(RLock())  # its own would be left behind if this process is killed
+    tqdm.set_lock(RLock())  # tqdm's own lock would remain if this process is killed
     while True:
         try:
             function, args = pipe.recv()
         except EOFError:
             return
-        except Exception as error:  # what this process cannot import
+        except Exception as error:  # the call needs a module that cannot be imported
             pipe.send((None, error))
             continue
         answer: tuple[Any, BaseException | None]

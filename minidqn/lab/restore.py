@@ -37,7 +37,7 @@ from minidqn.replay import Replay
 
 
 def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
-    """The agent and its history. From a policy a new run begins, at step 0.
+    """The agent and its history. With a policy alone, a new run begins at step 0.
 
     Raises CheckpointError for arrays that no agent can have.
     """
@@ -70,15 +70,15 @@ def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
 
 
 def set_progress(agent: DQN, header: Header, progress: Progress) -> None:
-    """Let the agent go on from where the run had got to."""
+    """Set the counters and the random generator to those of the run."""
     agent.steps = progress.steps
     agent.updates = progress.updates
     agent.episodes = progress.episodes
     agent.adam.t = progress.adam_t
     agent.last_metrics = progress.last_metrics
     agent.rng.bit_generator.state = progress.rng
-    # With other settings, another number of updates belongs to these steps. As many as
-    # before are due: no burst of updates, and no pause.
+    # With other settings, these steps would have had another number of updates. The
+    # number of updates due stays the same: so there is no burst of updates, no pause.
     most = (agent.steps + 1) * agent.config.gradient_steps  # see read_header
     due = min(header.updates_due, most)
     asked_for = agent.config.updates_by(agent.steps)
@@ -86,7 +86,7 @@ def set_progress(agent: DQN, header: Header, progress: Progress) -> None:
 
 
 def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -> None:
-    """Copy the arrays of a run into the agent's, and set what follows from them."""
+    """Copy the arrays of a run into the agent's, and set values that depend on them."""
     ring = agent.replay
     make_ring(ring, with_masks="replay_mask" in arrays)
     other_size = ring.slots != header.slots
@@ -101,7 +101,7 @@ def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -
         else:
             fill(name, array, arrays[name])
     if other_size:
-        ring.kind[ring.count] = BRIDGE  # the head's; it had that of the round before
+        ring.kind[ring.count] = BRIDGE  # the head's kind was that of an older step
     if isinstance(agent.sampler, PrioritizedSampler):
         agent.sampler.restore()
     ring.over = is_over(ring, progress)
@@ -110,8 +110,8 @@ def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -
 def as_new(agent: DQN, header: Header) -> set[str]:
     """The names of arrays that stay as they are in a new agent.
 
-    If the length of repeats has changed, none is going on. Before the first step there
-    are no priorities.
+    If epsilon_hold has changed, no action is being repeated. Before the first step,
+    there are no priorities.
     """
     names = set()
     if agent.config.epsilon_hold != header.config.epsilon_hold:
@@ -127,12 +127,12 @@ def is_over(ring: Replay, progress: Progress) -> bool:
         return bool(ring.ended.all())
     if progress.over is not None:
         return progress.over
-    # In the first files, the mask of the first observation tells if there is one.
+    # In the oldest files, the first mask says whether there is a first observation.
     return ring.mask.array is None or not ring.mask.array[0].any()
 
 
 def reduced(agent: DQN) -> tuple[Any, ...]:
-    """What pickle and copy take instead of an agent, with its own schedules."""
+    """The function and arguments with which pickle and copy rebuild an agent."""
     text, arrays = take(agent, History())
     return rebuilt, (text, arrays, agent.network, own_schedules(agent.config))
 

@@ -1,7 +1,7 @@
 """How a run continues exactly where it was stopped, even in the middle of an episode.
 
 Each unfinished episode is played again: it is reset with its own seed, and its actions
-are taken once more. What comes of that must be what the replay buffer has stored.
+are taken once more. The results must be those that the replay buffer has stored.
 """
 
 import warnings
@@ -21,8 +21,8 @@ from minidqn.replay import Replay
 def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
     """Play the unfinished episodes up to where they were; return which are over, (E,).
 
-    All are over, so that new ones begin, if there is nothing to resume, or (with a
-    warning) if an environment does not repeat its rewards and its last observation.
+    If there is nothing to resume, all are over, and new ones begin. The same happens,
+    with a warning, if an environment gives other rewards or another last observation.
     """
     replay = agent.replay
     all_over = [True] * replay.num_envs
@@ -53,7 +53,7 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
 
 
 def is_of(history: History, agent: DQN) -> bool:
-    """Whether the history has the episodes that are going on for the agent."""
+    """Whether the history has the agent's unfinished episodes."""
     numbers = [episode.number for episode in history.unfinished]
     if agent.replay.over or len(numbers) != agent.replay.num_envs:
         return False
@@ -63,7 +63,7 @@ def is_of(history: History, agent: DQN) -> bool:
 def play_again(
     env: gym.Env[Any, Any], obs: Any, episode: Unfinished
 ) -> tuple[Any, list[float], bool]:
-    """Take its actions once more: the last observation, all rewards, if it ended."""
+    """Take its actions again; return the last observation, the rewards, if it ended."""
     episode.episode_return = 0.0
     rewards: list[float] = []
     for action in episode.actions:

@@ -1,8 +1,8 @@
-"""Settings as JSON has them, and which of them may change when an agent is loaded.
+"""Settings as JSON, and which of them may change when an agent is loaded.
 
-A checkpoint writes the settings down, and so does the folder of a run. Numbers and the
-decays of minidqn can be read back. A schedule of your own is a function, and code is
-not saved. So only its name is written: who loads the agent gives the function again.
+Checkpoints and the folders of runs store the settings. Numbers and the decays of
+minidqn can be read back. Your own schedule is a function, and code is not saved. So
+only its name is written, and to load the agent, you give the function again.
 
     gamma=0.99                          0.99
     epsilon=LinearDecay(1.0, 0.1, 500)  {"LinearDecay": {"start": 1.0, ...}}
@@ -26,9 +26,9 @@ DECAYS: dict[str, Any] = {
     "ExponentialDecay": ExponentialDecay,
     "GeometricDecay": GeometricDecay,
 }
-OWN = "own"  # what JSON has instead, with the name of a schedule of your own
+OWN = "own"  # the key in JSON for the name of your own schedule
 
-# which settings the networks are made for, and which the priorities of stored steps
+# settings that the networks depend on, and those of the priorities of stored steps
 FIXED_BY_NETWORK = (*NETWORK_SETTINGS, "quantiles", "frame_stack")
 FIXED_BY_PRIORITIES = ("priority_alpha", "n_step", "buffer_size")
 
@@ -39,7 +39,7 @@ def settings(config: DQNConfig) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> Any:
-    """What JSON has of a setting."""
+    """A setting as JSON."""
     if type(value) in DECAYS.values():
         return {type(value).__name__: asdict(value)}
     if callable(value):
@@ -48,9 +48,9 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """A setting from what JSON has of it.
+    """A setting, read from JSON.
 
-    Raises ValueError for a schedule that is none of minidqn's.
+    Raises ValueError for a schedule that is not one of minidqn's.
     """
     if not isinstance(value, dict):
         return value
@@ -64,7 +64,7 @@ def from_json(value: Any) -> Any:
 
 
 def own_schedules(config: DQNConfig) -> dict[str, Callable[[int], float]]:
-    """The schedules that are functions of your own, by the names of their settings."""
+    """The schedules that are your own functions, by the names of their settings."""
     return {
         name: value
         for name, value in vars(config).items()
@@ -83,7 +83,7 @@ def name_of(function: Any) -> str:
 def changed(config: DQNConfig, changes: dict[str, Any]) -> DQNConfig:
     """`config` with some settings replaced.
 
-    Raises ValueError for a name that is no setting, or a value that is out of range.
+    Raises ValueError for an unknown name, or a value that is out of range.
     """
     names = vars(config)
     for name in changes:
@@ -122,7 +122,7 @@ def check_fixed(saved: DQNConfig, config: DQNConfig, stored: int) -> None:
 def check_batch(config: DQNConfig, steps: int, updates_due: int, stored: int) -> None:
     """Raise ValueError if the next update would come before a batch is stored.
 
-    After `steps` steps, with so many updates still due, `stored` slots hold something.
+    After `steps` steps, `updates_due` updates are due, and `stored` slots are filled.
     """
     next_update = steps
     if updates_due <= 0:

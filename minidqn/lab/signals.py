@@ -1,12 +1,12 @@
 """Ctrl-C and SIGTERM wait for the end of a step.
 
-Python runs a signal's handler between any two of its instructions: also when an agent
-has observed a step and its history has not. A file saved then could not be loaded, or
-would lack an episode. So while a run trains, a signal is only remembered, and delivered
-at the end of the step. A second one is delivered at once.
+Python runs a signal's handler between any two of its instructions. So a signal may come
+when an agent has observed a step, but its history has not. A file that is saved then
+could not be loaded, or would lack an episode. So while a run trains, a signal is only
+remembered, and delivered at the end of the step. A second one is delivered at once.
 
-A signal that is ignored stays ignored: that is how a shell starts what it runs in the
-background. Only the main thread gets signals; in another one nothing happens here.
+An ignored signal stays ignored: a shell starts programs in the background like this.
+Only the main thread gets signals; in another thread, nothing happens here.
 """
 
 import os
@@ -21,12 +21,12 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Handlers that remember signals, in place of those that were there before."""
+    """Handlers that remember signals. They replace the handlers from before."""
 
     def __init__(self, numbers: tuple[signal.Signals, ...]) -> None:
         self.numbers = numbers
         self.process = os.getpid()
-        self.pending: list[int] = []  # a signal that has come
+        self.pending: list[int] = []  # a signal that is not delivered yet
         self.before: dict[int, Any] = {}  # the handlers that were there
 
     def install(self) -> None:
@@ -42,7 +42,7 @@ class Signals:
 
     def remember(self, number: int, frame: FrameType | None) -> None:
         """The handler: the first signal waits, a second one does not."""
-        # a process that is forked in a step, as by an environment, has no steps
+        # a process that was forked in a step, as by an environment, does not wait
         forked = os.getpid() != self.process
         if not self.pending and not forked:
             self.pending.append(number)
@@ -52,17 +52,17 @@ class Signals:
         self.call(number)
 
     def restore(self) -> None:
-        """Put the handlers back that were there before, unless there are new ones."""
+        """Restore the handlers from before, except where there is a new one."""
         if self.before:
             number, handler = self.before.popitem()
             try:
                 if signal.getsignal(number) == self.remember:
                     signal.signal(number, handler)
-            finally:  # even if a signal comes just then
+            finally:  # even if a signal comes at this moment
                 self.restore()
 
     def call(self, number: int) -> None:
-        """Let a signal do what it would have done without us."""
+        """Let a signal do what it does without these handlers."""
         self.restore()
         signal.raise_signal(number)
         self.install()  # its handler did not end the run
@@ -74,7 +74,7 @@ class Signals:
 
 @contextmanager
 def signals_wait() -> Iterator[Signals]:
-    """Signals come at the end of this block, or when `deliver` is called in it."""
+    """Signals are delivered at the end of this block, or by `deliver` inside it."""
     signals = Signals(STOPPING)
     try:
         signals.install()
@@ -89,8 +89,7 @@ def signals_wait() -> Iterator[Signals]:
 def stop_on_interrupt() -> Iterator[Callable[[Any, Any], bool]]:
     """A watcher for `train`: the first Ctrl-C stops the run after the current step.
 
-    The second Ctrl-C raises KeyboardInterrupt. Only for the main thread, as signals
-    are.
+    The second Ctrl-C raises KeyboardInterrupt. It works only in the main thread.
     """
     signals = Signals((signal.SIGINT,))
     try:

@@ -1,13 +1,13 @@
 """An agent and its history as a line of JSON and named arrays, and back.
 
-    take      the text and the arrays: views of the agent's, not copies
-    check     whether they could be read again
-    examine   what the text says, and whether the arrays are those that it speaks of
-    choose    the settings with which the agent is to go on
+    take      returns the text and the arrays: views of the agent's, not copies
+    check     checks that they could be read again
+    examine   reads the text, and checks that the arrays belong to it
+    choose    chooses the settings with which the agent continues
 
-After these, restore.py makes the agent. What is read may be damaged, or come from a
-stranger. So sizes come first: nothing here takes memory, and `restore` takes no more
-than the arrays have in the file.
+After these, restore.py makes the agent. A file may be damaged, or come from an unknown
+source. So sizes are checked first: nothing here takes much memory, and `restore` takes
+no more than the arrays have in the file.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ from minidqn.nn.layers import Array
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was taken of an agent, and looks as it should."""
+    """A snapshot of an agent, after `examine` has checked it."""
 
     header: Header
     space: Box
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 class Choice(NamedTuple):
-    """What an agent is made with, beside its spaces and its network."""
+    """The other arguments of an agent, beside its spaces and its network."""
 
     config: DQNConfig
     seed: int
@@ -58,7 +58,7 @@ def take(
 ) -> tuple[str, dict[str, Array]]:
     """An agent and its history as text and arrays; without `replay`, only its policy.
 
-    Raises CheckpointError for what JSON cannot hold.
+    Raises CheckpointError for settings that JSON cannot hold.
     """
     text = write_header(agent, whole=replay)
     space = cast(Box, agent.observation_space)
@@ -72,7 +72,7 @@ def take(
 
 
 def check(agent: DQN, text: str, arrays: dict[str, Array]) -> None:
-    """Raise CheckpointError, or another error, if what was taken could not be read."""
+    """Raise CheckpointError, or another error, if a snapshot could not be read."""
     schedules = own_schedules(agent.config)
     snapshot = examine(text, arrays, agent.network, schedules)
     config = changed(snapshot.header.config, schedules)
@@ -92,10 +92,10 @@ def check(agent: DQN, text: str, arrays: dict[str, Array]) -> None:
 def examine(
     text: str, arrays: Stored, network: Build | None, given: Iterable[str] = ()
 ) -> Snapshot:
-    """What the text says, if the arrays are those that it speaks of.
+    """Read the text, and check that the arrays belong to it.
 
     `given` are the settings that `choose` will be given. Raises CheckpointError, which
-    says what is wrong or missing, or another error for what is no such text.
+    says what is wrong or missing, or another error if `text` is no such text.
     """
     header = read_header(text)
     if header.own_network and network is None:
@@ -123,10 +123,10 @@ def choose(
     seed: int | None = None,
     num_envs: int | None = None,
 ) -> Choice:
-    """The settings of a snapshot with some of them replaced.
+    """The settings of a snapshot, with some of them replaced.
 
-    Raises ValueError for what cannot change: see settings.py. Another seed, or another
-    number of environments, is for a policy alone, with which a new run begins.
+    Raises ValueError for settings that cannot change: see settings.py. Only a policy
+    may get another seed or number of environments, because a new run begins with it.
     """
     header = snapshot.header
     config = changed(header.config, changes)

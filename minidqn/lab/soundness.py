@@ -1,12 +1,12 @@
-"""Whether an agent and its history can be relied on: checked by save and by load.
+"""Checks that a run can continue from an agent and its history, for save and load.
 
-A file may be damaged, or come from a stranger. So after it is read, and before the
-agent is used, all that sampling and learning rely on is checked here: finite numbers,
+A file may be damaged, or come from an unknown source. So before a loaded agent is used,
+this module checks everything that sampling and learning rely on: finite numbers,
 actions that exist, a stream of episodes as replay.py describes it. The same checks are
-made before a file is written: what load would refuse must not replace a good file.
+made before a file is written, so that a bad file never replaces a good one.
 
-What is wrong is raised as CheckpointError. Its text goes on from the file's name:
-"agent.safetensors" "has an end without a bridge: expected one after each".
+Each check raises CheckpointError. Its text follows the file's name: "agent.safetensors"
+"has an end without a bridge: expected one after each".
 
 Letters: S slots, A actions, E environments.
 """
@@ -28,12 +28,12 @@ from minidqn.replay import Replay
 class CheckpointError(Exception):
     """A file is not a checkpoint that this version can read; the message says why.
 
-    `save` raises it, too, for an agent of which no such file can be made.
+    `save` raises it, too, for an agent that could not be read again.
     """
 
 
 def check_numbers(arrays: dict[str, Array]) -> None:
-    """Raise CheckpointError for NaN, for infinity, and for booleans that are none."""
+    """Raise CheckpointError for NaN, infinity, and booleans that are not 0 or 1."""
     for name, array in arrays.items():
         flat = array.reshape(-1)
         if array.dtype.kind == "f" and not all_finite(flat, LARGEST):
@@ -43,7 +43,7 @@ def check_numbers(arrays: dict[str, Array]) -> None:
 
 
 def check_run(agent: DQN) -> None:
-    """Raise CheckpointError if learning or exploring could not go on from here."""
+    """Raise CheckpointError if learning or exploring could not continue."""
     check_kinds(agent.replay)
     check_masks(agent.replay)
     check_actions(agent.replay.action, agent.n_actions)
@@ -81,7 +81,7 @@ def slots_in_order(ring: Replay) -> Array:
 
 
 def check_kinds(ring: Replay) -> None:
-    """Raise CheckpointError unless the stream is one of episodes, with bridges between.
+    """Raise CheckpointError unless the stream is episodes with bridges between them.
 
     The kind of the head does not count: it is set with the head's step.
     """
@@ -145,7 +145,7 @@ def check_history(agent: DQN, rows: Array, updates: Array, unfinished: Array) ->
 
 
 def check_table(name: str, table: Array, dtype: Any, columns: int) -> None:
-    """Raise CheckpointError unless an array has two axes, and so many columns."""
+    """Raise CheckpointError unless an array has two axes, `dtype` and `columns`."""
     if table.ndim != 2 or table.shape[1] != columns or table.dtype != dtype:
         raise CheckpointError(
             f"has {name} of shape {table.shape} and dtype {table.dtype}: expected "

@@ -1,4 +1,4 @@
-"""All that makes a run what it is, as plain data."""
+"""The complete description of a run, as plain data."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -23,29 +23,30 @@ from minidqn.lab.settings import own_schedules, settings
 
 @dataclass(frozen=True)
 class Spec:
-    """One run: all that it takes to make it, here or on another machine.
+    """One run: everything that is needed to make it, here or on another machine.
 
     The fields::
 
         env_id          the environment, as gymnasium.make takes it
         config          the settings of the agent
-        steps           environment steps of training, all told
-        seed            of everything random
+        steps           environment steps of training, in total
+        seed            of all random numbers
         name            its folder in a sweep, by default env_id/seed; all but the last
                         part is shared by runs that differ only in their seeds
         make_env        makes the environment instead of gymnasium.make(env_id), and
                         takes its options, such as render_mode
         train_wrapper   wraps it for training only, and may change its rewards
-        network         builds a network of your own; see DQN
+        network         builds your own network; see DQN
         start           the file of a saved agent, with which the run begins
-        solved_at       the mean return that counts as solved; by default, the
-                        environment says it
-        until_solved    end the training when the last 20 episodes' mean is there
+        solved_at       the mean return that counts as solved; by default, as the
+                        environment says
+        until_solved    end the training when the last 20 episodes' mean reaches it
         test_epsilon    probability of a random action in the test
         test_episodes   episodes of the test
         test_max_steps  where an episode of the test is cut
 
-    The functions must be from the top level of a module.
+    All functions must be at the top level of a module. Raises ValueError for a number
+    out of range, or for until_solved with a train_wrapper.
     """
 
     env_id: str
@@ -89,12 +90,12 @@ class Spec:
         return env
 
     def threshold(self) -> float:
-        """The mean return from which it is solved; inf if nobody said."""
+        """The mean return that counts as solved; inf if it is not known."""
         if self.solved_at is not None:
             return self.solved_at
         if self.make_env is None:
             known = registered(self.env_id)
-        else:  # the id is only its name; what comes before a colon may be no module
+        else:  # the id is only a name; the text before a colon may be no module
             known = gym.registry.get(self.env_id.split(":")[-1])
         if known is None or known.reward_threshold is None:
             return float("inf")
@@ -130,7 +131,7 @@ class Spec:
             )
 
     def about(self) -> Json:
-        """What it is asked for: all but its name and the code."""
+        """The run's settings as plain data: everything except its name and the code."""
         about: Json = {}
         for field in fields(self):
             if field.name not in ("name", "config", "start"):
@@ -144,7 +145,7 @@ class Spec:
         return normal(about)
 
     def identity(self) -> Json:
-        """What it is asked for, the environment, and the code: see identity.py."""
+        """`about`, the environment, and the code: see identity.py."""
         how: Json = {}
         makers: list[Any] = [self.make_env]
         if self.make_env is None:  # otherwise the id is only its name

@@ -1,19 +1,18 @@
-"""Many runs: on one core, on all of them, or on a cluster.
+"""Many runs: on one core, on all cores, or on a cluster.
 
-One run says little. With the same settings one seed solves the task and another does
-not, so settings are compared over many seeds:
+One run says little: with the same settings, one seed solves the task and another does
+not. So settings are compared over many seeds:
 
     specs = [Spec("CartPole-v1", tuned("CartPole-v1"), 40_000, s) for s in range(20)]
     for result in sweep(specs, "runs/seeds"):
         print(result["name"], result["eval_mean"])
 
-`sweep` hands each run to an executor of concurrent.futures, or whatever has its
-`submit`: Dask's, loky's, MPI's (see docs/sweeps.md). Without one, it starts processes
-on this machine.
+`sweep` hands each run to an executor with the interface of concurrent.futures: Dask's,
+loky's, MPI's (see docs/sweeps.md). Without one, it starts processes on this machine.
 
-Nothing is lost. A run saves checkpoints in its folder, and in the end its result. A
-sweep that was stopped, in whatever way, goes on when it is called again. If a worker
-dies, its run is submitted again.
+A run saves checkpoints in its folder, and at the end its result. If a sweep is stopped
+or killed, it continues when it is called again. If a worker dies, its run is submitted
+again.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -48,19 +47,19 @@ def sweep(
     """Make the run of every spec; yield the results as they come, known ones first.
 
     Without an `executor`, `workers` processes on this machine make the runs, one for
-    each core by default. A result has the run's name, its settings and what came of it.
-    Of a run that failed it has the name and, as "failed", the traceback; the others go
-    on. A run whose worker died is submitted again, `attempts` times in all.
+    each core by default. A result has the run's name, its settings and its figures. The
+    result of a failed run has the name and, as "failed", the traceback; the others go
+    on. If a worker dies, its run is submitted again, up to `attempts` times in all.
 
-    Where workers do not share `folder`, with `shared` false, each run has a folder of
-    its own there, and its result comes back by value; with `policies`, so does its last
-    policy.
+    With `shared=False`, the workers do not use `folder`: each run has a temporary
+    folder on its worker's machine, and its result is sent back. With `policies`, its
+    last policy is sent back, too.
 
-    `specs` may be a generator; at most 1,000 are read ahead. With a `task` of your own
-    they may be anything that has a name and a method `about`, and can be pickled.
-    Raises ValueError for two specs of one name, settings that no agent can have, a
-    folder that is in use, or one with other runs; and TypeError for a spec that cannot
-    be pickled. In a list, all are checked before any runs.
+    `specs` may be a generator; at most 1,000 are read ahead. With your own `task`, they
+    may be any objects with a name and a method `about` that can be pickled. Raises
+    ValueError for two specs of the same name, invalid settings, or a folder with other
+    runs; OSError for a folder that is in use; and TypeError for a spec that cannot be
+    pickled. If `specs` is a list, all are checked before any run begins.
     """
     check_sweep(workers, attempts, shared, policies)
     place = Path(folder).absolute()
@@ -128,7 +127,7 @@ class Calls:
     ) -> None:
         self.executor = executor
         self.folder = folder
-        self.held = held  # ends with the sweep
+        self.held = held  # the folder's lock, which ends with the sweep
         self.is_held = False  # whether the folder is
         self.place = place  # the folder as workers see it; None if they do not
         self.policies = policies
@@ -156,7 +155,7 @@ class Calls:
             self.keep_what_has_ended()
 
     def hold_folder(self) -> None:
-        """Not before a run is made: results can be read where nobody may write."""
+        """Lock the folder, once a run is made. Reading results needs no lock."""
         if not self.is_held:
             self.held.enter_context(locked(self.folder))
             self.is_held = True
@@ -189,7 +188,7 @@ class Calls:
             yield self.receive(job, result, policy)
 
     def receive(self, job: Job, result: Json, policy: bytes) -> Json:
-        """The result; it is written, if a worker did so in another folder."""
+        """The result. It is written here, if its worker used another folder."""
         result = {"name": job.name} | result
         folder = self.folder / job.name
         if "failed" not in result and not (folder / SUMMARY).exists():
@@ -201,7 +200,7 @@ class Calls:
         return result
 
     def keep_what_has_ended(self) -> None:
-        """A sweep that is closed cancels what it can, and keeps the other results."""
+        """Cancel the runs that have not begun, and keep the results of the others."""
         for future, (job, _) in self.running.items():
             if not future.cancel() and future.done() and not future.exception():
                 self.receive(job, *future.result())

@@ -1,7 +1,7 @@
-"""Settings that are known to work, by environment id.
+"""Tuned settings, by environment id.
 
-They are in examples/, one script for each environment, which gives the reasons. Each
-defines spec(steps, seed), a run of any length, and SHOWN, what its pictures show.
+They are in examples/: one script for each environment, which gives the reasons. Each
+script defines spec(steps, seed), a run of any length, and SHOWN, for its pictures.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ EXAMPLES = {
     "PongNoFrameskip-v4": "pong",
     **{f"MinAtar/{game}-v0": "minatar_games" for game in MINATAR},
 }
-# a word of the error where a package is missing: the package, and what installs it
+# a word in the error for a missing package: the package, and the extra that has it
 EXTRAS = {
     "ale_py": ("ale_py", "atari"),
     "Namespace ALE": ("ale_py", "atari"),
@@ -43,7 +43,7 @@ EXTRAS = {
 
 
 def known_id(env_id: str) -> str:
-    """The id of an environment with tuned settings as EXAMPLES has it, or nothing.
+    """The id, as in EXAMPLES, of an environment with tuned settings; "" without them.
 
     CartPole, gymnasium:CartPole and gymnasium:CartPole-v1 are CartPole-v1.
     """
@@ -67,9 +67,9 @@ def example(env_id: str) -> Any:
 
 
 def maker_of(env_id: str) -> MakeSpec:
-    """What makes the runs of an environment: its example, or usual settings.
+    """The function that makes an environment's runs: its example's, or `untuned`.
 
-    Raises ImportError if there is no module as env_id names it: module:Env-v0.
+    Raises ImportError if env_id, as module:Env-v0, names a module that does not exist.
     """
     module = env_id.rpartition(":")[0]
     if module:
@@ -85,7 +85,7 @@ def maker_of(env_id: str) -> MakeSpec:
 
 
 def untuned(env_id: str, steps: int = 50_000, seed: int = 0) -> Spec:
-    """A run of an environment for which no settings were tuned."""
+    """A run of an environment without tuned settings."""
     config = DQNConfig(
         learning_rate=LinearDecay(1e-3, 0.0, steps),
         epsilon=LinearDecay(1.0, 0.05, steps / 10),
@@ -96,7 +96,10 @@ def untuned(env_id: str, steps: int = 50_000, seed: int = 0) -> Spec:
 def tuned_spec(
     env_id: str, steps: int | None = None, seed: int = 0, **changes: Any
 ) -> Spec:
-    """A run of an environment with its tuned settings, or usual ones, and `changes`."""
+    """A run with the environment's tuned settings, or default ones, and `changes`.
+
+    Raises ValueError for an unknown setting, or a value that is out of range.
+    """
     make = maker_of(env_id)
     spec = make(seed=seed) if steps is None else make(steps=steps, seed=seed)
     return with_changes(spec, changes)
@@ -105,8 +108,8 @@ def tuned_spec(
 def with_changes(spec: Spec, changes: dict[str, Any]) -> Spec:
     """A run with some settings replaced.
 
-    If there are priorities, and nobody sets priority_beta, it reaches 1 at the end of
-    the run.
+    If there are priorities, and priority_beta is left at its default, it reaches 1 at
+    the end of the run.
     """
     config = changed(spec.config, changes)
     was_set = "priority_beta" in changes
@@ -127,7 +130,7 @@ def tuned(env_id: str, steps: int | None = None, **changes: Any) -> DQNConfig:
 
 
 def advice(error: Exception) -> str:
-    """What to do if an environment was not found, or its package; empty if unknown."""
+    """Advice if an environment or its package was not found; "" without any."""
     for word, (package, extra) in EXTRAS.items():
         if word in str(error) and find_spec(package) is None:
             return f'; pip install -e ".[{extra}]" installs it'

@@ -1,7 +1,7 @@
-"""Settings as one writes them on a command line.
+"""Settings as they are written on a command line.
 
     n_step=3            double=false        hidden=128,128      conv=16,3,1
-    learning_rate=1e-3                      the same all the time
+    learning_rate=1e-3                      constant
     learning_rate=3e-3:0                    from 3e-3 down to 0 over the run
     epsilon=1:0.05:5000                     from 1 down to 0.05 over 5,000 steps
     n_step=1/3/40                           in a sweep: each of them
@@ -37,7 +37,7 @@ def split(text: str) -> tuple[str, str]:
 def parse(name: str, text: str, steps: int) -> Any:
     """The value of a setting in a run of `steps` steps.
 
-    Raises ValueError for what it cannot be.
+    Raises ValueError for a text that does not fit the setting.
     """
     try:
         return value_of(KINDS[name], text, steps)
@@ -63,7 +63,7 @@ def value_of(kind: Any, text: str, steps: int) -> Any:
 
 
 def integer(text: str) -> int:
-    """An integer, also as 1e5. Raises ValueError for what is none."""
+    """An integer, also as 1e5. Raises ValueError if it is not one."""
     with suppress(ValueError):
         return int(text)
     number = float(text)
@@ -113,7 +113,7 @@ def expected(kind: Any) -> str:
 
 
 def replaced_decays(config: DQNConfig, changes: dict[str, Any]) -> list[str]:
-    """What to say of decays that are replaced by constants."""
+    """A message for each decay that is replaced by a constant."""
     said = []
     for name, value in changes.items():
         before = getattr(config, name)

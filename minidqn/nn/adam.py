@@ -1,12 +1,12 @@
-"""Adam: gradient descent with a step size of its own for each parameter.
+"""Adam: gradient descent with a separate step size for each parameter.
 
     m = beta1 m + (1 - beta1) g        the gradient g, averaged over recent steps
-    v = beta2 v + (1 - beta2) g^2      its square, averaged over more of them
+    v = beta2 v + (1 - beta2) g^2      its square, averaged over more steps
     params = params - lr * m' / (sqrt(v') + eps)
 
 m and v, the *moments*, start at 0, which biases them towards 0 in the first steps.
-Dividing by 1 - beta^t takes that out: m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
-t counts the steps, from 1 on; all parameters share it. lr is the learning rate; eps, a
+Dividing by 1 - beta^t corrects this: m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
+t counts the steps, from 1 on; all parameters share it. lr is the learning rate. eps, a
 small number, keeps the division finite.
 
 Source: Kingma & Ba 2015, "Adam: a method for stochastic optimization", Algorithm 1.
@@ -45,9 +45,9 @@ def adam_step(
 
     for i in range(params.size):
         g = grads[i]
-        # A parameter without gradient, behind a dead ReLU, lets m and v decay for ever.
+        # Without gradients, as behind a dead ReLU, a parameter's m and v keep decaying.
         # When they are far too small to matter beside eps, they are set to 0. Otherwise
-        # they would become denormal numbers, with which the loop is ten times slower.
+        # they would become denormal numbers, which make the loop ten times slower.
         m_i = keep_m * m[i] + add_m * g
         v_i = keep_v * v[i] + add_v * g * g
         m[i] = zero if abs(m_i) <= tiny else m_i

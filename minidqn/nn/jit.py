@@ -7,12 +7,11 @@ is. NUMBA_DISABLE_JIT=1 runs them uncompiled.
 
 Rules for kernels:
 
-- A kernel fills arrays that it is given. To make a new one would cost a microsecond.
+- A kernel fills arrays that it is given. Making a new one would cost a microsecond.
 - A kernel calls no kernel of another file, and reads no constant of another file.
-  Numba keeps machine code in a cache on disk, and makes it anew when the kernel's own
+  Numba keeps machine code in a cache on disk, and compiles again when the kernel's own
   file changes. It does not notice a change in other files.
-- Numba does not notice either that the options below have changed: then delete the
-  files named *.nbi.
+- Nor does Numba notice a change of the options below: then delete the files *.nbi.
 - A number in a float32 loop is a float32: `x.dtype.type(0.0)`. A literal 0.0 is a
   float64, and makes the loop slower.
 """
@@ -28,14 +27,14 @@ F = TypeVar("F", bound=Callable[..., object])
 def kernel(function: F) -> F:
     """Compile `function` on its first call, and keep the machine code for the next run.
 
-    error_model="numpy" lets x / 0 be inf instead of an exception. To check each
+    With error_model="numpy", x / 0 is inf instead of an exception. Checking each
     division for zero would keep the loop from being vectorised.
     """
     return _compiled(function, fastmath=False)
 
 
 def kernel_of_sums(function: F) -> F:
-    """The same, but long sums may be reordered, which is faster.
+    """Like `kernel`, but long sums may be reordered, which is faster.
 
     The last bits then depend on the processor, as they do in a matrix product.
     """

@@ -1,4 +1,4 @@
-"""Layers: each a function, and beside it the gradient of that function.
+"""Layers: each has a function, and the gradient of that function.
 
 Backpropagation is the chain rule, applied from the last layer to the first. Let L be
 the loss, one number. Write dy for the gradient of L with respect to y: an array of y's
@@ -13,10 +13,10 @@ the rule for one entry, and the code below it applies the rule to the whole batc
 tests/test_network.py checks every gradient by the complex step: for a tiny h, the
 derivative of L is Im L(p + ih) / h, exact to the last digits.
 
-Forward stores in a *cache* what backward will need. The arrays of a cache are made once
-for a batch size, and then used again. So there are three rules:
+Forward stores the arrays that backward needs in a *cache*. They are made once for a
+batch size, and then used again. So there are three rules:
 
-- What forward and backward return belongs to the cache. Copy it to keep it.
+- The arrays that forward and backward return belong to the cache. Copy what you keep.
 - Do not change x or the parameters between a forward and its backward.
 - Backward may write into dy.
 
@@ -39,7 +39,7 @@ HE = math.sqrt(2.0)  # He's gain; see Linear
 
 
 class Layer:
-    """What a network asks of a layer.
+    """The methods that a network needs of a layer.
 
     Each layer has new_cache, forward and backward; one with parameters also a size,
     bind and initialize. parts/qnetwork.py puts layers together for DQN.
@@ -55,7 +55,7 @@ class Layer:
         """Draw the first parameters."""
 
     def new_cache(self, batch_size: int, dtype: np.dtype[Any]) -> Any:
-        """What one forward leaves for its backward, and the arrays that both fill."""
+        """The arrays that one forward and its backward fill."""
         raise NotImplementedError
 
     def forward(
@@ -70,8 +70,8 @@ class Layer:
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         """Set the gradients of the parameters, and return dx: (B, O) to (B, I).
 
-        The gradients are those of the last forward with this cache: they replace older
-        ones. Without `need_dx` it may return None.
+        The gradients are those of the last forward with this cache, and replace older
+        ones. Without `need_dx`, it may return None.
         """
         raise NotImplementedError
 
@@ -90,9 +90,9 @@ def add_bias(y: Array, b: Array, relu: bool) -> None:
 
 @kernel
 def add_bias_backward(dy: Array, y: Array, db: Array, relu: bool) -> None:
-    """The way back: dy = 0 where relu left y = 0, (B, O); db = sum of its rows, (O,).
+    """Backward: dy = 0 where relu left y = 0, (B, O); db = sum of its rows, (O,).
 
-    y is what add_bias left.
+    y is the result of add_bias.
     """
     db[:] = 0.0
     for row in range(dy.shape[0]):
@@ -107,7 +107,7 @@ class LinearCache:
     """The arrays of one forward of a Linear layer, and of its backward."""
 
     def __init__(self, batch_size: int, layer: "Linear", dtype: np.dtype[Any]) -> None:
-        self.x: Any = None  # (B, I), what forward was given
+        self.x: Any = None  # (B, I), the input of forward
         self.y: Array = np.empty((batch_size, layer.n_out), dtype)  # (B, O)
         self.dx: Array = np.empty((batch_size, layer.n_in), dtype)  # (B, I)
 
@@ -122,7 +122,7 @@ class Linear(Layer):
     The weights start as N(0, gain^2 / I). gain = sqrt(2) keeps the mean square of the
     signal, which each ReLU halves (He et al. 2015, "Delving deep into rectifiers").
     He's biases start at 0. With the few inputs of a control task, random ones work
-    better: they are uniform within +- gain / sqrt(2 I).
+    better: here they are uniform within +- gain / sqrt(2 I).
     """
 
     def __init__(
@@ -162,8 +162,8 @@ class Linear(Layer):
         self, dy: Array, cache: LinearCache, need_dx: bool = True
     ) -> Array | None:
         """Overwrites dy with dz."""
-        # y = max(z, 0): ∂y/∂z is 1 where z > 0 and 0 where z < 0. At z = 0 any value
-        # from 0 to 1 would do; like everyone, we take 0.
+        # y = max(z, 0): ∂y/∂z is 1 where z > 0 and 0 where z < 0. At z = 0, any value
+        # from 0 to 1 is allowed; we take 0, as is usual.
         # z_o = ... + b_o in every row of the batch, so db_o = sum over B of dz_o
         add_bias_backward(dy, cache.y, self.db, self.relu)
         dz = dy  # (B, O)

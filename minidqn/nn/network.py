@@ -22,7 +22,7 @@ from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array, Layer
 from minidqn.nn.single import SinglePass, are_linear
 
-KEPT_BATCH_SIZES = 4  # so many sets of caches are kept
+KEPT_BATCH_SIZES = 4  # how many sets of caches are kept
 
 
 @kernel
@@ -61,7 +61,7 @@ class Network:
         # a cache for each layer, by batch size; and those of the last forward
         self.caches: dict[int, list[Any]] = {}
         self.last_caches: list[Any] = []
-        # a faster way for one observation, if all layers from the first on are Linear
+        # a faster forward for one observation, if all layers from `first` on are Linear
         self.single_pass: SinglePass | None = None
         if are_linear(self.layers[self.first :]):
             self.single_pass = SinglePass(self.layers[self.first :], self.params)
@@ -81,10 +81,10 @@ class Network:
         return self.through_layers(x, self.last_caches, rng)
 
     def predict(self, x: Array, rng: np.random.Generator | None = None) -> Array:
-        """Outputs as from forward, but for no backward: faster for one observation.
+        """The outputs of forward, if no backward follows: faster for one observation.
 
-        It overwrites what an earlier forward of the same batch size left, and the noise
-        of noisy layers. So run the backward of that one first.
+        It overwrites the caches of an earlier forward of the same batch size, and the
+        noise of noisy layers. So run the backward of that forward first.
         """
         if len(x) == 1 and self.single_pass is not None:
             return self.predict_single(x, self.single_pass)
@@ -127,11 +127,11 @@ class Network:
         return x.astype(self.dtype)
 
     def caches_for(self, batch_size: int) -> list[Any]:
-        """The caches of all layers for this batch size, made when it first comes."""
+        """The caches of all layers for this batch size, made at its first use."""
         if batch_size in self.caches:
             return self.caches[batch_size]
         if len(self.caches) >= KEPT_BATCH_SIZES:
-            del self.caches[max(self.caches)]  # that takes the most memory
+            del self.caches[max(self.caches)]  # the one that takes most memory
         caches = [layer.new_cache(batch_size, self.dtype) for layer in self.layers]
         self.caches[batch_size] = caches
         return caches
@@ -139,7 +139,7 @@ class Network:
     def share_caches(self, other: "Network") -> None:
         """Use the arrays of another network with the same layers, to save memory.
 
-        A forward of one then overwrites what the other's last forward left.
+        A forward of one then overwrites the results of the other's last forward.
         """
         self.caches = other.caches
 

@@ -1,9 +1,9 @@
 """A network on one observation, in one kernel.
 
-To act, a network is asked about a single observation. The products are tiny then: most
-of the time goes into the calls, layer by layer. So this kernel does all Linear layers
-at once, on the flat vector of parameters. It computes what their forward computes, up
-to rounding (tests/test_single.py), and leaves nothing for a backward.
+To act, an agent passes a single observation through its network. The products are tiny
+then: most of the time goes into the calls, layer by layer. So this kernel computes all
+Linear layers in one call, from the flat vector of parameters. Its result is that of
+their forwards, up to rounding (tests/test_single.py). No backward can follow it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def single_forward(x: Array, params: Array, sizes: Array, h: Array, y: Array) ->
 
     Each row of `sizes`, (layers, 3), has a layer's inputs, its outputs, and 1 for a
     ReLU. `params` has each layer's W, row by row, and then its b. h is (2, widest
-    layer): the signal goes to and fro between its rows.
+    layer): its rows hold the inputs and the outputs of a layer in turn.
     """
     zero = params.dtype.type(0.0)
     for i in range(x.shape[1]):
@@ -61,7 +61,7 @@ class SinglePass:
         linear: list[Any] = list(layers)
         widest = max(max(layer.n_in, layer.n_out) for layer in linear)
         self.x_shape = (1, linear[0].n_in)
-        self.params = params  # the network's: the layers below have no parameters
+        self.params = params  # of the whole network: layers before have none
         self.sizes = np.array([(la.n_in, la.n_out, la.relu) for la in linear], np.int64)
         self.h: Array = np.empty((2, widest), params.dtype)
         self.y: Array = np.empty((1, linear[-1].n_out), params.dtype)
@@ -75,5 +75,5 @@ class SinglePass:
 
 
 def are_linear(layers: Sequence[Layer]) -> bool:
-    """Whether these are Linear layers, and none of a subclass: it may differ."""
+    """Whether all are Linear layers. A subclass is not: it may compute otherwise."""
     return len(layers) > 0 and all(type(layer) is Linear for layer in layers)

@@ -1,7 +1,6 @@
 """Ideas that came after 2015, and inputs other than vectors: one file for each.
 
-Each can be read, or left out, by itself. The settings switch them on, and `DQN` puts
-them where they belong: layers into the network (qnetwork.py), quantiles in the place of
-the loss, priorities in the place of the uniform draw, repeated actions in the place of
-epsilon-greedy.
+Each can be read, or left out, independently. The settings switch them on. Layers then
+join the network (qnetwork.py). Quantiles replace the loss, priorities the uniform draw,
+and repeated actions the plain epsilon-greedy ones (assembly.py).
 """

@@ -1,24 +1,24 @@
 """A faster convolution for k = 2 s, as in the first layer of the Atari networks.
 
-conv.py copies each pixel into every patch that it lies in: with k = 2 s, into up to
-four. Here the image is cut into *cells* of s x s pixels, s apart, which do not overlap:
-(h + 1) x (w + 1) of them. A patch is 2 x 2 cells, so patch W is a sum of four products.
-W_pq, a quarter of W, has the rows of W for the cell in row p, column q of the patch:
+conv.py copies each pixel into every patch that contains it: with k = 2 s, into up to
+four. Here the image is cut into (h + 1) x (w + 1) *cells* of s x s pixels, which do not
+overlap. A patch is 2 x 2 cells, so patch W is a sum of four products. W_pq, a quarter
+of W, has the rows of W for the cell in row p, column q of the patch:
 
-    z[i, j] = b + the sum over p and q, each 0 or 1, of cell[i + p, j + q] W_pq
+    z[i, j] = b + the sum over p, q in {0, 1} of cell[i + p, j + q] W_pq
 
 With the cells as the rows of P, and the four W_pq side by side, (I/4, 4*O), one product
 P W gives u, which has cell W_pq for every cell, p and q. Then each z adds up its four
 entries of u.
 
-Backward: the entry of cell [i, j] for p, q goes into z[i - p, j - q] only. Its du is dz
-there, or 0 at the border, where there is no such z. As each pixel is in one cell only,
-the product du W^T already adds up the gradients of its uses: from dP to dx there is
-only copying.
+Backward: the entry of u for cell [i, j] and p, q goes only into z[i - p, j - q]. So its
+du is the dz of that z, or 0 at the border, where there is no such z. Each pixel is in
+only one cell, so the product du W^T already adds up the gradients of its uses. From dP
+to dx, the numbers are only copied.
 
-About a quarter of the numbers is copied; the price is (h + 1) (w + 1) / (h w) times the
+This copies about a quarter of the numbers, but needs (h + 1) (w + 1) / (h w) times the
 multiplications, and the sum. It is faster if O is small, because products with few
-columns are slow. (To cut an image into such cells is usually called *space to depth*.)
+columns are slow. (Cutting an image into such cells is usually called *space to depth*.)
 
 Letters: as in conv.py, but a row of P is a cell, with I/4 numbers.
 """
@@ -53,7 +53,7 @@ def add_quarters(relu: bool, b: Array, u: Array, y: Array) -> None:
 def add_quarters_backward(
     relu: bool, dy: Array, y: Array, db: Array, du: Array
 ) -> None:
-    """The way back, from dy and y, (B, h, w, O), to db, (O,), and du.
+    """Backward, from dy and y, (B, h, w, O), to db, (O,), and du.
 
     dz = dy, or 0 where relu left y = 0: it overwrites dy. db = the sum of dz, and
     du[i + p, j + q, p, q] = dz[i, j], (B, h + 1, w + 1, 2, 2, O).
@@ -92,7 +92,7 @@ class CellCache:
 
 
 class CellConv2d(Conv2d):
-    """What Conv2d computes, up to rounding, from the same parameters, for k = 2 s."""
+    """Conv2d for k = 2 s: the same parameters, and the same result up to rounding."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class CellConv2d(Conv2d):
 
     def backward(self, dy: Array, cache: Any, need_dx: bool = True) -> Array | None:
         """Overwrites dy with dz."""
-        du, y = self.as_images(cache)  # nobody needs u any more: du takes its place
+        du, y = self.as_images(cache)  # u is no longer needed: du takes its place
         add_quarters_backward(self.relu, dy.reshape(y.shape), y, self.db, du)
         du_rows = cache.u  # (B*(h+1)*(w+1), 4*O)
         dW = self.by_quarter(self.dW)  # a view, which is filled here

@@ -1,27 +1,27 @@
 """Convolution: a Linear layer on every patch of an image.
 
-What a group of pixels shows does not depend on where in the image it is. So a
-convolution applies one small Linear layer to every k x k patch, with all its frames and
-channels, one patch every s pixels (the *stride*):
+An object looks the same anywhere in the image. So a convolution applies one small
+Linear layer to every k x k patch, with all its frames and channels, one patch every s
+pixels (the *stride*):
 
     z[i, j] = patch W + b
     patch = x[:, s i : s i + k, s j : s j + k, :] of an image x
 
 and y = z, or max(z, 0) with a ReLU, as in Linear. The outputs are again an image, of
 h x w pixels with O channels. With every patch of the batch as one row of a matrix P,
-(B*h*w, I), forward is one product, and backward is Linear's (dz is dy, but with a ReLU
-0 where y = 0):
+(B*h*w, I), forward is one product, and backward is Linear's (dz is dy, or with a ReLU 0
+where y = 0):
 
     z = P W + b      dW = P^T dz      db = the sum of dz's rows      dP = dz W^T
 
-What is new is only the way from x to P and back. Forward copies each pixel into every
-patch that it lies in. The loss L depends on the pixel through all these copies, so the
-chain rule adds up their gradients: dx[pixel] = the sum of dP over its copies. The first
-layer needs neither dP nor dx: nothing below it has parameters.
+Only the step from x to P and back is new. Forward copies each pixel into every patch
+that contains it. The loss L depends on the pixel through all these copies, so the chain
+rule adds up their gradients: dx[pixel] = the sum of dP over its copies. The first layer
+needs neither dP nor dx: nothing below it has parameters.
 
-In the image a patch is F*k lines of k pixels. The k*C numbers of a line are side by
-side there too, so all that has to be known is where each line starts. For k = 2 s,
-cells.py does the same with fewer copies.
+In the image, a patch is F*k lines of k pixels. The k*C numbers of a line are side by
+side there, too. So it is enough to know where each line starts. For k = 2 s, cells.py
+does the same with fewer copies.
 
 Images are channels last, (H, W, C), and F frames, the newest pictures of a game, may be
 stacked: (F, H, W, C). Pixels become floats on their way into P: bytes are divided by
@@ -60,7 +60,7 @@ def copy_lines(x: Array, starts: Array, scale: float, image: Array, P: Array) ->
 
 @kernel
 def add_lines(dP: Array, starts: Array, dx: Array) -> None:
-    """The way back: dx = 0, then each entry of dP is added to the pixel that it copied.
+    """Backward: dx = 0, then each entry of dP is added to the pixel that it copied.
 
     (B, M, k*C), (M,) to (B, F*H*W*C).
     """
@@ -72,7 +72,7 @@ def add_lines(dP: Array, starts: Array, dx: Array) -> None:
 
 
 class Patches:
-    """The way from images to the rows of P, and back."""
+    """Copies images to the rows of P, and adds the gradients up on the way back."""
 
     def __init__(self, shape: tuple[int, int, int, int], k: int, s: int) -> None:
         frames, height, width, channels = shape
@@ -84,7 +84,7 @@ class Patches:
         # where line di of frame f of patch (i, j) begins in the image, (F, H, W, C)
         i, j, f, di = np.ogrid[: self.h, : self.w, :frames, :k]
         starts = ((f * height + s * i + di) * width + s * j) * channels  # (h, w, F, k)
-        # unsigned: a signed index is tested for being negative, which takes far longer
+        # unsigned: Numba tests whether a signed index is negative, which is far slower
         self.starts = starts.ravel().astype(np.uint32)  # (M,)
 
     def copy(self, x: Array, image: Array, P: Array) -> None:
@@ -117,11 +117,11 @@ class Conv2d(Layer):
     dx is (B, F*H*W*C). Pixels that no whole patch reaches are left out.
 
     A column of W, of shape (I, O) with I in the order F, k, k, C, is a *filter*. It
-    starts as in a Linear layer, but minus its mean, so that it adds up to 0. Where all
-    pixels have one value v > 0, as in most of an image, z = v * (the filter's sum) + b.
-    A sum far below 0 would outweigh every edge in the image: the ReLU would never be
-    on, its gradient would be 0, and the filter would not learn. (Without this, 11 of
-    the first layer's 16 filters never learned in Pong.)
+    starts as in a Linear layer, minus its mean, so that its sum is 0. Where all pixels
+    have one value v > 0, as in most of an image, z = v * (the filter's sum) + b. If the
+    sum were far below 0, it would outweigh every edge in the image: the ReLU would
+    always give 0, its gradient would be 0, and the filter would not learn. (Without
+    this, 11 of the first layer's 16 filters never learned in Pong.)
     """
 
     takes_any_dtype = True

@@ -1,7 +1,7 @@
-"""Two more ways for a setting to shrink during a run; schedules.py has the usual one.
+"""Two more decays of a setting during a run; schedules.py has the usual one.
 
 ExponentialDecay    the distance to the end shrinks to 1/e in every time constant
-GeometricDecay      times a factor after each step, update or episode
+GeometricDecay      multiplied by a factor after each step, update or episode
 """
 
 import math
@@ -14,7 +14,10 @@ COUNTS = ("step", "update", "episode")
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """From `start` towards `end`: 1/e of it is left after `time_constant` steps."""
+    """From `start` towards `end`: the distance is 1/e after `time_constant` steps.
+
+    Raises ValueError if one of them is not a number, or `time_constant` not above 0.
+    """
 
     start: float
     end: float
@@ -41,7 +44,8 @@ class ExponentialDecay:
 class GeometricDecay:
     """`start`, times `factor` after each step, update or episode, but at least `end`.
 
-    `per` is what is counted: "step", "update" or "episode".
+    `per` says which of these it counts: "step", "update" or "episode". Raises
+    ValueError for another `per`, or a `factor` outside (0, 1].
     """
 
     start: float

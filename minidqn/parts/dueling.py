@@ -1,14 +1,15 @@
 """Dueling: learns a state's value separately from its actions' advantages.
 
-In many states the action hardly matters. So the layer below gives the value of the
-state, V, which is learned from every transition, whatever its action was. Separately,
-it gives how much better or worse each action is, G. Without subtracting the mean of G,
-V could go up and all G down with no effect; with it, the advantages Q - V sum to 0.
+In many states, the action hardly matters. So the layer below gives the value of the
+state, V, which is learned from every transition, with any action. Separately, it gives
+G, which says how much better or worse each action is. This layer subtracts the mean of
+G, so the advantages Q - V sum to 0. Otherwise V could rise and all G fall by the same
+amount with no effect.
 
 See nn/layers.py for what a layer is. Letters: B batch, A actions, N quantiles (1 in
 plain DQN), each of which is joined separately.
 Source: Wang et al. 2016, "Dueling network architectures for deep reinforcement
-learning", equation 9; there the two streams have hidden layers of their own.
+learning", equation 9; there the two streams have separate hidden layers.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Stacks of frames: the network sees the last F observations at once.
 
-One picture does not show how things move (Mnih et al. 2015). The ring has each
-observation once, and a stack is put together by walking back from its newest. Before
-the first observation of an episode there is none: it is repeated.
+One picture does not show how things move (Mnih et al. 2015). The ring stores each
+observation once. A stack is put together from the newest observation backwards. At the
+beginning of an episode, the first observation is repeated.
 
 Letters: B batch, E environments, F frames, D numbers in an observation.
 """
@@ -51,7 +51,7 @@ class StackedReplay(Replay):
         frames: int = 1,
     ) -> None:
         self.frames = frames
-        # the head, and the frames before the oldest step
+        # for the head, and the frames before the oldest step
         self.spare_slots = frames
         super().__init__(capacity, shape, dtype, n_actions, num_envs)
         self.stack_shape = (frames, *shape)
@@ -79,7 +79,7 @@ class StackedReplay(Replay):
 class CurrentStack:
     """The stack of a test episode's last observations.
 
-    It is a small ring, so that a test sees what training has seen.
+    It is a small ring, so that stacks in a test are made as in training.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, frames: int) -> None:

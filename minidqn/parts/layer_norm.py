@@ -1,8 +1,8 @@
 """LayerNorm: keeps the scale of the signals while the targets change.
 
-Targets that change also change the scale of every layer's inputs. Normalising each
-observation by itself (not over the batch, whose content changes with the policy) keeps
-that scale, and with it the right step size.
+Changing targets also change the scale of every layer's inputs. LayerNorm normalises the
+inputs of each observation separately, not over the batch, whose content changes with
+the policy. This keeps the scale, so the same step size stays right.
 
 See nn/layers.py for what a layer is, and for the letters.
 Source: Ba et al. 2016, "Layer normalization".

@@ -2,10 +2,10 @@
 
     W_io = M_io + S_io f(e_i) f(e_o)        b_o = m_o + s_o f(e_o)
 
-with e normal and f(e) = sign(e) sqrt(|e|). Drawn anew for each forward, the noise
-explores, but not equally in all states, unlike epsilon: the scales S and s are learned
-like the means M and m, so it can shrink where the values are known. I + O random
-numbers serve for I O weights ("factorised").
+with e normal and f(e) = sign(e) sqrt(|e|). New noise is drawn for each forward, so the
+agent explores. Unlike epsilon, the noise may differ between states: the scales S and s
+are learned like the means M and m, so it can shrink where the values are known. I + O
+random numbers are enough for I O weights (*factorised* noise).
 
 See nn/layers.py for what a layer is, and for the letters.
 Source: Fortunato et al. 2018, "Noisy networks for exploration", section 3.
@@ -47,7 +47,7 @@ class NoisyLinear(Layer):
         gain: float = HE,
         sigma: float = 0.5,
     ) -> None:
-        # computes with the weights and biases that have the noise
+        # it computes with the noisy weights and biases
         self.linear = Linear(n_in, n_out, relu=relu, gain=gain)
         self.n_in = n_in
         self.n_out = n_out
@@ -64,7 +64,7 @@ class NoisyLinear(Layer):
         self.dscales = grads[half:].reshape(shape)
         self.weights: Array = np.zeros(shape, params.dtype)
         self.linear.bind(self.weights.reshape(-1), grads[:half])
-        # the factors of the last noise; that of the biases has no f_in, so a 1
+        # the factors of the last noise; biases have no f_in, so theirs is 1
         self.f_in: Array = np.ones(self.n_in + 1, params.dtype)
         self.f_out: Array = np.zeros(self.n_out, params.dtype)
 

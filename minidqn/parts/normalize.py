@@ -1,9 +1,9 @@
 """Normalize: maps each entry of an observation from its range to -1 to 1.
 
-A weight's gradient grows with its input: beside a speed of 3, an angle of 0.2 would
-hardly count, and bytes up to 255 would dominate. Normalising helps where the bounds are
-close to the values seen, as with CartPole's angle. Where they are far wider, as with
-Acrobot's speeds, it makes things worse.
+A weight's gradient grows with its input: next to a speed of 3, an angle of 0.2 would
+hardly count, and bytes up to 255 would dominate. Normalising helps if the bounds are
+close to the observed values, as for CartPole's angle. If the bounds are far wider, as
+for Acrobot's speeds, it makes learning worse.
 
 See nn/layers.py for what a layer is, and for the letters.
 """
@@ -42,7 +42,7 @@ class Normalize(Layer):
         self.shift: Array = -0.5 * self.scale * (high + low)  # (I,)
 
     def bind(self, params: Array, grads: Array) -> None:
-        # there are no parameters, but here the layer learns the network's dtype
+        # there are no parameters, but their dtype is the network's
         self.scale = self.scale.astype(params.dtype)
         self.shift = self.shift.astype(params.dtype)
 

@@ -5,23 +5,23 @@ with the TD error delta_i that it had when it was last in a batch:
 
     P(i) = p_i / sum of all p        p_i = (|delta_i| + 0.01)^alpha
 
-alpha = 0 would be the uniform draw. A transition that was never learned from gets the
-largest p so far, and so is drawn soon. (Schaul clips delta to [-1, 1]; here it is not
-clipped.) A draw that is not uniform biases the update. A weight on each row's loss
-corrects the bias, fully with beta = 1:
+alpha = 0 would be the uniform draw. A new transition gets the largest p so far, so it
+is drawn soon. (Schaul clips delta to [-1, 1]; here it is not clipped.) A draw that is
+not uniform biases the update. A weight on each row's loss corrects the bias, fully with
+beta = 1:
 
     w_i = (min over the batch of P / P(i))^beta
 
-Slots where no transition begins have p = 0: the head, the bridges (replay.py), and
-starts whose n rewards are not all stored while their episode continues. Those would be
-drawn at the highest priority, with a shorter return than was asked for.
+Slots where no transition begins have p = 0: the head and the bridges (see replay.py).
+So have starts whose n rewards are not all stored yet, while their episode continues.
+Otherwise they would be drawn at the highest priority, with too short a return.
 
-A draw must be proportional to p among a million numbers that change often. A *sum tree*
-does it in 20 steps: a binary tree whose leaves are the p_i, and every other node is the
+There may be a million p_i, which change often. A *sum tree* draws in proportion to them
+in 20 steps. It is a binary tree: its leaves are the p_i, and every other node is the
 sum of its two children. It is stored in an array: the root is node 1, the children of
 node k are 2k and 2k + 1, node 0 is unused. To draw, take a random number below the
-root's value, and go down: left if it is less than the left child's sum, else subtract
-that sum and go right.
+root's value, and go down: left if the number is less than the left child's sum, else
+subtract that sum and go right.
 
 Letters: B batch, L leaves, a power of two. Source: Schaul et al. 2016, "Prioritized
 experience replay", section 3 and appendix B.2.1.
@@ -43,12 +43,12 @@ SMALLEST = 0.01  # added to each error, so that every transition is drawn again
 
 @kernel
 def set_leaf(tree: Array, leaf: int, priority: float) -> None:
-    """Give `leaf` its priority, and every node above it its sum: O(log L)."""
+    """Set the priority of `leaf`, and the sums of all nodes above it: O(log L)."""
     node = len(tree) // 2 + leaf
     tree[node] = priority
     while node > 1:
         node //= 2
-        # the sum is computed anew: adding differences would accumulate rounding errors
+        # a new sum: adding differences would accumulate rounding errors
         tree[node] = tree[2 * node] + tree[2 * node + 1]
 
 
@@ -96,8 +96,8 @@ def admit_starts(
     """Let a start be drawn once its n rewards, or all of its episode, are stored.
 
     tree (2 L,), kind (slots, E); `count` slots are complete. `bridge` and `truncated`
-    are kinds: from `truncated` on, a kind is an end. The head is not drawn, nor are the
-    oldest slots, which are only there for the stacks of the next ones.
+    are kinds: from `truncated` on, a kind ends an episode. The head is not drawn, nor
+    are the oldest slots, which are kept only for the stacks of the next ones.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
@@ -131,7 +131,7 @@ def set_priorities(tree: Array, starts: Array, errors: Array, alpha: float) -> f
 class PrioritizedSampler:
     """Draws transitions in proportion to their priorities.
 
-    It takes the place of sampler.UniformSampler. `n_step` is the one that batches use.
+    It replaces sampler.UniformSampler. `n_step` is the same as for the batches.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class PrioritizedSampler:
         self.n_step = n_step
         self.alpha = alpha
         self.beta = beta
-        self.largest = np.ones(1)  # priority so far
-        self.admitted = 0  # the replay's count then
+        self.largest = np.ones(1)  # the largest priority so far
+        self.admitted = 0  # the replay's count at the last admit
         self.made = False  # the tree is there
 
     def make(self) -> None:
@@ -159,7 +159,7 @@ class PrioritizedSampler:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """All there is to save, by name: views."""
+        """The arrays to save, by name: views."""
         self.make()
         # a Ctrl-C may have come in `update`, before the largest was set
         self.largest[0] = max(self.largest[0], self.leaves.max())
@@ -188,7 +188,7 @@ class PrioritizedSampler:
     def draw(
         self, batch_size: int, rng: np.random.Generator, step: int
     ) -> tuple[Array, Array]:
-        """Where transitions begin, and the weights of their losses: (B,), (B,).
+        """The starts of transitions, and the weights of their losses: (B,), (B,).
 
         The weights use beta's value at this `step` of the run.
         """
@@ -205,13 +205,13 @@ class PrioritizedSampler:
         return starts, weights
 
     def update(self, starts: Array, errors: Array) -> None:
-        """Set the priorities of what was drawn, from its TD errors: (B,), (B,)."""
+        """Set the priorities of these starts, from their TD errors: (B,), (B,)."""
         largest = set_priorities(self.tree, starts, errors, self.alpha)
         self.largest[0] = max(self.largest[0], largest)
 
     def restore(self) -> bool:
         """Compute the sums after the leaves were set; return whether they are valid."""
-        first = len(self.tree) // 2  # of the leaves, and of each level above them
+        first = len(self.tree) // 2  # the first leaf, then the first node of each level
         while first > 1:
             level = self.tree[first : 2 * first]
             self.tree[first // 2 : first] = level[::2] + level[1::2]

@@ -1,11 +1,11 @@
 """The Q-network that the settings describe: from an observation to values of actions.
 
-    normalise    if asked, and without conv: each entry that the space bounds
+    normalise    with normalize_obs, and without conv: each entry that the space bounds
     conv         for images, convolutions, each followed by a ReLU
     hidden       linear layers, each followed by a ReLU
     output       a linear layer with a Q-value for each action, or quantiles of it
 
-The parts that a config switches on take their places among these layers.
+The parts that a config switches on are placed among these layers.
 """
 
 import math
@@ -25,7 +25,7 @@ from minidqn.parts.layer_norm import LayerNorm
 from minidqn.parts.noisy import NoisyLinear
 from minidqn.parts.normalize import Normalize
 
-# the settings that q_layers reads; a network of your own has its own
+# the settings that q_layers reads; your own network has to leave them alone
 NETWORK_SETTINGS = (
     "conv",
     "normalize_obs",
@@ -67,7 +67,7 @@ def q_layers(config: DQNConfig, space: Box, n_actions: int) -> list[Layer]:
 
 
 def input_layers(config: DQNConfig, space: Box, shape: tuple[int, ...]) -> list[Layer]:
-    """What makes a row of numbers of an observation that is not an image."""
+    """The layers that turn an observation, not an image, into a row of numbers."""
     layers: list[Layer] = []
     if config.frame_stack > 1 or len(space.shape) != 1:
         layers.append(Flatten())
@@ -81,11 +81,11 @@ def input_layers(config: DQNConfig, space: Box, shape: tuple[int, ...]) -> list[
 def conv_layers(
     config: DQNConfig, image: tuple[int, int, int, int]
 ) -> tuple[list[Layer], int]:
-    """The convolutions of an image, (F, H, W, C), and how many numbers they give."""
+    """The convolutions for an image, (F, H, W, C), and the number of their outputs."""
     layers: list[Layer] = []
     for n_out, k, s in config.conv:
-        # Products with few columns are slow, and CellConv2d's have four times as many.
-        # It also copies less, which counts most in the first layer.
+        # Products with few columns are slow, and those of CellConv2d have four times as
+        # many. It also copies less, which matters most in the first layer.
         few = 16 if layers else 32
         kind = CellConv2d if k == 2 * s and n_out <= few else Conv2d
         convolution = kind(image, n_out, k, s, relu=not config.layer_norm)
@@ -97,7 +97,7 @@ def conv_layers(
 
 
 def check_observations(config: DQNConfig, space: Box) -> None:
-    """Raise ValueError if the layers cannot see such observations."""
+    """Raise ValueError if the layers cannot take such observations."""
     shape = space.shape
     found = f"an observation of shape {shape}"
     wrappers = "gymnasium.wrappers"
@@ -135,7 +135,10 @@ def check_observations(config: DQNConfig, space: Box) -> None:
 
 
 def check_pixels(space: Box) -> None:
-    """Bytes are divided by 255, so bytes of 0 to 1 would become almost 0."""
+    """Raise ValueError unless pixels are bytes to 255, or booleans or floats to 1.
+
+    Bytes are divided by 255, so bytes of 0 to 1 would become almost 0.
+    """
     if space.low.min() >= 0.0 and space.high.max() <= 1.0:
         fits = space.dtype.kind in "bf"
     else:
@@ -149,7 +152,7 @@ def check_pixels(space: Box) -> None:
 
 
 def check_own_network(config: DQNConfig) -> None:
-    """A network of one's own: the settings of ours must have been left alone."""
+    """Raise ValueError if a network setting was changed beside your own network."""
     defaults = DQNConfig()
     for name in NETWORK_SETTINGS:
         value = getattr(config, name)
@@ -161,9 +164,9 @@ def check_own_network(config: DQNConfig) -> None:
 
 
 def check_pair(online: Network, target: Network, example: Any, n_outputs: int) -> None:
-    """Two networks of the same layers, which share nothing and give `n_outputs` each.
+    """Check two networks: the same layers, no shared ones, and `n_outputs` each.
 
-    `example` is a batch of one observation.
+    `example` is a batch of one observation. Raises TypeError or ValueError.
     """
     layouts: list[list[Any]] = []
     for network in (online, target):

@@ -1,22 +1,22 @@
-"""Quantile regression, QR-DQN: learn how returns are spread, not only their mean.
+"""Quantile regression, QR-DQN: learn the distribution of returns, not only their mean.
 
-A return is random, and its mean is all that Q tells. Give each action N values instead,
-theta_1 to theta_N, which are to be the return's quantiles at t_k = (k - 1/2) / N; their
-mean is Q. The targets are the quantiles of what follows,
+A return is random, and Q is only its mean. QR-DQN learns N values for each action,
+theta_1 to theta_N: estimates of the return's quantiles at t_k = (k - 1/2) / N. Their
+mean is Q. The targets come from the quantiles of the next state,
 
     y_j = R + discount * theta_target_j(s', a')
 
-with a' the action of the largest mean. Each pair has an error u = y_j - theta_k. Weight
-the size of u by t_k if the target is above theta_k, else by 1 - t_k. The loss is least
-where a share t_k of the targets lies below theta_k: that is what a quantile is.
-(Huber's loss is a parabola up to delta. Unless delta is small against their spread,
-this draws the quantiles towards the mean.)
+with a' the action of the largest mean. Each pair has an error u = y_j - theta_k. Its
+size is weighted by t_k if the target is above theta_k, else by 1 - t_k. The loss is
+least where a share t_k of the targets lies below theta_k: this defines a quantile.
+(Huber's loss is a parabola up to delta. This draws the quantiles towards the mean,
+unless delta is much smaller than their spread.)
 
     L = mean over batch, k and j of  2 |t_k - [u < 0]| huber(u)
 
 [u < 0] is 1 if u < 0, else 0. With N = 1 the weight is 1, and this is the loss of
 targets.py: plain DQN is the case of one quantile. (Dabney sums over k and has no factor
-2, others divide by delta; those are constants.)
+2, and other authors divide by delta; these are only constants.)
 
 Letters: B batch, A actions, N quantiles.
 Source: Dabney et al. 2018, "Distributional reinforcement learning with quantile
@@ -89,8 +89,8 @@ def quantile_huber_loss(
 class QuantileLoss:
     """The loss of QR-DQN, where the network gives N numbers for each action: (B, A N).
 
-    It takes the place of targets.HuberLoss, whose methods say what is asked. Their
-    results are arrays made once, which the next call overwrites.
+    It replaces targets.HuberLoss, and has the same methods. Their results are arrays
+    made once, which the next call overwrites.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class QuantileLoss:
     def targets(
         self, returns: Array, discounts: Array, next_outputs: Array, next_actions: Array
     ) -> Array:
-        """y_j, the quantiles of what follows: (B,), (B,), (B, A N), (B,) to (B, N)."""
+        """y_j, the targets of each theta: (B,), (B,), (B, A N), (B,) to (B, N)."""
         theta_next = self.theta(next_outputs)
         quantile_targets(returns, discounts, theta_next, next_actions, self.y)
         return self.y

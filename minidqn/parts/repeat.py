@@ -1,9 +1,9 @@
 """Random actions that are repeated for several steps, so that exploration gets farther.
 
 With a new random action in each step, the distance grows only with the square root of
-the number of steps. A repeated action reaches what takes persistence, such as driving
-out of a valley. So epsilon becomes the chance that a random action *starts*. It is
-repeated for 1 to `hold` steps, each number equally likely, or until the episode ends.
+the number of steps. A repeated action can reach states that need persistence, such as a
+hilltop. So epsilon becomes the chance that a random action *starts*. It is repeated for
+1 to `hold` steps, each number equally likely, or until the episode ends.
 
 Letters: A actions, E environments.
 Source: Dabney et al. 2021, "Temporally-extended epsilon-greedy exploration"; there the
@@ -25,7 +25,7 @@ class RepeatedActions(EpsilonGreedy):
     def __init__(self, replay: Replay, hold: int) -> None:
         self.replay = replay
         self.hold = hold
-        self.state = np.zeros((2, replay.num_envs), np.int64)  # all there is to save
+        self.state = np.zeros((2, replay.num_envs), np.int64)  # saved in checkpoints
         self.repeated = self.state[0]  # (E,) the actions, a view
         self.left = self.state[1]  # (E,) steps that are left, a view
 
