@@ -8,6 +8,7 @@ both flags go to the agent as they are.
 evaluation.py tests what was learned. E is the number of environments.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -131,8 +132,20 @@ def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list
             history.add_update(agent.learn())
     finally:  # an episode that has ended gets its row, even if an update fails
         if True in over:
-            history.end_step(agent.steps, agent.epsilon, over)
+            end_step(agent, history, over)
     return over
+
+
+def end_step(agent: DQN, history: History, over: list[bool]) -> None:
+    """Add the rows of the episodes that have ended, where they are `over`, (E,).
+
+    If a schedule of your own fails, they have NaN for epsilon.
+    """
+    epsilon = math.nan
+    try:
+        epsilon = agent.epsilon
+    finally:
+        history.end_step(agent.steps, epsilon, over)
 
 
 def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
