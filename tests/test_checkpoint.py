@@ -186,6 +186,9 @@ def test_the_first_format_can_be_read() -> None:
     np.testing.assert_allclose(history.rows[-1], [48.0, 1.0, 4.0, *means], rtol=1e-8)
     (unfinished,) = history.unfinished
     assert (unfinished.number, list(unfinished.actions)) == (13, [0, 0, 0])
+    # it has the metrics of each update since the last row: three of them
+    sums = [3.0, 0.2342901168, 1.4462984204, 0.6330053890]
+    np.testing.assert_allclose(history.updates, sums, rtol=1e-8)
     train(agent, chain(), 49, history=history, progress=False)
     assert (agent.steps, agent.updates) == (100, 92)
 
@@ -414,7 +417,7 @@ def saved_run(path: Path) -> None:
     agent, history = agent_for(Masked(), n_step=3, epsilon_hold=3), History()
 
     def in_mid_episode(agent: DQN, history: History) -> bool:
-        some = len(history.updates) > 1 and len(history.unfinished[0].actions) > 1
+        some = history.updates[0] > 1 and len(history.unfinished[0].actions) > 1
         return agent.steps > 100 and some and not agent.replay.over
 
     train(agent, Masked(), 300, history=history, on_step=in_mid_episode, progress=False)
@@ -556,6 +559,9 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
             "an unfinished episode of another run: expected",
         ),
         ({"updates": np.zeros((2, 3, 2))}, {}, "updates of shape"),
+        ({"updates": np.zeros((2, 2))}, {}, "updates of shape"),
+        ({"updates": np.zeros(4, np.float32)}, {}, "updates of shape .*float32"),
+        ({"updates": np.full(4, np.inf)}, {}, "NaN or inf in updates"),
         (
             {"history": arrays["history"].astype(np.float32)},
             {},
@@ -916,7 +922,7 @@ def test_large_numbers_that_an_update_may_give_can_be_saved(tmp_path: Path) -> N
     history.add_update(Metrics(1e39, -1e38, 1e10))
     save(small_agent(), tmp_path / "agent", history)
     _, again = load_run(tmp_path / "agent")
-    assert again.updates.tolist() == [[1e39, -1e38, 1e10]]
+    assert again.updates.tolist() == [1.0, 1e39, -1e38, 1e10]
 
 
 def test_a_layer_of_your_own_may_count_in_numpy_s_integers(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ That is a policy. A whole run has more:
     repeat                  the actions that are being repeated, with epsilon_hold
     priority_leaves, ...    with prioritised replay
     history                 a row for each ended episode
-    updates                 the metrics of each update since the last of them
+    updates                 since the last of them: how many, and their metrics' sums
     unfinished              the episodes that are going on; see unfinished_rows
 
 Letters: S slots, E environments, P parameters.
@@ -109,6 +109,16 @@ def unfinished_episodes(rows: Array) -> list[Unfinished]:
         actions = piece[1:, 1].tolist()
         episodes.append(Unfinished(number, actions))
     return episodes
+
+
+def update_sums(updates: Array) -> Array:
+    """What a file has of updates, as History takes it: (4,).
+
+    The first files have the metrics of each update, (updates, 3).
+    """
+    if updates.ndim != 2:
+        return updates
+    return np.array([len(updates), *updates.sum(axis=0)])
 
 
 def expected_shapes(

@@ -25,6 +25,7 @@ from minidqn.lab.arrays import (
     fill_ring,
     make_ring,
     unfinished_episodes,
+    update_sums,
 )
 from minidqn.lab.header import Header, Progress, layout
 from minidqn.lab.history import History
@@ -63,6 +64,7 @@ def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
     set_progress(agent, header, header.progress)
     fill_agent(agent, header, header.progress, arrays)
     rows, updates, unfinished = [arrays[name][...] for name in HISTORY_ARRAYS]
+    updates = update_sums(updates)
     soundness.check_numbers(agent_arrays(agent))
     soundness.check_run(agent)
     soundness.check_history(agent, rows, updates, unfinished)
