@@ -121,6 +121,8 @@ def train_and_test(
         watchers = [only_watching(watch) for watch in as_watchers(on_step)]
         watchers.append(checkpoints(folder / CHECKPOINT, share))
         watchers.append(solved(spec))
+        if not resumed and has_ended(spec, agent, history):  # solved from the start
+            save(agent, folder / CHECKPOINT, history)
         while not has_ended(spec, agent, history):
             train_and_save(spec, agent, env, history, folder, watchers, progress)
     seconds = None if resumed else time.perf_counter() - start
