@@ -192,8 +192,12 @@ def test_minatar_from_pixels(tmp_path: Path) -> None:
     assert files_in(folder) == ALWAYS | {"before_after.gif", "filters.png"}
     code, _, err = typed(script, "Chess", cwd=tmp_path)
     assert code != 0
-    usage = "usage: minatar_games.py GAME [options], or GAME --help; GAME: Ast"
-    assert err.startswith(usage)
+    assert err.startswith("usage: minatar_games.py [train | watch | sweep] GAME [opt")
+    assert "; GAME: Asterix, Breakout, " in err
+    for command in (["watch", "Breakout"], ["Breakout", "watch"]):
+        code, out, err = typed(script, *command, "--help", cwd=tmp_path)
+        assert (code, err) == (0, "")
+        assert out.startswith("usage: minatar_games.py watch [-h] [--from RUN]")
     words += ["--no-animation"]
     code, out, err = typed(MINIDQN, "MinAtar/Breakout-v0", *words, cwd=tmp_path)
     assert out.startswith("This run has ended before, in runs/minatar_breakout; ")
