@@ -7,6 +7,7 @@ the page      examples/one_page.py, which has nothing of minidqn
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -201,6 +202,17 @@ def test_what_is_long_is_found(tmp_path: Path) -> None:
     long = f"def long():\n{docstring}" + 40 * "    x = 1\n"
     path.write_text(f"{short}\n\n{long}")
     assert long_functions(path) == {"long"}
+
+
+def test_what_mypy_is_told_to_ignore_has_its_reason_beside_it() -> None:
+    without = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("minidqn", "examples", "benchmarks", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in lines_of(path)
+        if re.search(r"# type: ignore(?!.*\]  # \w)", line) and path != Path(__file__)
+    ]
+    assert without == []
 
 
 def test_bugs_are_tried_in_every_module() -> None:

@@ -857,11 +857,11 @@ UNSOUND: dict[str, tuple[Callable[[DQN], Any], str]] = {
         "replay_obs of shape",
     ),
     "repeats": (
-        lambda agent: agent.exploration.left.fill(3),  # type: ignore[attr-defined]
+        lambda agent: agent.exploration.left.fill(3),  # type: ignore[attr-defined]  # it repeats
         "3 to 3 steps to repeat: expected below 3",
     ),
     "priorities": (
-        lambda agent: agent.sampler.leaves.fill(0.5),  # type: ignore[union-attr]
+        lambda agent: agent.sampler.leaves.fill(0.5),  # type: ignore[union-attr]  # it has them
         "unsound priorities: expected 0 where",
     ),
     "space": (turned_round, "Box all low values must be less than or equal to high"),
@@ -928,8 +928,8 @@ def test_large_numbers_that_an_update_may_give_can_be_saved(tmp_path: Path) -> N
 def test_a_layer_of_your_own_may_count_in_numpy_s_integers(tmp_path: Path) -> None:
     class OfNumPy(Linear):
         def __init__(self, n_in: int, n_out: int) -> None:
-            super().__init__(n_in, n_out, relu=np.True_)  # type: ignore[arg-type]
-            self.size = np.int64(self.size)  # type: ignore[assignment]
+            super().__init__(n_in, n_out, relu=np.True_)  # type: ignore[arg-type]  # the test
+            self.size = np.int64(self.size)  # type: ignore[assignment]  # the test
 
     def build(space: Box, n_actions: int) -> Network:
         return Network([OfNumPy(3, n_actions)])

@@ -176,7 +176,7 @@ def test_an_environment_that_does_not_repeat_itself() -> None:
     steps = agent.steps
     other = chain()
     half = np.full(3, 0.5, np.float32)
-    other.observation = lambda: half  # type: ignore[method-assign]
+    other.observation = lambda: half  # type: ignore[method-assign]  # other ones
     with pytest.warns(
         RuntimeWarning, match="this run is not resumed exactly: after reset"
     ):
