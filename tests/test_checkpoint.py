@@ -1,5 +1,6 @@
 """Checkpoints: the whole agent comes back, and nothing else is let in."""
 
+import copy
 import errno
 import json
 import math
@@ -39,7 +40,7 @@ from minidqn import (
     train,
 )
 from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
-from minidqn.lab.arrays import unfinished_episodes, unfinished_rows
+from minidqn.lab.arrays import agent_arrays, unfinished_episodes, unfinished_rows
 from minidqn.lab.checkpoint import replacing
 from minidqn.lab.header import FORMAT
 from minidqn.lab.history import Unfinished
@@ -230,7 +231,7 @@ def test_the_first_format_of_three_environments() -> None:
 def as_the_first_wrote_it(path: Path, agent: DQN) -> None:
     """Change a new file to what the first minidqn wrote.
 
-    It always stored masks and repeated actions, and did not say whether an episode was
+    It always stored the ring, masks and repeated actions, and did not say whether an episode was
     over: before the first step the masks told it.
     """
     arrays, ring = load_file(path), agent.replay
@@ -240,6 +241,10 @@ def as_the_first_wrote_it(path: Path, agent: DQN) -> None:
     mask = np.zeros((ring.slots, ring.num_envs, ring.n_actions), np.bool_)
     if ring.begun:
         mask[: ring.count + 1] = True
+    else:  # it always stored the ring, too
+        agent = copy.deepcopy(agent)
+        agent.replay.make()
+        arrays |= agent_arrays(agent)
     arrays = {
         "replay_mask": mask,
         "repeat": np.zeros((2, ring.num_envs), np.int64),
@@ -270,6 +275,7 @@ def test_files_of_the_first_minidqn_go_on_as_new_ones(
     old = load(path)
     assert old.replay.over == new.replay.over == agent.replay.over
     assert old.replay.begun == agent.replay.begun == (steps is not None)
+    assert old.replay.made
     assert old.replay.mask.array is not None
     assert_same_arrays(new, old, replay_mask=old.replay.mask.array)
     for each in (new, old):

@@ -90,7 +90,8 @@ def set_progress(agent: DQN, header: Header, progress: Progress) -> None:
 def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -> None:
     """Copy the arrays of a run into the agent's, and set what follows from them."""
     ring = agent.replay
-    make_ring(ring, with_masks="replay_mask" in arrays)
+    if "replay_obs" in arrays:
+        make_ring(ring, with_masks="replay_mask" in arrays)
     other_size = ring.slots != header.slots
     ring.count = header.stored if other_size else progress.replay_count
     oldest = (progress.replay_count - header.stored) % header.slots
@@ -102,9 +103,9 @@ def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -
             fill_ring(name, array, arrays[name], oldest, header.stored + 1)
         else:
             fill(name, array, arrays[name])
-    if other_size:
+    if other_size and ring.made:
         ring.kind[ring.count] = BRIDGE  # the head's; it had that of the round before
-    if isinstance(agent.sampler, PrioritizedSampler):
+    if isinstance(agent.sampler, PrioritizedSampler) and ring.made:
         agent.sampler.restore()
     ring.over = is_over(ring, progress)
 

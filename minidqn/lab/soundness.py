@@ -44,9 +44,6 @@ def check_numbers(arrays: dict[str, Array]) -> None:
 
 def check_run(agent: DQN) -> None:
     """Raise CheckpointError if learning or exploring could not go on from here."""
-    check_kinds(agent.replay)
-    check_masks(agent.replay)
-    check_actions(agent.replay.action, agent.n_actions)
     if (agent.adam.v < 0.0).any():
         raise CheckpointError("has adam_v with negative numbers: expected squares")
     if isinstance(agent.exploration, RepeatedActions):
@@ -58,6 +55,11 @@ def check_run(agent: DQN) -> None:
                 f"has {left.min()} to {left.max()} steps to repeat: expected below "
                 f"{hold}"
             )
+    if not agent.replay.made:
+        return
+    check_kinds(agent.replay)
+    check_masks(agent.replay)
+    check_actions(agent.replay.action, agent.n_actions)
     if isinstance(agent.sampler, PrioritizedSampler) and not agent.sampler.is_sound():
         raise CheckpointError(
             "has unsound priorities: expected 0 where nothing can be drawn, and none "
