@@ -600,7 +600,7 @@ def test_a_policy_asks_for_no_memory(
     agent = DQN(chain().observation_space, Discrete(2), config)
     save(agent, path, replay=False)
     monkeypatch.setattr(checks, "free_megabytes", lambda: 0.01)
-    load(path)  # imports and compiles
+    evaluate(load(path), chain(), 1, progress=False)  # imports and compiles
     tracemalloc.start()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
