@@ -26,7 +26,7 @@ from typing import Any
 from minidqn.lab.folder import AGENT, RUN, SUMMARY, locked, write_json
 from minidqn.lab.identity import Json
 from minidqn.lab.jobs import Job, Task, check_specs, jobs, work
-from minidqn.lab.processes import Processes
+from minidqn.lab.processes import Processes, ScriptError
 from minidqn.lab.run import train_and_test
 from minidqn.lab.training import progress_bar
 
@@ -59,8 +59,9 @@ def sweep(
     `specs` may be a generator; at most 1,000 are read ahead. With a `task` of your own
     they may be anything that has a name and a method `about`, and can be pickled.
     Raises ValueError for two specs of one name, settings that no agent can have, a
-    folder that is in use, or one with other runs; and TypeError for a spec that cannot
-    be pickled. In a list, all are checked before any runs.
+    folder that is in use, or one with other runs; TypeError for a spec that cannot be
+    pickled; and ImportError if a worker cannot import the script. In a list, all specs
+    are checked before any runs.
     """
     check_sweep(workers, attempts, shared, policies)
     place = Path(folder).absolute()
@@ -180,6 +181,8 @@ class Calls:
         job, attempt = self.running.pop(future)
         try:
             result, policy = future.result()
+        except ScriptError:  # no worker can import the script
+            raise
         except Exception as error:  # the worker died
             if attempt < self.attempts or isinstance(error, BrokenExecutor):
                 self.submit(job, attempt + 1)  # a broken executor raises
