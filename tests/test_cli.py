@@ -36,6 +36,7 @@ from minidqn.lab import arguments, cli, many, show
 from minidqn.lab import run as run_module
 from minidqn.lab.cli import main
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
+from minidqn.lab.restore import restore
 from minidqn.lab.show import Shown
 
 from .test_run import CONFIG, Corridor, Doubled, Fragile, small_network
@@ -590,6 +591,22 @@ def test_a_whole_run_goes_on(command: Command, saved: Path) -> None:
     assert straight.code == 0
     whole, parts = result_in("runs/corridor-5"), result_in("runs/corridor-4")
     assert whole["params_sha256"] == parts["params_sha256"]
+
+
+def test_a_saved_agent_is_read_twice(
+    command: Command, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to see that the run can begin, and once to begin it: files may be large."""
+    read = []
+
+    def counted(*arguments: Any) -> Any:
+        read.append(arguments)
+        return restore(*arguments)
+
+    monkeypatch.setattr("minidqn.lab.checkpoint.restore", counted)
+    command("--no-animation", "--from", saved, "--steps", 301, script=corridor)
+    assert result_in("runs/corridor-2")["steps"] == 301
+    assert len(read) == 2
 
 
 def test_a_policy_begins_anew(command: Command, saved: Path) -> None:
