@@ -22,6 +22,7 @@ import pytest
 from minidqn import (
     DQN,
     TEST,
+    Axis,
     DQNConfig,
     LinearDecay,
     Spec,
@@ -705,6 +706,21 @@ def test_an_environment_that_cannot_draw_itself(command: Command) -> None:
         assert files_in("runs/corridor") == FILES
     ended = command("--no-animation", script=changed(make_env=Corridor))
     assert "no film" not in ended.out
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_stack_of_vectors_has_no_picture_of_its_values(command: Command) -> None:
+    """It may learn what one observation does not show; but it has more than two axes."""
+    words = ["--no-animation", "--steps", 60, "--set", "frame_stack=4"]
+    shown = Shown(x=Axis(0, 0.0, 6.0, "cell"), y=Axis(0, 0.0, 6.0, "cell"))
+    ended = command(*words, script=corridor, shown=shown)
+    assert ended.code == 0
+    assert ended.out.startswith(
+        "There will be no picture of the value function: the agent sees 4 observations "
+        "at once (frame_stack), and it shows one\n60 steps and "
+    )
+    assert "value_function.png" not in files_in("runs/corridor")
+    assert "no picture" not in command(*words, script=corridor).out  # there is none
 
 
 @pytest.mark.usefixtures("pictures")
