@@ -41,7 +41,7 @@ from minidqn.lab.plotting import rolling_mean
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.signals import signals_wait
 from minidqn.lab.spec import Spec
-from minidqn.lab.training import Watcher, as_watchers, train
+from minidqn.lab.training import Watcher, as_watchers, only_watching, train
 from minidqn.nn.layers import Array
 
 POINTS = 100  # of the learning curve in a result
@@ -196,15 +196,6 @@ def train_and_save(
         save(agent, path, history)
     # a signal that came, Ctrl-C for example, is delivered here: all is saved; if its
     # handler returns, the run has not ended, and goes on
-
-
-def only_watching(watch: Watcher) -> Watcher:
-    """A watcher that cannot end the run: with fewer steps it would be another one."""
-
-    def watch_and_go_on(agent: DQN, history: History) -> None:
-        watch(agent, history)
-
-    return watch_and_go_on
 
 
 def checkpoints(path: Path, share: float) -> Watcher:

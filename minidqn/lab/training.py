@@ -94,6 +94,15 @@ def as_watchers(on_step: Watcher | Sequence[Watcher]) -> list[Watcher]:
     return watchers
 
 
+def only_watching(watch: Watcher) -> Watcher:
+    """A watcher that cannot end the run: with fewer steps it would be another one."""
+
+    def watch_and_go_on(agent: DQN, history: History) -> None:
+        watch(agent, history)
+
+    return watch_and_go_on
+
+
 def check_steps(agent: DQN, steps: int) -> None:
     if not steps >= 1:  # not a number is refused, too
         raise ValueError(f"steps is {steps}: expected 1 or more")
