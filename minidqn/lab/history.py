@@ -97,9 +97,11 @@ class History:
 
     def add_update(self, metrics: Metrics) -> None:
         """Keep what one update saw for the next row."""
-        self._updates[0] += 1.0
-        for i, number in enumerate(metrics, start=1):
-            self._updates[i] += float(number)
+        sums = self._updates
+        sums[0] += 1.0
+        sums[1] += float(metrics.loss)
+        sums[2] += float(metrics.q)
+        sums[3] += float(metrics.grad_norm)
 
     def end_step(self, step: int, epsilon: float, over: Sequence[bool]) -> None:
         """Add a row for each environment whose episode is `over`: for one or more."""
