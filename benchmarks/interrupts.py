@@ -133,7 +133,7 @@ def note_where(folder: Path) -> None:
             (folder / WHERE).write_text(place)
         remember(self, number, frame)
 
-    Signals.remember = noted  # type: ignore[method-assign]
+    Signals.remember = noted  # type: ignore[method-assign]  # to see where
 
 
 def trains(number: int, folder: Path, ready: int) -> int:

@@ -7,6 +7,7 @@ and the games get harder with time. All six actions are allowed.
 
     pip install -e ".[minatar]"
     python examples/minatar_games.py Breakout --seed 1
+    python examples/minatar_games.py watch Breakout
 
 Source: Young & Tian 2019, "MinAtar: An Atari-inspired testbed for thorough and
 reproducible reinforcement learning experiments". The network is theirs.
@@ -20,7 +21,7 @@ from typing import Any
 import gymnasium as gym
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import main
+from minidqn.lab.cli import COMMANDS, main
 from minidqn.lab.show import Shown
 from minidqn.lab.spec import Spec
 
@@ -93,11 +94,15 @@ def spec(game: str, steps: int = 1_000_000, seed: int = 0) -> Spec:
 SHOWN = Shown(film_steps=300)
 
 if __name__ == "__main__":
-    game = "".join(sys.argv[1:2]).removeprefix("MinAtar/").removesuffix("-v0")
+    words = sys.argv[1:]
+    place = 1 if words and words[0] in COMMANDS else 0  # the game comes after a command
+    game = "".join(words[place : place + 1])
+    game = game.removeprefix("MinAtar/").removesuffix("-v0")
     if game not in GAMES:
         names = ", ".join(GAMES)
         sys.exit(
-            f"usage: minatar_games.py GAME [options], or GAME --help; GAME: {names}"
+            "usage: minatar_games.py [train | watch | sweep] GAME [options], or GAME "
+            f"--help; GAME: {names}"
         )
-    sys.argv.pop(1)
+    sys.argv.pop(1 + place)
     main(partial(spec, game), SHOWN)

@@ -213,6 +213,17 @@ def test_only_one_file_knows_where_published_figures_are() -> None:
     assert written == set()
 
 
+def test_what_mypy_is_told_to_ignore_has_its_reason_beside_it() -> None:
+    without = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("minidqn", "examples", "benchmarks", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in lines_of(path)
+        if re.search(r"# type: ignore(?!.*\]  # \w)", line) and path != Path(__file__)
+    ]
+    assert without == []
+
+
 def test_bugs_are_tried_in_every_module() -> None:
     """In benchmarks/mutants.py, which knows the tests of each."""
     with_code = {name for name, path in FILES.items() if path.name != "__init__.py"}

@@ -1,5 +1,6 @@
 """Checkpoints: the whole agent comes back, and nothing else is let in."""
 
+import copy
 import errno
 import json
 import math
@@ -39,7 +40,7 @@ from minidqn import (
     train,
 )
 from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
-from minidqn.lab.arrays import unfinished_episodes, unfinished_rows
+from minidqn.lab.arrays import agent_arrays, unfinished_episodes, unfinished_rows
 from minidqn.lab.checkpoint import replacing
 from minidqn.lab.header import FORMAT
 from minidqn.lab.history import Unfinished
@@ -186,6 +187,9 @@ def test_the_first_format_can_be_read() -> None:
     np.testing.assert_allclose(history.rows[-1], [48.0, 1.0, 4.0, *means], rtol=1e-8)
     (unfinished,) = history.unfinished
     assert (unfinished.number, list(unfinished.actions)) == (13, [0, 0, 0])
+    # it has the metrics of each update since the last row: three of them
+    sums = [3.0, 0.2342901168, 1.4462984204, 0.6330053890]
+    np.testing.assert_allclose(history.updates, sums, rtol=1e-8)
     train(agent, chain(), 49, history=history, progress=False)
     assert (agent.steps, agent.updates) == (100, 92)
 
@@ -227,7 +231,7 @@ def test_the_first_format_of_three_environments() -> None:
 def as_the_first_wrote_it(path: Path, agent: DQN) -> None:
     """Change a new file to what the first minidqn wrote.
 
-    It always stored masks and repeated actions, and did not say whether an episode was
+    It always stored the ring, masks and repeated actions, and did not say whether an episode was
     over: before the first step the masks told it.
     """
     arrays, ring = load_file(path), agent.replay
@@ -237,6 +241,10 @@ def as_the_first_wrote_it(path: Path, agent: DQN) -> None:
     mask = np.zeros((ring.slots, ring.num_envs, ring.n_actions), np.bool_)
     if ring.begun:
         mask[: ring.count + 1] = True
+    else:  # it always stored the ring, too
+        agent = copy.deepcopy(agent)
+        agent.replay.make()
+        arrays |= agent_arrays(agent)
     arrays = {
         "replay_mask": mask,
         "repeat": np.zeros((2, ring.num_envs), np.int64),
@@ -267,6 +275,7 @@ def test_files_of_the_first_minidqn_go_on_as_new_ones(
     old = load(path)
     assert old.replay.over == new.replay.over == agent.replay.over
     assert old.replay.begun == agent.replay.begun == (steps is not None)
+    assert old.replay.made
     assert old.replay.mask.array is not None
     assert_same_arrays(new, old, replay_mask=old.replay.mask.array)
     for each in (new, old):
@@ -414,7 +423,7 @@ def saved_run(path: Path) -> None:
     agent, history = agent_for(Masked(), n_step=3, epsilon_hold=3), History()
 
     def in_mid_episode(agent: DQN, history: History) -> bool:
-        some = len(history.updates) > 1 and len(history.unfinished[0].actions) > 1
+        some = history.updates[0] > 1 and len(history.unfinished[0].actions) > 1
         return agent.steps > 100 and some and not agent.replay.over
 
     train(agent, Masked(), 300, history=history, on_step=in_mid_episode, progress=False)
@@ -556,6 +565,9 @@ def test_every_part_of_a_run_is_checked(tmp_path: Path) -> None:
             "an unfinished episode of another run: expected",
         ),
         ({"updates": np.zeros((2, 3, 2))}, {}, "updates of shape"),
+        ({"updates": np.zeros((2, 2))}, {}, "updates of shape"),
+        ({"updates": np.zeros(4, np.float32)}, {}, "updates of shape .*float32"),
+        ({"updates": np.full(4, np.inf)}, {}, "NaN or inf in updates"),
         (
             {"history": arrays["history"].astype(np.float32)},
             {},
@@ -851,11 +863,11 @@ UNSOUND: dict[str, tuple[Callable[[DQN], Any], str]] = {
         "replay_obs of shape",
     ),
     "repeats": (
-        lambda agent: agent.exploration.left.fill(3),  # type: ignore[attr-defined]
+        lambda agent: agent.exploration.left.fill(3),  # type: ignore[attr-defined]  # it repeats
         "3 to 3 steps to repeat: expected below 3",
     ),
     "priorities": (
-        lambda agent: agent.sampler.leaves.fill(0.5),  # type: ignore[union-attr]
+        lambda agent: agent.sampler.leaves.fill(0.5),  # type: ignore[union-attr]  # it has them
         "unsound priorities: expected 0 where",
     ),
     "space": (turned_round, "Box all low values must be less than or equal to high"),
@@ -916,14 +928,14 @@ def test_large_numbers_that_an_update_may_give_can_be_saved(tmp_path: Path) -> N
     history.add_update(Metrics(1e39, -1e38, 1e10))
     save(small_agent(), tmp_path / "agent", history)
     _, again = load_run(tmp_path / "agent")
-    assert again.updates.tolist() == [[1e39, -1e38, 1e10]]
+    assert again.updates.tolist() == [1.0, 1e39, -1e38, 1e10]
 
 
 def test_a_layer_of_your_own_may_count_in_numpy_s_integers(tmp_path: Path) -> None:
     class OfNumPy(Linear):
         def __init__(self, n_in: int, n_out: int) -> None:
-            super().__init__(n_in, n_out, relu=np.True_)  # type: ignore[arg-type]
-            self.size = np.int64(self.size)  # type: ignore[assignment]
+            super().__init__(n_in, n_out, relu=np.True_)  # type: ignore[arg-type]  # the test
+            self.size = np.int64(self.size)  # type: ignore[assignment]  # the test
 
     def build(space: Box, n_actions: int) -> Network:
         return Network([OfNumPy(3, n_actions)])

@@ -22,6 +22,7 @@ import pytest
 from minidqn import (
     DQN,
     TEST,
+    Axis,
     DQNConfig,
     LinearDecay,
     Spec,
@@ -36,6 +37,7 @@ from minidqn.lab import arguments, cli, many, show
 from minidqn.lab import run as run_module
 from minidqn.lab.cli import main
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
+from minidqn.lab.restore import restore
 from minidqn.lab.show import Shown
 
 from .test_run import CONFIG, Corridor, Doubled, Fragile, small_network
@@ -274,7 +276,7 @@ def test_a_folder_with_a_file_of_an_unknown_run_is_refused(command: Command) -> 
     Path("sweep").mkdir()
     (Path("sweep") / CHECKPOINT).write_bytes(b"")
     error = command("--out", "sweep", script=corridor).error
-    assert f"sweep has a file {CHECKPOINT}, but no {RUN} that says of whi" in error
+        assert f"sweep has a file {CHECKPOINT}, but no {RUN} that names its run" in error
 
 
 def test_a_damaged_checkpoint_is_named(command: Command) -> None:
@@ -603,6 +605,22 @@ def test_a_whole_run_goes_on(command: Command, saved: Path) -> None:
     assert whole["params_sha256"] == parts["params_sha256"]
 
 
+def test_a_saved_agent_is_read_twice(
+    command: Command, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to see that the run can begin, and once to begin it: files may be large."""
+    read = []
+
+    def counted(*arguments: Any) -> Any:
+        read.append(arguments)
+        return restore(*arguments)
+
+    monkeypatch.setattr("minidqn.lab.checkpoint.restore", counted)
+    command("--no-animation", "--from", saved, "--steps", 301, script=corridor)
+    assert result_in("runs/corridor-2")["steps"] == 301
+    assert len(read) == 2
+
+
 def test_a_policy_begins_anew(command: Command, saved: Path) -> None:
     words = ["--from", saved / AGENT, "--steps", 120, "--seed", 8]
     ended = command("--no-animation", *words, script=corridor)
@@ -699,6 +717,21 @@ def test_an_environment_that_cannot_draw_itself(command: Command) -> None:
         assert files_in("runs/corridor") == FILES
     ended = command("--no-animation", script=changed(make_env=Corridor))
     assert "no film" not in ended.out
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_stack_of_vectors_has_no_picture_of_its_values(command: Command) -> None:
+    """It may learn what one observation does not show; but it has more than two axes."""
+    words = ["--no-animation", "--steps", 60, "--set", "frame_stack=4"]
+    shown = Shown(x=Axis(0, 0.0, 6.0, "cell"), y=Axis(0, 0.0, 6.0, "cell"))
+    ended = command(*words, script=corridor, shown=shown)
+    assert ended.code == 0
+    assert ended.said.startswith(
+        "There will be no picture of the value function: the agent sees 4 observations "
+        "at once (frame_stack), and it shows one\n60 steps and "
+    )
+    assert "value_function.png" not in files_in("runs/corridor")
+    assert "no picture" not in command(*words, script=corridor).out  # there is none
 
 
 @pytest.mark.usefixtures("pictures")

@@ -1,6 +1,7 @@
 """One environment, several, or a vector behind the same two calls."""
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,14 @@ def test_a_missing_mask_in_a_vector_allows_everything() -> None:
     def reset(*, seed: int) -> Any:  # each environment is given one of its own
         return vector_seeds(seed=[seed, seed + 1])
 
+    def with_an_int(step: Any, action: Any) -> Any:  # a vector gives NumPy's
+        return step(int(action))
+
     # a fixed pair of seeds
-    vector.reset = reset  # type: ignore[method-assign, assignment]
+    vector.reset = reset  # type: ignore[method-assign, assignment]  # of this one alone
     for env in vector.envs:
-        step = env.step  # a vector gives actions of NumPy's
-        env.step = lambda action, step=step: step(int(action))  # type: ignore[method-assign, misc]
+        step = partial(with_an_int, env.step)
+        env.step = step  # type: ignore[method-assign]  # of this one alone
     envs = as_envs(agent(2), vector)
     obs, mask = envs.reset(5)
     assert obs[0, 0] == seed(5)

@@ -81,7 +81,8 @@ def wait_for(file: Path, process: Any) -> None:
 def test_a_run_of_the_example_and_its_files(tmp_path: Path) -> None:
     code, out, err = typed(CARTPOLE, "--steps", 1000, cwd=tmp_path)
     assert code == 0, err
-    line, where = out.splitlines()
+    settings, line, where = out.splitlines()
+    assert settings == f"CartPole-v1, seed 0, 1000 steps, {tuned('CartPole-v1', 1000)}"
     assert line.startswith("1000 steps and 201 updates in ")
     assert where == "The agent, its history and pictures are in runs/cartpole"
     # the progress bar, and no complaint
@@ -192,8 +193,12 @@ def test_minatar_from_pixels(tmp_path: Path) -> None:
     assert files_in(folder) == ALWAYS | {"before_after.gif", "filters.png"}
     code, _, err = typed(script, "Chess", cwd=tmp_path)
     assert code != 0
-    usage = "usage: minatar_games.py GAME [options], or GAME --help; GAME: Ast"
-    assert err.startswith(usage)
+    assert err.startswith("usage: minatar_games.py [train | watch | sweep] GAME [opt")
+    assert "; GAME: Asterix, Breakout, " in err
+    for command in (["watch", "Breakout"], ["Breakout", "watch"]):
+        code, out, err = typed(script, *command, "--help", cwd=tmp_path)
+        assert (code, err) == (0, "")
+        assert out.startswith("usage: minatar_games.py watch [-h] [--from RUN]")
     words += ["--no-animation"]
     code, out, err = typed(MINIDQN, "MinAtar/Breakout-v0", *words, cwd=tmp_path)
     assert out.startswith("This run has ended before, in runs/minatar_breakout; ")
@@ -224,9 +229,10 @@ def test_killed_it_goes_on(tmp_path: Path) -> None:
     assert not (folder / SUMMARY).exists()
     code, out, err = typed(CARTPOLE, *QUICK, cwd=tmp_path)
     assert code == 0, err
-    assert out.startswith(
-        "Going on with the run in runs/cartpole.\n40000 steps and 9951"
-    )
+    first, settings, line, _ = out.splitlines()
+    assert first == "Going on with the run in runs/cartpole."
+    assert settings.startswith("CartPole-v1, seed 0, 40000 steps, DQNConfig(")
+    assert line.startswith("40000 steps and 9951 updates, resumed. ")
     in_one_go = run(tuned_spec("CartPole-v1"), tmp_path / "whole", progress=False)
     assert result_in(folder)["params_sha256"] == in_one_go["params_sha256"]
     code, out, err = typed(CARTPOLE, *QUICK, cwd=tmp_path)
@@ -297,7 +303,7 @@ def test_what_cannot_be_printed_costs_nothing(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full, head, plain:
         options: Any = {"stdout": full, "stderr": full}
         nowhere = start(CARTPOLE, *words, "full", cwd=tmp_path, **options)
-        lines = [head.stdout.readline() for _ in range(3)]
+        _, *lines = [head.stdout.readline() for _ in range(4)]  # first the settings
         head.stdout.close()
         assert [line.partition(",")[0] for line in lines] == [
             f"episode {10 * number}" for number in (1, 2, 3)

@@ -139,7 +139,7 @@ def test_what_cannot_be_filmed_is_refused_before_anything_is_played(
     with pytest.raises(FileNotFoundError, match=r"no folder '.*absent': make it"):
         animate(good, env, tmp_path / "absent" / "film.gif", seeds=[1])
     for mode in (None, "human"):
-        env.render_mode = mode  # type: ignore[assignment]
+        env.render_mode = mode  # type: ignore[assignment]  # that is the test
         says = f'render_mode is {mode!r}: expected "rgb_array", .*gymnasium.make'
         with pytest.raises(ValueError, match=says):
             animate(good, env, path, seeds=[1])

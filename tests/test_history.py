@@ -34,7 +34,7 @@ def test_a_row_for_each_episode_that_ended_in_a_step() -> None:
         Episode(6, 2.0, 2, 0.125, 1.5, 2.5, 3.5),
         Episode(6, 0.75, 2, 0.125, 1.5, 2.5, 3.5),
     ]
-    assert history.updates.shape == (0, 3)
+    assert history.updates.tolist() == [0.0] * 4
 
     # the next step is a reset in those two: episodes number 3 and 4 begin
     history.add_step([0, 0, 1], [0.0, 0.0, 4.0], [True, True, False], 3)
@@ -91,8 +91,27 @@ def test_a_history_made_from_the_parts_of_another_is_the_same() -> None:
     twin = History(history.rows, history.updates, history.unfinished)
     np.testing.assert_array_equal(twin.rows, history.rows)
     np.testing.assert_array_equal(twin.updates, history.updates)
-    assert len(history.updates) > 0
+    assert history.updates[0] > 0
     assert twin.unfinished == history.unfinished != []
+
+
+def test_updates_take_no_memory_until_an_episode_ends() -> None:
+    """Of an endless episode the checkpoints would grow. The means are what they were."""
+    history = History()
+    chance = np.random.default_rng(0)
+    numbers = chance.normal(size=(1000, 3)) * chance.uniform(0.0, 1e6, (1000, 3))
+    for row in numbers.tolist():
+        history.add_update(Metrics(*row))
+    assert history.updates.nbytes == 4 * 8
+    assert history.updates[0] == 1000.0
+    history.add_episode(1000, 0.5, episode_return=0.0, length=1000)
+    means = []
+    for column in numbers.T.tolist():
+        total = 0.0  # sum(column) is another number from Python 3.12 on
+        for number in column:
+            total += number
+        means.append(total / 1000)
+    assert history.rows[0, 4:].tolist() == means
 
 
 def test_a_loop_of_ones_own_adds_its_rows() -> None:

@@ -203,7 +203,8 @@ def test_a_script_without_its_guard_ends_with_an_error(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    last = ended.stderr.splitlines()[-1]
     assert re.search(
-        r"ProcessDiedError: the process of a run was ended with exit", last
+        r"ScriptError: workers import .*script.py, and this one failed: expected all "
+        'that it does below `if __name__ == "__main__":`$',
+        ended.stderr.splitlines()[-1],
     )

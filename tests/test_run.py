@@ -444,6 +444,19 @@ def test_it_ends_when_it_is_solved(tmp_path: Path) -> None:
     assert without_seconds(resumed) == without_seconds(result)
 
 
+def test_a_run_that_begins_with_a_solved_one_has_a_checkpoint(tmp_path: Path) -> None:
+    """No step is taken; but its files are those of any run."""
+    spec = replace(SPEC, steps=3000, solved_at=0.2, until_solved=True)
+    first = run(spec, tmp_path / "first", progress=False)
+    start = tmp_path / "first" / CHECKPOINT
+    result = run(replace(spec, start=start), tmp_path / "again", progress=False)
+    assert {path.name for path in (tmp_path / "again").iterdir()} == FILES
+    assert result["params_sha256"] == first["params_sha256"]
+    again, history = load_run(tmp_path / "again" / CHECKPOINT)
+    assert again.steps == first["steps"]
+    assert history.mean_return(20) >= 0.2
+
+
 def test_the_test_is_as_the_spec_says(tmp_path: Path) -> None:
     never_out = replace(CONFIG, learning_rate=1e-9)  # it learns nothing
     spec = replace(

@@ -855,9 +855,13 @@ def test_a_script_that_makes_its_own_environment_can_be_called_again(
     )
     unguarded = SWEEP_OF_A_SCRIPT.replace('__name__ == "__main__"', "True")
     failed = call(unguarded.replace('"out"', '"new"'))
-    assert (
-        'in a script, put all calls below `if __name__ == "__main__":`' in failed.stderr
-    )
+    says = 'in a script, put all calls below `if __name__ == "__main__":`'
+    assert says in failed.stderr
+    # no worker can import the script, so it is not tried again
+    assert failed.returncode == 1
+    last = failed.stderr.splitlines()[-1]
+    assert last.endswith('expected all that it does below `if __name__ == "__main__":`')
+    assert failed.stderr.count("InUseError: ") == 1
 
 
 # --- Whatever else may fail

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +20,8 @@ from minidqn import (
     LinearDecay,
     Metrics,
     evaluate,
+    load_run,
+    save,
     train,
 )
 from minidqn.batch import TRUNCATED
@@ -249,6 +252,39 @@ def test_an_episode_that_ends_in_a_step_whose_update_fails_gets_its_row(
     assert accounted_steps(agent, history) == agent.steps
 
 
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_an_episode_after_which_a_schedule_fails_gets_its_row(
+    num_envs: int, tmp_path: Path
+) -> None:
+    """Epsilon is asked for once more when an episode has ended: for its row."""
+    path = tmp_path / "checkpoint.safetensors"
+    env: Any = chain()
+    if num_envs > 1:
+        env = SyncVectorEnv([chain] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    fails = True
+
+    def schedule(step: int) -> float:
+        if fails and agent.replay.begun and agent.replay.ended.any() and step > 30:
+            raise RuntimeError("in a schedule")
+        return 0.5
+
+    agent = agent_for(env, num_envs, epsilon=schedule)
+    history = History()
+    with pytest.raises(RuntimeError, match="in a schedule"):
+        train(agent, env, 60, history=history, progress=False)
+    assert agent.episodes == len(history)
+    assert accounted_steps(agent, history) == agent.steps > 30
+    assert np.isnan(history["epsilon"][-1])
+    assert np.isfinite(history["epsilon"][0])
+    save(agent, path, history)
+
+    fails = False
+    agent, history = load_run(path, epsilon=schedule)
+    train(agent, env, 60, history=history, progress=False)
+    assert agent.episodes == len(history)
+    assert accounted_steps(agent, history) == agent.steps
+
+
 def test_a_long_unfinished_episode() -> None:
     """No row until it ends; then one, with all of its steps and updates."""
     env = TableEnv([[0, 0]], [[1, 1]], limit=3000)
@@ -260,8 +296,8 @@ def test_a_long_unfinished_episode() -> None:
         assert math.isnan(history.mean_return())
         (unfinished,) = history.unfinished
         assert len(unfinished.actions) == unfinished.episode_return == agent.steps
-        assert len(history.updates) == agent.updates
-    mean = history.updates.mean(axis=0)
+        assert history.updates[0] == agent.updates
+    mean = history.updates[1:] / history.updates[0]
     assert agent.updates_due == 0
     train(agent, env, 1, history=history, progress=False)
     (row,) = history.episodes()

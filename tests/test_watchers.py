@@ -293,6 +293,31 @@ def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:
     assert load(path).steps == 0  # a policy alone
 
 
+def test_what_a_watcher_does_unless_it_is_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert finish(until_solved(5.0), [9] * 20) == [False] * 19 + [True]
+
+    tests: list[Any] = []
+
+    def tested(agent: DQN, env: Any, episodes: int, *_: Any, **__: Any) -> Any:
+        tests.append(episodes)
+        return np.zeros(episodes)
+
+    monkeypatch.setattr("minidqn.lab.watchers.evaluate", tested)
+    watch = save_best(20, tmp_path / "best", chain())
+    train(agent_for(chain()), chain(), 20, on_step=watch, progress=False)
+    assert tests == [10]  # episodes
+
+    longest: list[Any] = []
+    monkeypatch.setattr(
+        "minidqn.lab.watchers.animate", lambda *args: longest.append(args[-1])
+    )
+    watch = record_every(1, Drawn(), tmp_path)
+    train(agent_for(chain()), chain(), 20, on_step=watch, progress=False)
+    assert set(longest) == {500}  # steps of an episode
+
+
 def test_the_best_is_found_by_real_tests(tmp_path: Path) -> None:
     env = chain()
     agent = agent_for(env, learning_rate=0.01)

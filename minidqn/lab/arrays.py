@@ -7,11 +7,13 @@ That is a policy. A whole run has more:
 
     target_params           of the target network
     adam_m, adam_v          Adam's moments
-    replay_obs, ...         the ring; replay_mask only if an environment gave masks
+    replay_obs, ...         the ring, once the agent has begun; replay_mask only if an
+                            environment gave masks
     repeat                  the actions being repeated, if epsilon_hold > 1
-    priority_leaves, ...    with prioritised replay
+    priority_leaves, ...    with the ring, if replay is prioritised
     history                 a row for each ended episode
-    updates                 the metrics of each update since the last ended episode
+    updates                 since the last ended episode: how many, and the sums of
+                            their metrics
     unfinished              the unfinished episodes; see unfinished_rows
 
 Letters: S slots, E environments, P parameters.
@@ -47,7 +49,7 @@ PART_BYTES = 2**22  # an array is copied in parts of this size
 def agent_arrays(agent: DQN) -> dict[str, Array]:
     """The arrays of a run, without its history: views, to be saved or to be filled.
 
-    The arrays of the replay buffer are made, if they do not exist yet.
+    The replay buffer has no arrays before the agent begins.
     """
     arrays = {
         "params": agent.online.params,
@@ -55,10 +57,12 @@ def agent_arrays(agent: DQN) -> dict[str, Array]:
         "adam_m": agent.adam.m,
         "adam_v": agent.adam.v,
     }
-    for name, array in agent.replay.arrays.items():
-        arrays[f"replay_{name}"] = array
     if isinstance(agent.exploration, RepeatedActions):
         arrays["repeat"] = agent.exploration.state
+    if not agent.replay.made:
+        return arrays
+    for name, array in agent.replay.arrays.items():
+        arrays[f"replay_{name}"] = array
     if isinstance(agent.sampler, PrioritizedSampler):
         for name, array in agent.sampler.arrays.items():
             arrays[f"priority_{name}"] = array
@@ -111,6 +115,16 @@ def unfinished_episodes(rows: Array) -> list[Unfinished]:
     return episodes
 
 
+def update_sums(updates: Array) -> Array:
+    """What a file has of updates, as History takes it: (4,).
+
+    The first files have the metrics of each update, (updates, 3).
+    """
+    if updates.ndim != 2:
+        return updates
+    return np.array([len(updates), *updates.sum(axis=0)])
+
+
 def expected_shapes(
     header: Header, space: Box, n_params: tuple[int, ...]
 ) -> dict[str, tuple[int, ...]]:
@@ -135,20 +149,17 @@ def expected_names(header: Header, arrays: Stored) -> set[str]:
     """The names of the arrays that belong to a header."""
     if header.progress is None:
         return {"space_low", "space_high", "params"}
-    names = {
-        "space_low",
-        "space_high",
-        *PARAMETER_ARRAYS,
-        *RING_ARRAYS,
-        *HISTORY_ARRAYS,
-    }
-    if "replay_mask" in arrays:  # an environment gave masks
-        names.add("replay_mask")
+    names = {"space_low", "space_high", *PARAMETER_ARRAYS, *HISTORY_ARRAYS}
     # the first files have it even where no action is repeated
     if header.config.epsilon_hold > 1 or "repeat" in arrays:
         names.add("repeat")
-    if header.config.priority_alpha > 0.0:
-        names.update(PRIORITY_ARRAYS)
+    # the first files have a ring even where the agent has not begun
+    if header.begun or "replay_obs" in arrays:
+        names.update(RING_ARRAYS)
+        if header.config.priority_alpha > 0.0:
+            names.update(PRIORITY_ARRAYS)
+        if "replay_mask" in arrays:  # an environment gave masks
+            names.add("replay_mask")
     return names
 
 

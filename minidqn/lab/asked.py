@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minidqn.lab.checkpoint import load_run
+from minidqn.lab.checkpoint import saved_settings
 from minidqn.lab.folder import AGENT, CHECKPOINT
 from minidqn.lab.settings import changed, own_schedules
 from minidqn.lab.spec import Spec
@@ -63,15 +63,14 @@ def from_saved(spec: Spec, args: Namespace) -> Spec:
     """
     path = saved_agent(args.start, (CHECKPOINT, AGENT))
     own: Any = own_schedules(spec.config)
-    agent, _ = load_run(path, spec.network, **own)
+    config, its_seed, its_steps = saved_settings(path, spec.network, **own)
     steps = spec.steps
     seed = spec.seed
-    if agent.steps > 0:
+    if its_steps > 0:
         if args.seed is None:
-            seed = agent.seed
+            seed = its_seed
         if args.steps is None:
-            steps = agent.steps + spec.steps
-    config = agent.config
+            steps = its_steps + spec.steps
     return replace(spec, start=path, config=config, steps=steps, seed=seed, name="")
 
 

@@ -23,12 +23,15 @@ from safetensors.numpy import save_file
 
 from minidqn.agent import DQN
 from minidqn.assembly import Build
+from minidqn.config import DQNConfig
 from minidqn.lab.arrays import Stored
 from minidqn.lab.history import History
 from minidqn.lab.restore import restore
+from minidqn.lab.settings import changed
 from minidqn.lab.snapshot import CheckpointError, check, choose, examine, take
 from minidqn.nn.layers import Array
 
+VERDICT = "does not describe an agent"
 LEFT_OVER = 3600.0  # seconds; no process writes to a temporary file for longer
 
 
@@ -99,16 +102,29 @@ def load_run(
     The arguments and the errors are those of `load`. If only the policy was saved, a
     new run begins from it, at step 0, with an empty history.
     """
-    verdict = "does not describe an agent"
     with opened(Path(path)) as (text, arrays):
-        with explained(str(path), verdict):
+        with explained(str(path), VERDICT):
             snapshot = examine(text, arrays, network, changes)
         try:
             choice = choose(snapshot, changes, seed, num_envs)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        with explained(str(path), verdict):
+        with explained(str(path), VERDICT):
             return restore(snapshot, choice)
+
+
+def saved_settings(
+    path: str | Path, network: Build | None = None, **schedules: Any
+) -> tuple[DQNConfig, int, int]:
+    """The settings, the seed and the steps so far of what `save` wrote.
+
+    They stand in front of the arrays, so a large file is read quickly. `schedules` are
+    those of your own.
+    """
+    with opened(Path(path)) as (text, arrays), explained(str(path), VERDICT):
+        header = examine(text, arrays, network, schedules).header
+    steps = 0 if header.progress is None else header.progress.steps
+    return changed(header.config, schedules), header.seed, steps
 
 
 @contextmanager

@@ -128,6 +128,12 @@ def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
         if why_not:
             drawn = False
             print(f"There will be no film: {why_not}")
+    frames = spec.config.frame_stack
+    if shown.x is not None and frames > 1:
+        print(
+            "There will be no picture of the value function: the agent sees "
+            f"{frames} observations at once (frame_stack), and it shows one"
+        )
     folder, result = run_somewhere(args, spec, drawn)
     print(summary(spec, result), flush=True)
     animation = drawn and not args.no_animation

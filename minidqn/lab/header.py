@@ -67,6 +67,13 @@ class Header:
         return min(self.progress.replay_count, self.config.buffer_size // self.num_envs)
 
     @property
+    def begun(self) -> bool:
+        """Whether the agent has begun, so that it has a replay buffer."""
+        if self.progress is None:
+            return False
+        return self.progress.replay_count > 0 or self.progress.over is not True
+
+    @property
     def updates_due(self) -> int:
         """How many updates are still to be made; see DQN.updates_due."""
         if self.progress is None:

@@ -36,6 +36,7 @@ COLUMNS = len(Episode._fields)
 RETURN = Episode._fields.index("episode_return")
 METRICS = len(Metrics._fields)
 WINDOW = 20  # episodes: a mean return is over the last 20, wherever minidqn shows one
+NO_UPDATES = (0.0,) * (1 + METRICS)
 
 
 class Unfinished:
@@ -59,12 +60,12 @@ class History:
     def __init__(
         self,
         rows: Any = (),
-        updates: Any = (),
+        updates: Any = NO_UPDATES,
         unfinished: Iterable[Unfinished] = (),
     ) -> None:
         # flat arrays, because a long run has many numbers
         self._rows = array("d", np.asarray(rows, np.float64).tobytes())
-        # the metrics of each update since the last row
+        # how many updates there were since the last row, and the sums of their metrics
         self._updates = array("d", np.asarray(updates, np.float64).tobytes())
         self.unfinished = list(unfinished)  # one for each environment
         self.just_ended = 0  # episodes that ended in the last step
@@ -97,7 +98,11 @@ class History:
 
     def add_update(self, metrics: Metrics) -> None:
         """Keep what one update saw for the next row."""
-        self._updates.extend(metrics)
+        sums = self._updates
+        sums[0] += 1.0
+        sums[1] += float(metrics.loss)
+        sums[2] += float(metrics.q)
+        sums[3] += float(metrics.grad_norm)
 
     def end_step(self, step: int, epsilon: float, over: Sequence[bool]) -> None:
         """Add a row for each environment whose episode is `over`: for one or more."""
@@ -119,18 +124,19 @@ class History:
 
     def take_means(self) -> list[float]:
         """Mean loss, Q and gradient norm of the updates since the last row."""
-        means = [math.nan] * METRICS
-        if self._updates:
-            for i in range(METRICS):
-                column = self._updates[i::METRICS]
-                means[i] = sum(column) / len(column)
-        del self._updates[:]
-        return means
+        count, *sums = self._updates
+        self._updates = array("d", NO_UPDATES)
+        if count == 0.0:
+            return [math.nan] * METRICS
+        return [total / count for total in sums]
 
     @property
     def updates(self) -> Array:
-        """Metrics of the updates since the last row, (updates, 3), a copy."""
-        return np.array(self._updates).reshape(-1, METRICS)
+        """Of the updates since the last row: how many, and the sums of their metrics.
+
+        (4,), a copy.
+        """
+        return np.array(self._updates)
 
     @property
     def rows(self) -> Array:

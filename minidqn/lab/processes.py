@@ -2,12 +2,15 @@
 
 ProcessPoolExecutor gives up all calls when one of its processes is killed. Here each
 process has a thread that waits for its answers. If the process ends before it answers,
-only its call fails, with ProcessDiedError. The next call gets a new process.
+only its call fails, with ProcessDiedError. The next call gets a new process. A process
+that ends before its first call could not import the script that started it. No other
+process could, so the call fails with ScriptError.
 """
 
 import atexit
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -25,6 +28,10 @@ SECONDS_PER_LOOK = 1.0  # between checks that a process is still alive
 
 class ProcessDiedError(RuntimeError):
     """The process of a call ended before it had an answer."""
+
+
+class ScriptError(ImportError):
+    """A process cannot import the script that started it."""
 
 
 class Processes(Executor):
@@ -60,6 +67,7 @@ class Processes(Executor):
     def answer_calls(self) -> None:
         """The loop of a thread: hand calls to its process, one by one."""
         process = None
+        ready = False
         while True:
             future, function, args = self.calls.get()
             if future is None:  # the end
@@ -68,10 +76,13 @@ class Processes(Executor):
                 continue
             try:
                 if process is None:
+                    ready = False
                     process, pipe = self.start_process()
-                answer, error = ask(process, pipe, (function, args))
+                    ready = receive(process, pipe)
+                pipe.send((function, args))
+                answer, error = receive(process, pipe)
             except (EOFError, OSError) as reason:
-                future.set_exception(self.death_of(process, reason))
+                future.set_exception(self.death_of(process, ready, reason))
                 process = None
             except Exception as not_sent:  # the call cannot be pickled
                 future.set_exception(not_sent)
@@ -92,8 +103,13 @@ class Processes(Executor):
         theirs.close()  # otherwise the end of the process would not be noticed here
         return process, ours
 
-    def death_of(self, process: Any, reason: Exception) -> ProcessDiedError:
-        """The error for a process that has ended, or could not be started."""
+    def death_of(
+        self, process: Any, ready: bool, reason: Exception
+    ) -> ProcessDiedError | ScriptError:
+        """The error for a process that has ended, or could not be started.
+
+        It was `ready` once it had imported the script.
+        """
         if process is None:
             return ProcessDiedError(f"no process for a run: {reason}")
         with self.lock:
@@ -102,6 +118,12 @@ class Processes(Executor):
                 process.kill()
                 process.join()
         code = process.exitcode
+        if code >= 0 and not ready:
+            script = getattr(sys.modules["__main__"], "__file__", "the script")
+            return ScriptError(
+                f"workers import {script}, and this one failed: expected all that it "
+                'does below `if __name__ == "__main__":`'
+            )
         how = f"with exit code {code}"
         if code < 0:
             how = f"by signal {-code}, {signal.strsignal(-code)}"
@@ -127,13 +149,12 @@ class Processes(Executor):
         atexit.unregister(self.shutdown)
 
 
-def ask(process: Any, pipe: Connection, call: Any) -> Any:
-    """The answer of a process. Raises EOFError or OSError if the process ends before.
+def receive(process: Any, pipe: Connection) -> Any:
+    """What a process sends. Raises EOFError or OSError if it ends before.
 
     The pipe may stay open after the process has ended, if its children hold it open. So
     this also checks whether the process is alive.
     """
-    pipe.send(call)
     while not pipe.poll(SECONDS_PER_LOOK):
         if not process.is_alive() and not pipe.poll():
             raise EOFError
@@ -141,10 +162,14 @@ def ask(process: Any, pipe: Connection, call: Any) -> Any:
 
 
 def serve(pipe: Connection) -> None:
-    """The loop of a process: answer calls until it is killed or its parent ends."""
+    """The loop of a process: answer calls until it is killed or its parent ends.
+
+    First it says that it is ready: it has imported the script.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     Thread(target=end_with_parent, daemon=True).start()
     tqdm.set_lock(RLock())  # tqdm's own lock would remain if this process is killed
+    pipe.send(True)
     while True:
         try:
             function, args = pipe.recv()

@@ -25,6 +25,7 @@ from minidqn.lab.arrays import (
     fill_ring,
     make_ring,
     unfinished_episodes,
+    update_sums,
 )
 from minidqn.lab.header import Header, Progress, layout
 from minidqn.lab.history import History
@@ -63,6 +64,7 @@ def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
     set_progress(agent, header, header.progress)
     fill_agent(agent, header, header.progress, arrays)
     rows, updates, unfinished = [arrays[name][...] for name in HISTORY_ARRAYS]
+    updates = update_sums(updates)
     soundness.check_numbers(agent_arrays(agent))
     soundness.check_run(agent)
     soundness.check_history(agent, rows, updates, unfinished)
@@ -88,7 +90,8 @@ def set_progress(agent: DQN, header: Header, progress: Progress) -> None:
 def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -> None:
     """Copy the arrays of a run into the agent's, and set values that depend on them."""
     ring = agent.replay
-    make_ring(ring, with_masks="replay_mask" in arrays)
+    if "replay_obs" in arrays:
+        make_ring(ring, with_masks="replay_mask" in arrays)
     other_size = ring.slots != header.slots
     ring.count = header.stored if other_size else progress.replay_count
     oldest = (progress.replay_count - header.stored) % header.slots
@@ -100,9 +103,9 @@ def fill_agent(agent: DQN, header: Header, progress: Progress, arrays: Stored) -
             fill_ring(name, array, arrays[name], oldest, header.stored + 1)
         else:
             fill(name, array, arrays[name])
-    if other_size:
+    if other_size and ring.made:
         ring.kind[ring.count] = BRIDGE  # the head's kind was that of an older step
-    if isinstance(agent.sampler, PrioritizedSampler):
+    if isinstance(agent.sampler, PrioritizedSampler) and ring.made:
         agent.sampler.restore()
     ring.over = is_over(ring, progress)
 

@@ -41,7 +41,7 @@ from minidqn.lab.plotting import rolling_mean
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.signals import signals_wait
 from minidqn.lab.spec import Spec
-from minidqn.lab.training import Watcher, as_watchers, train
+from minidqn.lab.training import Watcher, as_watchers, only_watching, train
 from minidqn.nn.layers import Array
 
 POINTS = 100  # of the learning curve in a result
@@ -120,6 +120,8 @@ def train_and_test(
         watchers = [only_watching(watch) for watch in as_watchers(on_step)]
         watchers.append(checkpoints(folder / CHECKPOINT, share))
         watchers.append(solved(spec))
+        if not resumed and has_ended(spec, agent, history):  # solved from the start
+            save(agent, folder / CHECKPOINT, history)
         while not has_ended(spec, agent, history):
             train_and_save(spec, agent, env, history, folder, watchers, progress)
     seconds = None if resumed else time.perf_counter() - start
@@ -193,15 +195,6 @@ def train_and_save(
         save(agent, path, history)
     # a signal that came, Ctrl-C for example, is delivered here: all is saved; if its
     # handler returns, the run has not ended, and goes on
-
-
-def only_watching(watch: Watcher) -> Watcher:
-    """A watcher that cannot end the run: with fewer steps it would be another one."""
-
-    def watch_and_go_on(agent: DQN, history: History) -> None:
-        watch(agent, history)
-
-    return watch_and_go_on
 
 
 def checkpoints(path: Path, share: float) -> Watcher:

@@ -26,7 +26,6 @@ from minidqn.lab.arrays import (
     agent_arrays,
     check_shapes,
     history_arrays,
-    make_ring,
 )
 from minidqn.lab.header import Header, read_header, write_header
 from minidqn.lab.history import History
@@ -66,8 +65,8 @@ def take(
     if not replay:
         arrays["params"] = agent.online.params
         return text, arrays
-    make_ring(agent.replay)
-    agent.sampler.admit()  # a Ctrl-C may have come between a step and this
+    if agent.replay.made:
+        agent.sampler.admit()  # a Ctrl-C may have come between a step and this
     return text, arrays | agent_arrays(agent) | history_arrays(history)
 
 

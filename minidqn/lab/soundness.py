@@ -44,9 +44,6 @@ def check_numbers(arrays: dict[str, Array]) -> None:
 
 def check_run(agent: DQN) -> None:
     """Raise CheckpointError if learning or exploring could not continue."""
-    check_kinds(agent.replay)
-    check_masks(agent.replay)
-    check_actions(agent.replay.action, agent.n_actions)
     if (agent.adam.v < 0.0).any():
         raise CheckpointError("has adam_v with negative numbers: expected squares")
     if isinstance(agent.exploration, RepeatedActions):
@@ -58,6 +55,11 @@ def check_run(agent: DQN) -> None:
                 f"has {left.min()} to {left.max()} steps to repeat: expected below "
                 f"{hold}"
             )
+    if not agent.replay.made:
+        return
+    check_kinds(agent.replay)
+    check_masks(agent.replay)
+    check_actions(agent.replay.action, agent.n_actions)
     if isinstance(agent.sampler, PrioritizedSampler) and not agent.sampler.is_sound():
         raise CheckpointError(
             "has unsound priorities: expected 0 where nothing can be drawn, and none "
@@ -115,12 +117,18 @@ def check_masks(ring: Replay) -> None:
 def check_history(agent: DQN, rows: Array, updates: Array, unfinished: Array) -> None:
     """Raise CheckpointError for a history that cannot be this agent's.
 
-    rows (episodes, 7), updates (updates, 3). unfinished (N, 2) has the number of an
-    episode beside each of its actions, and beside a -1 with which it begins.
+    rows (episodes, 7); updates (4,), see History.updates. unfinished (N, 2) has the
+    number of an episode beside each of its actions, and beside a -1 with which it
+    begins.
     """
     check_table("history", rows, np.float64, COLUMNS)
-    check_table("updates", updates, np.float64, METRICS)
     check_table("unfinished", unfinished, np.int64, 2)
+    sums = (1 + METRICS,)
+    if updates.shape != sums or updates.dtype != np.float64:
+        raise CheckpointError(
+            f"has updates of shape {updates.shape} and dtype {updates.dtype}: expected "
+            f"{sums} and float64"
+        )
     # the other columns are means over updates: NaN where there was none
     if not np.isfinite(rows[:, :3]).all():
         raise CheckpointError("has NaN or inf in history: expected finite numbers")

@@ -25,7 +25,7 @@ from typing import Any
 from minidqn.lab.folder import AGENT, RUN, SUMMARY, locked, write_json
 from minidqn.lab.identity import Json
 from minidqn.lab.jobs import Job, Task, check_specs, jobs, work
-from minidqn.lab.processes import Processes
+from minidqn.lab.processes import Processes, ScriptError
 from minidqn.lab.progress import progress_bar
 from minidqn.lab.run import train_and_test
 
@@ -58,8 +58,9 @@ def sweep(
     `specs` may be a generator; at most 1,000 are read ahead. With your own `task`, they
     may be any objects with a name and a method `about` that can be pickled. Raises
     ValueError for two specs of the same name, invalid settings, or a folder with other
-    runs; OSError for a folder that is in use; and TypeError for a spec that cannot be
-    pickled. If `specs` is a list, all are checked before any run begins.
+    runs; OSError for a folder that is in use; TypeError for a spec that cannot be
+    pickled; and ImportError if a worker cannot import the script. If `specs` is a list,
+    all are checked before any run begins.
     """
     check_sweep(workers, attempts, shared, policies)
     place = Path(folder).absolute()
@@ -179,6 +180,8 @@ class Calls:
         job, attempt = self.running.pop(future)
         try:
             result, policy = future.result()
+        except ScriptError:  # no worker can import the script
+            raise
         except Exception as error:  # the worker died
             if attempt < self.attempts or isinstance(error, BrokenExecutor):
                 self.submit(job, attempt + 1)  # a broken executor raises

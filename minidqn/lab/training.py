@@ -8,6 +8,7 @@ both flags go to the agent as they are.
 evaluation.py tests what was learned. E is the number of environments.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
@@ -93,6 +94,15 @@ def as_watchers(on_step: Watcher | Sequence[Watcher]) -> list[Watcher]:
     return watchers
 
 
+def only_watching(watch: Watcher) -> Watcher:
+    """A watcher that cannot end the run: with fewer steps it would be another one."""
+
+    def watch_and_go_on(agent: DQN, history: History) -> None:
+        watch(agent, history)
+
+    return watch_and_go_on
+
+
 def check_steps(agent: DQN, steps: int) -> None:
     if not steps >= 1:  # not a number is refused, too
         raise ValueError(f"steps is {steps}: expected 1 or more")
@@ -131,8 +141,20 @@ def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list
             history.add_update(agent.learn())
     finally:  # an episode that has ended gets its row, even if an update fails
         if True in over:
-            history.end_step(agent.steps, agent.epsilon, over)
+            end_step(agent, history, over)
     return over
+
+
+def end_step(agent: DQN, history: History, over: list[bool]) -> None:
+    """Add the rows of the episodes that have ended, where they are `over`, (E,).
+
+    If a schedule of your own fails, they have NaN for epsilon.
+    """
+    epsilon = math.nan
+    try:
+        epsilon = agent.epsilon
+    finally:
+        history.end_step(agent.steps, epsilon, over)
 
 
 def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
