@@ -87,6 +87,7 @@ class DQN:
         self.sampler = assembly.make_sampler(self._config, self.replay)
         self.loss = assembly.make_loss(self._config, self.n_actions, self.online.dtype)
         self.exploration = assembly.make_exploration(self._config, self.replay)
+        self.scaling = assembly.make_scaling(self.online, self.target)
         self.next_actions = np.empty(self._config.batch_size, np.int64)  # see learn
 
     def __repr__(self) -> str:
@@ -164,6 +165,7 @@ class DQN:
         self.replay.begin(obs, mask)
         self.episodes = begun_so_far  # all of them have ended now
         self.exploration.stop()
+        self.scaling.observe(self.replay.head)
         self.sampler.admit()
 
     def observe(
@@ -192,6 +194,7 @@ class DQN:
         self.episodes += ended
         if ended > 0:
             self.exploration.stop(self.replay.ended)
+        self.scaling.observe(self.replay.head)
         self.sampler.admit()
 
     @property

@@ -5,6 +5,7 @@
     sampler        uniform, or prioritised                   parts/prioritized.py
     loss           Huber's, or that of quantiles             parts/quantiles.py
     exploration    epsilon-greedy, or repeated actions       parts/repeat.py
+    scaling        none, or by what was observed             parts/running.py
 
 After that, the agent never asks which of them it has: both have the same methods.
 """
@@ -30,6 +31,7 @@ from minidqn.parts.qnetwork import (
 )
 from minidqn.parts.quantiles import QuantileLoss
 from minidqn.parts.repeat import RepeatedActions
+from minidqn.parts.running import RunningNormalize, Statistics, Unscaled
 from minidqn.replay import Replay
 from minidqn.sampler import UniformSampler
 from minidqn.targets import HuberLoss
@@ -92,6 +94,15 @@ def make_exploration(config: DQNConfig, replay: Replay) -> EpsilonGreedy:
     if config.epsilon_hold == 1:
         return EpsilonGreedy()
     return RepeatedActions(replay, config.epsilon_hold)
+
+
+def make_scaling(online: Network, target: Network) -> Statistics | Unscaled:
+    """What counts the observations, and is one for both networks."""
+    for layer, other in zip(online.layers, target.layers, strict=True):
+        if isinstance(layer, RunningNormalize) and isinstance(other, RunningNormalize):
+            other.statistics = layer.statistics
+            return layer.statistics
+    return Unscaled()
 
 
 def check_agent(

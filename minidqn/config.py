@@ -10,6 +10,7 @@ import numpy as np
 from minidqn.schedules import LinearDecay, Schedule, bounds_of, make_floats
 
 MAX_COUNT = 2**31 - 1
+NORMALIZE = ("bounds", "running")  # how observations may be scaled
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -24,7 +25,9 @@ class DQNConfig:
     The network: convolutions, then fully connected layers.
         frame_stack     how many of the last observations it sees at once
         conv            for images: channels, kernel and stride of each convolution
-        normalize_obs   scale entries for which the space gives bounds to -1 to 1
+        normalize_obs   "bounds" scales entries for which the space gives bounds to -1
+                        to 1; "running" scales each entry by its mean and variance in
+                        what the agent has observed so far; True is "bounds"
         hidden          widths of the ReLU layers
         layer_norm      normalise what goes into each ReLU
         dueling         learn a state's value and its actions' advantages separately
@@ -63,7 +66,7 @@ class DQNConfig:
 
     frame_stack: int = 1
     conv: tuple[tuple[int, int, int], ...] = ()
-    normalize_obs: bool = False
+    normalize_obs: bool | str = False
     hidden: tuple[int, ...] = (64, 64)
     layer_norm: bool = False
     dueling: bool = False
@@ -102,6 +105,7 @@ class DQNConfig:
                 make_floats(self, field.name)
             elif field.type == Schedule:
                 set_schedule(self, field.name)
+        set_normalize_obs(self)
         set_hidden(self)
         set_conv(self)
 
@@ -173,6 +177,16 @@ def set_flag(config: DQNConfig, name: str) -> None:
     if type(value) not in (bool, np.bool_):
         raise ValueError(f"{name} is {value!r}: expected True or False")
     object.__setattr__(config, name, bool(value))
+
+
+def set_normalize_obs(config: DQNConfig) -> None:
+    value = config.normalize_obs
+    if type(value) in (bool, np.bool_):
+        object.__setattr__(config, "normalize_obs", "bounds" if value else False)
+    elif value not in NORMALIZE:
+        raise ValueError(
+            f"normalize_obs is {value!r}: expected False, {' or '.join(NORMALIZE)}"
+        )
 
 
 def set_schedule(config: DQNConfig, name: str) -> None:

@@ -276,7 +276,7 @@ def test_a_folder_with_a_file_of_an_unknown_run_is_refused(command: Command) -> 
     Path("sweep").mkdir()
     (Path("sweep") / CHECKPOINT).write_bytes(b"")
     error = command("--out", "sweep", script=corridor).error
-        assert f"sweep has a file {CHECKPOINT}, but no {RUN} that names its run" in error
+    assert f"sweep has a file {CHECKPOINT}, but no {RUN} that names its run" in error
 
 
 def test_a_damaged_checkpoint_is_named(command: Command) -> None:

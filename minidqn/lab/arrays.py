@@ -2,6 +2,8 @@
 
     space_low, space_high   the bounds of an observation
     params                  of the online network
+    obs_count, obs_mean,    with normalize_obs="running": of what was observed
+    obs_squares
 
 That is a policy. A whole run has more:
 
@@ -42,8 +44,17 @@ Stored = Mapping[str, Any]
 PARAMETER_ARRAYS = ("params", "target_params", "adam_m", "adam_v")
 RING_ARRAYS = ("replay_obs", "replay_action", "replay_reward", "replay_kind")
 PRIORITY_ARRAYS = ("priority_leaves", "priority_largest")
+SCALING_ARRAYS = ("obs_count", "obs_mean", "obs_squares")
 HISTORY_ARRAYS = ("history", "updates", "unfinished")
 PART_BYTES = 2**22  # an array is copied in parts of this size
+
+
+def policy_arrays(agent: DQN) -> dict[str, Array]:
+    """The arrays that it takes to act: views."""
+    arrays = {"params": agent.online.params}
+    for name, array in agent.scaling.arrays.items():
+        arrays[f"obs_{name}"] = array
+    return arrays
 
 
 def agent_arrays(agent: DQN) -> dict[str, Array]:
@@ -51,8 +62,7 @@ def agent_arrays(agent: DQN) -> dict[str, Array]:
 
     The replay buffer has no arrays before the agent begins.
     """
-    arrays = {
-        "params": agent.online.params,
+    arrays = policy_arrays(agent) | {
         "target_params": agent.target.params,
         "adam_m": agent.adam.m,
         "adam_v": agent.adam.v,
@@ -142,14 +152,21 @@ def expected_shapes(
         "repeat": (2, header.num_envs),
         "priority_leaves": ring,
         "priority_largest": (1,),
+        "obs_count": (1,),
+        "obs_mean": (math.prod(space.shape),),
+        "obs_squares": (math.prod(space.shape),),
     }
 
 
 def expected_names(header: Header, arrays: Stored) -> set[str]:
     """The names of the arrays that belong to a header."""
+    names = {"space_low", "space_high", "params"}
+    # a network of your own may have such a layer, too
+    if header.config.normalize_obs == "running" or "obs_count" in arrays:
+        names.update(SCALING_ARRAYS)
     if header.progress is None:
-        return {"space_low", "space_high", "params"}
-    names = {"space_low", "space_high", *PARAMETER_ARRAYS, *HISTORY_ARRAYS}
+        return names
+    names.update(PARAMETER_ARRAYS, HISTORY_ARRAYS)
     # the first files have it even where no action is repeated
     if header.config.epsilon_hold > 1 or "repeat" in arrays:
         names.add("repeat")

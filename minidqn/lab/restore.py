@@ -24,6 +24,7 @@ from minidqn.lab.arrays import (
     fill,
     fill_ring,
     make_ring,
+    policy_arrays,
     unfinished_episodes,
     update_sums,
 )
@@ -57,15 +58,16 @@ def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
     if header.layers != found:
         raise CheckpointError(f"has the layers {header.layers}: expected {found}")
     if header.progress is None:
-        fill("params", agent.online.params, arrays["params"])
-        soundness.check_numbers({"params": agent.online.params})
+        for name, array in policy_arrays(agent).items():
+            fill(name, array, arrays[name])
+        soundness.check_policy(agent, policy_arrays(agent))
         agent.target.params[:] = agent.online.params
         return agent, History()
     set_progress(agent, header, header.progress)
     fill_agent(agent, header, header.progress, arrays)
     rows, updates, unfinished = [arrays[name][...] for name in HISTORY_ARRAYS]
     updates = update_sums(updates)
-    soundness.check_numbers(agent_arrays(agent))
+    soundness.check_policy(agent, agent_arrays(agent))
     soundness.check_run(agent)
     soundness.check_history(agent, rows, updates, unfinished)
     return agent, History(rows, updates, unfinished_episodes(unfinished))

@@ -26,6 +26,7 @@ from minidqn.lab.arrays import (
     agent_arrays,
     check_shapes,
     history_arrays,
+    policy_arrays,
 )
 from minidqn.lab.header import Header, read_header, write_header
 from minidqn.lab.history import History
@@ -63,8 +64,7 @@ def take(
     space = cast(Box, agent.observation_space)
     arrays = {"space_low": space.low, "space_high": space.high}
     if not replay:
-        arrays["params"] = agent.online.params
-        return text, arrays
+        return text, arrays | policy_arrays(agent)
     if agent.replay.made:
         agent.sampler.admit()  # a Ctrl-C may have come between a step and this
     return text, arrays | agent_arrays(agent) | history_arrays(history)
@@ -80,9 +80,9 @@ def check(agent: DQN, text: str, arrays: dict[str, Array]) -> None:
     if snapshot.space != agent.observation_space:
         raise CheckpointError(f"has an observation space that reads {snapshot.space}")
     if snapshot.header.progress is None:
-        soundness.check_numbers({"params": agent.online.params})
+        soundness.check_policy(agent, policy_arrays(agent))
         return
-    soundness.check_numbers(agent_arrays(agent))
+    soundness.check_policy(agent, agent_arrays(agent))
     soundness.check_run(agent)
     rows, updates, unfinished = [arrays[name] for name in HISTORY_ARRAYS]
     soundness.check_history(agent, rows, updates, unfinished)

@@ -42,6 +42,16 @@ def check_numbers(arrays: dict[str, Array]) -> None:
             raise CheckpointError(f"has other bytes in {name}: expected 0 and 1")
 
 
+def check_policy(agent: DQN, arrays: dict[str, Array]) -> None:
+    """Raise CheckpointError for numbers with which the agent cannot act."""
+    check_numbers(arrays)
+    for name, array in agent.scaling.arrays.items():
+        if name != "mean" and (array < 0.0).any():
+            raise CheckpointError(
+                f"has obs_{name} with negative numbers: expected a count and squares"
+            )
+
+
 def check_run(agent: DQN) -> None:
     """Raise CheckpointError if learning or exploring could not continue."""
     if (agent.adam.v < 0.0).any():

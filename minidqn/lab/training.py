@@ -19,6 +19,7 @@ from minidqn.lab.envs import Env, Envs, as_envs, in_training
 from minidqn.lab.history import History
 from minidqn.lab.progress import show, training_bar
 from minidqn.lab.resume import resume
+from minidqn.lab.scale import look_at_scale, warn_of_wrapper
 from minidqn.lab.settings import DECAYS
 from minidqn.lab.signals import signals_wait
 from minidqn.schedules import value_at
@@ -52,7 +53,7 @@ def train(
     does not fit the agent, or if `steps` is too few for the first update.
     """
     envs = as_envs(agent, env)
-    watchers = as_watchers(on_step)
+    watchers = [*as_watchers(on_step), look_at_scale(agent)]
     last_step = agent.steps + steps
     check_steps(agent, steps)
     history = History() if history is None else history
@@ -60,6 +61,7 @@ def train(
     with signals_wait() as signals, in_training(agent, env):
         over = resume(agent, envs, history)
         warn_if_nothing_is_learned(agent, last_step)
+        warn_of_wrapper(env)
         with (
             threadpool_limits(1, user_api="blas"),  # threads slow small products down
             training_bar(progress, last_step, agent.steps) as bar,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
-from minidqn.config import DQNConfig
+from minidqn.config import NORMALIZE, DQNConfig
 from minidqn.lab.settings import DECAYS, changed
 from minidqn.schedules import LinearDecay, Schedule
 
@@ -46,7 +46,9 @@ def parse(name: str, text: str, steps: int) -> Any:
 
 
 def value_of(kind: Any, text: str, steps: int) -> Any:
-    if kind is bool:
+    if kind == KINDS["normalize_obs"] and text in NORMALIZE:
+        return text
+    if kind in (bool, KINDS["normalize_obs"]):
         if text.lower() not in FLAGS:
             raise ValueError
         return FLAGS[text.lower()]
@@ -101,6 +103,8 @@ def schedule(text: str, steps: int) -> Schedule:
 def expected(kind: Any) -> str:
     if kind is bool:
         return "true or false"
+    if kind == KINDS["normalize_obs"]:
+        return "false, bounds or running"
     if kind is int:
         return "an integer"
     if kind is float:

@@ -1,6 +1,7 @@
 """The Q-network that the settings describe: from an observation to values of actions.
 
-    normalise    with normalize_obs, and without conv: each entry that the space bounds
+    normalise    with normalize_obs, and without conv: each entry by its bounds, or by
+                 what was observed
     conv         for images, convolutions, each followed by a ReLU
     hidden       linear layers, each followed by a ReLU
     output       a linear layer with a Q-value for each action, or quantiles of it
@@ -24,6 +25,7 @@ from minidqn.parts.frames import Flatten
 from minidqn.parts.layer_norm import LayerNorm
 from minidqn.parts.noisy import NoisyLinear
 from minidqn.parts.normalize import Normalize
+from minidqn.parts.running import RunningNormalize
 
 # the settings that q_layers reads; your own network has to leave them alone
 NETWORK_SETTINGS = (
@@ -71,7 +73,9 @@ def input_layers(config: DQNConfig, space: Box, shape: tuple[int, ...]) -> list[
     layers: list[Layer] = []
     if config.frame_stack > 1 or len(space.shape) != 1:
         layers.append(Flatten())
-    if config.normalize_obs:
+    if config.normalize_obs == "running":
+        layers.append(RunningNormalize(math.prod(space.shape), config.frame_stack))
+    elif config.normalize_obs == "bounds":
         low = np.broadcast_to(space.low, shape)
         high = np.broadcast_to(space.high, shape)
         layers.append(Normalize(low, high))
@@ -101,6 +105,11 @@ def check_observations(config: DQNConfig, space: Box) -> None:
     shape = space.shape
     found = f"an observation of shape {shape}"
     wrappers = "gymnasium.wrappers"
+    if config.normalize_obs == "running" and space.dtype == np.bool_:
+        raise ValueError(
+            "normalize_obs='running' with booleans: expected False: they are 0 or 1 "
+            "already"
+        )
     if not config.conv:
         if len(shape) >= 2:
             raise ValueError(

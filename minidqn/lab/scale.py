@@ -1,0 +1,107 @@
+"""Whether what an agent observes has a scale that a network learns from.
+
+It is looked at once in a run, when some hundreds of observations are stored. A scale
+that is far from 1 is said in a warning, which names the setting that helps. Nothing is
+changed.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from minidqn.agent import DQN
+from minidqn.lab.history import History
+from minidqn.nn.layers import Array
+from minidqn.parts.normalize import Normalize
+
+LARGE = 10.0  # the root of the mean square of an entry: well above 1
+SMALL = 0.01  # the standard deviation of an entry: well below 1
+FEWEST = 500  # steps before which too little was observed to judge
+OBSERVATIONS = 10_000  # that are looked at, at most
+NORMALIZERS = (
+    gym.wrappers.NormalizeObservation,
+    gym.wrappers.vector.NormalizeObservation,
+)
+NEAR_ONE = "a network learns best from numbers near 1"
+RUNNING = 'normalize_obs="running" scales each entry by what was observed'
+
+
+def look_at_scale(agent: DQN) -> Callable[[DQN, History], None]:
+    """A watcher that warns of the scale once, unless it was looked at before."""
+    known = agent.steps > FEWEST
+
+    def watch(agent: DQN, history: History) -> None:
+        nonlocal known
+        if not known and agent.steps >= FEWEST:
+            known = True
+            warn_of_scale(agent)
+
+    return watch
+
+
+def warn_of_scale(agent: DQN) -> None:
+    """Warn if the network sees numbers that are far too large, or all but equal."""
+    config = agent.config
+    scaled = config.normalize_obs
+    if config.conv or agent.network is not None or scaled == "running":
+        return
+    seen = observations(agent)  # (N, D)
+    if scaled == "bounds":
+        space: Any = agent.observation_space
+        layer = Normalize(space.low, space.high)
+        if (layer.scale == 1.0).all() and (layer.shift == 0.0).all():
+            say(
+                'normalize_obs="bounds" does nothing: the observation space has no '
+                f"bounds, or those of -1 to 1; {RUNNING}"
+            )
+        seen = seen * layer.scale + layer.shift
+    sizes = np.sqrt(np.mean(seen**2, axis=0))  # (D,)
+    spreads = np.std(seen, axis=0)  # (D,)
+    spreads[spreads == 0.0] = math.inf  # a constant entry teaches nothing anyway
+
+    if sizes.max() > LARGE:
+        entry = int(sizes.argmax())
+        say(
+            f"entry {entry} of the observations is about {sizes[entry]:.3g}: "
+            f"{NEAR_ONE}; {RUNNING}"
+        )
+    elif spreads.min() < SMALL and agent.replay.dtype.kind == "f":
+        entry = int(spreads.argmin())
+        why = ""
+        if scaled == "bounds":
+            why = "; the bounds of the observation space are far too wide"
+        say(
+            f"entry {entry} of the observations varies by {spreads[entry]:.3g} alone: "
+            f"{NEAR_ONE}{why}; {RUNNING}"
+        )
+
+
+def observations(agent: DQN) -> Array:
+    """What is stored, as rows: (N, D)."""
+    ring = agent.replay
+    stored = min(ring.count, ring.slots)
+    slots = max(OBSERVATIONS // ring.num_envs, 1)
+    rows: Array = ring.obs[: min(stored, slots)].astype(np.float64)
+    return rows.reshape(-1, math.prod(ring.obs_shape))
+
+
+def warn_of_wrapper(env: Any) -> None:
+    """Gymnasium's NormalizeObservation keeps its statistics away from the agent."""
+    while isinstance(env, gym.Wrapper | gym.vector.VectorWrapper):
+        if isinstance(env, NORMALIZERS):
+            say(
+                "NormalizeObservation keeps mean and variance in the wrapper: an "
+                "environment for tests has others, and a saved agent has none; "
+                'normalize_obs="running" keeps them in the agent',
+                frames=4,
+            )
+            return
+        env = env.env
+
+
+def say(text: str, frames: int = 5) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=frames)  # at the call of train
