@@ -1,26 +1,27 @@
 # %% [markdown]
 # # 1. What is a gradient?
 #
-# A network learns by changing its numbers a little, again and again, each time so that it errs less.
-# For that it must know, for each number, whether to make it larger or smaller. The *gradient* says so.
-# How is it computed, and how can we be sure that it is right?
+# A network learns by changing its numbers a little, again and again. Each change should make its error smaller.
+# So it must know for each number: should it become larger or smaller? The *gradient* tells it.
+# How is the gradient computed? And how can we be sure that it is right?
 
 # %%
 import numpy as np
 from matplotlib import pyplot as plt
-from tour import derivative, right
+from tour import exercise, hint_for
 
 # %% [markdown]
 # ## One neuron
 #
-# A neuron multiplies its input by a weight, adds a bias, and cuts off what is below 0 (a *ReLU*).
-# It should answer 2 to the input 1.5. The *loss* says how wrong it is: half the squared error.
+# A neuron multiplies its input by a weight w and adds a bias b. If the result is below 0, the neuron gives 0
+# instead: this is called a *ReLU*. Our neuron should answer 2 to the input 1.5. The *loss* says how wrong it is.
+# We take half the squared error.
 
 
 # %%
 def loss(w, b, x=1.5, target=2.0):
     z = w * x + b
-    y = z * (z.real > 0)  # ReLU
+    y = max(z, 0.0)  # ReLU
     return 0.5 * (y - target) ** 2
 
 
@@ -28,8 +29,9 @@ w, b = 0.8, 0.1
 print(f"loss {loss(w, b):.4f}")
 
 # %% [markdown]
-# The chain rule takes the formula apart, from the loss back to w. Each step asks one thing only: if
-# this number changes a little, how much does the next one change?
+# How does the loss change if w changes a little? That is the derivative dL/dw. The chain rule takes the formula
+# apart into three steps. Each step asks only one thing: if this number changes a little, how much does the next one
+# change?
 #
 # | forward | how it changes |
 # | --- | --- |
@@ -37,57 +39,80 @@ print(f"loss {loss(w, b):.4f}")
 # | y = max(z, 0) | dy/dz = 1 if z > 0, else 0 |
 # | L = (y - target)² / 2 | dL/dy = y - target |
 #
-# The product is the derivative: dL/dw = (y - target) · [z > 0] · x.
+# The derivative is the product of the three: dL/dw = dL/dy · dy/dz · dz/dw.
 
 # %%
 x, target = 1.5, 2.0
 z = w * x + b
-by_hand = (max(z, 0) - target) * (z > 0) * x
-print(f"dL/dw by hand: {by_hand}")
+y = max(z, 0.0)
+
+dz_dw = x
+dy_dz = 1.0 if z > 0 else 0.0
+dl_dy = y - target
+by_hand = dl_dy * dy_dz * dz_dw
+print(f"dL/dw by hand: {by_hand:.6f}")
 
 # %% [markdown]
+# The derivative is negative: if w becomes larger, the loss becomes smaller. So w should become larger.
+#
+# The *gradient* is the list of all derivatives of the loss, one for each weight and each bias.
+#
 # ## Is it right? Try it
 #
-# The derivative is what remains of (L(w + h) - L(w - h)) / 2h as h becomes smaller. So take a small h
-# and compare. But how small?
+# We can also measure the derivative. Move w a little to both sides, by h, and see how much the loss changes:
+#
+# (L(w + h) - L(w - h)) / 2h
+#
+# This is a *difference quotient*. As h becomes smaller, it comes closer to the derivative.
+
+# %%
+h = 1e-5
+measured = (loss(w + h, b) - loss(w - h, b)) / (2 * h)
+print(f"dL/dw measured: {measured:.6f}")
+
+# %% [markdown]
+# The two agree. But how small should h be? Let us try many values of h, on a function whose derivative we know from
+# school. (Our loss is a parabola in w. For a parabola this quotient is exact with any h, so it would show nothing.)
 
 
-# %% mystnb={"image": {"alt": "The error against the step h: that of the difference quotient falls until about 1e-6, then rises again; that of the complex step falls to nothing and stays there."}}
+# %% mystnb={"image": {"alt": "The error of the difference quotient against the step h: it falls until h is about 1e-5, then rises again."}}
 def curved(w):
-    """A function that is no parabola: of those the quotient is exact."""
     return np.exp(np.sin(3 * w))
 
 
-steps = 10.0 ** -np.arange(1, 17)
-exact = 3 * np.cos(3 * w) * np.exp(np.sin(3 * w))
-wrong = [abs((curved(w + h) - curved(w - h)) / (2 * h) - exact) for h in steps]
-better = [max(abs(np.imag(curved(w + 1j * h)) / h - exact), 1e-17) for h in steps]
+def curved_slope(w):
+    """The derivative of `curved`, by the chain rule."""
+    return 3 * np.cos(3 * w) * np.exp(np.sin(3 * w))
+
+
+steps = 10.0 ** -np.arange(1, 15)
+exact = curved_slope(w)
+quotients = (curved(w + steps) - curved(w - steps)) / (2 * steps)
+quotient_errors = np.abs(quotients - exact)
 
 plt.figure(figsize=(8, 4))
-plt.loglog(steps, wrong, "o-", label="difference quotient")
-plt.loglog(steps, better, "s--", label="complex step")
+plt.loglog(steps, quotient_errors, "o-")
 plt.gca().invert_xaxis()
-plt.xlabel("step h (no unit)")
+plt.xlabel("step h (smaller to the right)")
 plt.ylabel("error of the derivative")
 plt.title("The step can be too large, and too small")
-plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# With a large h the curve bends away: the error is about h². With a tiny h, L(w + h) and L(w - h) agree
-# in nearly all of the 16 digits that the computer keeps, and their difference is rounding error: about
-# 1e-16 / h. In between, from 1e-6 to 1e-5, is the best there is, an error of 1e-10 to 1e-9. (The point below it, at
-# 1e-8, is luck: there the rounding errors happen to cancel.)
+# On the left, h is too large. The function is curved between w - h and w + h, and the error is about h².
 #
-# A trick has no such valley. Go a step *i h* in the imaginary direction: L(w + ih) = L(w) + ih L'(w) + ...
-# The imaginary part, divided by h, is the derivative, again with an error of about h². But nothing is
-# subtracted, so nothing cancels, and h may be 1e-100. minidqn's tests use both: see `tests/test_network.py`.
+# On the right, h is too small. A computer keeps about 16 digits of a number. L(w + h) and L(w - h) agree in nearly
+# all of them. Their difference is then mostly *rounding error*, and the quotient is wrong by about 1e-16 / h.
+#
+# The best h lies between, near 1e-5. There the quotient is right to about nine digits.
+# (Single points may lie lower, when two rounding errors happen to cancel.)
 #
 # ## The same on the real thing
 #
-# A *layer* is many neurons side by side, a *network* is layers in a row; chapter 2 shows how they work. This is
-# minidqn's own network, with complex numbers as parameters. All its parameters are one vector,
-# so one loop checks them all.
+# A *layer* is many neurons side by side. A *network* is several layers, one after the other. Chapter 2 shows how they
+# work. Here we only check minidqn's own network. All its weights and biases, its *parameters*, are in one
+# vector, `network.params`. `network.backward` computes the derivative of the loss for each of them, and puts it into
+# `network.grads`.
 
 # %%
 from minidqn.nn.layers import Linear
@@ -95,27 +120,78 @@ from minidqn.nn.network import Network
 
 rng = np.random.default_rng(0)
 network = Network([Linear(3, 8, relu=True), Linear(8, 1)], np.float64)
-network.initialize(rng)
-inputs, targets = rng.normal(size=(5, 3)), rng.normal(size=(5, 1))
-
-errors = network.forward(inputs) - targets
-network.backward(errors)  # dL/dy of L = half the sum of the squared errors
+network.initialize(rng)  # with random numbers
+inputs, targets = rng.normal(size=(5, 3)), rng.normal(size=(5, 1))  # five examples
 
 
-def loss_of(params):
-    copy = Network([Linear(3, 8, relu=True), Linear(8, 1)], np.complex128)
-    copy.params[:] = params
-    return 0.5 * ((copy.forward(inputs) - targets) ** 2).sum()
+def network_loss():
+    """Half the sum of the squared errors."""
+    return 0.5 * np.sum((network.forward(inputs) - targets) ** 2)
 
 
-checked = derivative(loss_of, network.params)
-largest = np.abs(network.grads - checked).max()
-print(f"{network.grads.size} derivatives; the largest difference is {largest:.1e}")
+dl_dy = network.forward(inputs) - targets
+network.backward(dl_dy)
 
 # %% [markdown]
+# Now we measure each derivative: move one parameter to both sides, and put it back.
+
+# %%
+measured = np.zeros(network.params.size)
+for i in range(network.params.size):
+    before = network.params[i]
+    network.params[i] = before + h
+    above = network_loss()
+    network.params[i] = before - h
+    below = network_loss()
+    network.params[i] = before
+    measured[i] = (above - below) / (2 * h)
+
+network_error = np.abs(network.grads - measured).max()
+print(f"{measured.size} derivatives; they agree within 1e-6: {network_error < 1e-6}")
+
+# %% [markdown]
+# The measured derivatives need two forward passes for each parameter. A network may have a million parameters. That is
+# why it learns from the chain rule. But the quotient is a good *test* of the chain rule, because it knows nothing
+# about it.
+#
+# ## A sharper test: the complex step
+#
+# (You can leave this section out. The next chapters do not need it.)
+#
+# The quotient is right to about nine digits. There is a way to get nearly all 16. It needs *complex numbers*.
+# A complex number has two parts, u + v i. One calculates with it as usual, with one new rule: i² = -1. The number v
+# is its *imaginary part*.
+#
+# Take f(w) = w², and go a step of h *i* instead of h:
+#
+# (w + h i)² = w² + 2 w h i + h² i² = (w² - h²) + 2 w h i
+#
+# The imaginary part is 2 w h. Divide it by h, and you have 2 w: the derivative. Other functions do the same, with an
+# error of about h². But here no two numbers are subtracted that are nearly the same. So there is no rounding error
+# that grows, and h may be as small as 1e-100. In Python, `1j` is the number i.
+
+
+# %% mystnb={"image": {"alt": "The error of two derivatives against the step h: that of the difference quotient falls and rises again; that of the complex step falls and stays low."}}
+complex_slopes = np.imag(curved(w + 1j * steps)) / steps
+complex_errors = np.abs(complex_slopes - exact)
+
+plt.figure(figsize=(8, 4))
+plt.loglog(steps, quotient_errors, "o-", label="difference quotient")
+# an error of exactly 0 has no place on this axis: it is drawn at 1e-17
+plt.loglog(steps, np.maximum(complex_errors, 1e-17), "s--", label="complex step")
+plt.gca().invert_xaxis()
+plt.xlabel("step h (smaller to the right)")
+plt.ylabel("error of the derivative")
+plt.title("The complex step cannot be too small")
+plt.legend(frameon=False)
+plt.show()
+
+# %% [markdown]
+# minidqn's tests use both ways, on all of its layers: see `tests/test_network.py`.
+#
 # ## Exercises
 #
-# **1.** The neuron has a bias, too. Write dL/db.
+# **1.** The neuron also has a bias. Write dL/db.
 
 
 # %%
@@ -124,17 +200,22 @@ def my_dL_db(w, b, x, target):
 
 
 # %% tags=["checker"]
+@exercise
 def check_1(answer):
-    for w, b, x in (
-        (0.8, 0.1, 1.5),
-        (-1.0, 0.2, 2.0),
-        (0.5, 1.0, -1.0),
-        (2.0, -0.5, 0.3),
-    ):
-        expected = derivative(lambda b, w=w, x=x: loss(w, b, x, 2.0), b)
-        if not np.isclose(answer(w, b, x, 2.0), expected):
-            return right(False, f"at w = {w}, b = {b}, x = {x} it is {expected:.3f}")
-    return right(True, "")
+    for w, b, x in ((0.8, 0.1, 1.5), (-1.0, 0.2, 2.0), (0.5, 1.0, -1.0)):
+        z = w * x + b
+        expected = (max(z, 0.0) - 2.0) * (z > 0)
+        mistakes = {
+            "where z is below 0, a small change of b does not change y.": max(z, 0.0)
+            - 2.0,
+            "the sign is wrong: L has y - target, not target - y.": -expected,
+            "that is dL/dw. How much does z change if b does?": expected * x,
+        }
+        otherwise = f"at w = {w}, b = {b}, x = {x}, target = 2 it is {expected:.3f}."
+        hint = hint_for(answer(w, b, x, 2.0), expected, mistakes, otherwise)
+        if hint:
+            return hint
+    return None
 
 
 check_1(my_dL_db)
@@ -147,20 +228,25 @@ def solution_1(w, b, x, target):
 
 
 # %% [markdown]
-# **2.** The error of a *one-sided* quotient, (L(w + h) - L(w)) / h, is about h, not h². Which h is then the
-# best, roughly? (A power of ten.)
+# **2.** A *one-sided* quotient is (L(w + h) - L(w)) / h. Its error is about h, not h². Rounding adds about
+# 1e-16 / h, as before. Which power of ten is about the best h?
 
 # %%
 my_best_h = 1.0  # your answer
 
 
 # %% tags=["checker"]
+@exercise
 def check_2(answer):
-    def error(h):
-        return abs((curved(w + h) - curved(w)) / h - exact)
-
-    best = min(error(10.0**-k) for k in np.arange(5.0, 12.0))
-    return right(error(answer) < 30 * best, "h and 1e-16 / h should be about equal")
+    if answer is None or not np.isreal(answer) or not answer > 0:
+        return "h is a number above 0, such as 1e-3."
+    if 0.9e-5 < answer < 1.1e-5:
+        return "that is the best h of the two-sided quotient, whose error is h²."
+    if answer > 1.1e-7:
+        return "this h is too large: the error h is larger than 1e-16 / h."
+    if answer < 0.9e-9:
+        return "this h is too small: the rounding error 1e-16 / h is larger than h."
+    return None
 
 
 check_2(my_best_h)

@@ -1,6 +1,7 @@
 """Build the tour: each chapter, a Python file, becomes a notebook that has been run.
 
-    python docs/tour/build.py
+    python docs/tour/build.py        # all chapters
+    python docs/tour/build.py 3 6    # or only some
 
 It takes the extra `tour`. Cells tagged "solution" are left out of the notebooks, and are what
 tests/test_tour.py holds the exercises' checkers against.
@@ -26,31 +27,36 @@ def notebook(chapter: Path) -> Any:
         "display_name": "Python 3",
         "language": "python",
     }
-    NotebookClient(
-        book, timeout=120, resources={"metadata": {"path": str(HERE)}}
-    ).execute()
+    place = {"metadata": {"path": str(HERE)}}
+    NotebookClient(book, timeout=600, resources=place).execute()
     book.metadata.pop("jupytext")  # sets in it have another order in every build
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number}"
         cell.metadata.pop("execution", None)  # times, which would differ in every build
         if cell.cell_type == "code":  # without what tqdm advises to install
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-            texts = [out for out in cell.outputs if out.get("name") == "stdout"]
-            for text in texts[
-                1:
-            ]:  # what comes late is an output of its own, now and then
-                texts[0].text += text.text
-                cell.outputs.remove(text)
+            join_texts(cell)
     return book
+
+
+def join_texts(cell: Any) -> None:
+    """Make what a cell printed one output; now and then it comes in several."""
+    texts = [out for out in cell.outputs if out.get("name") == "stdout"]
+    for text in texts[1:]:
+        texts[0].text += text.text
+        cell.outputs.remove(text)
 
 
 def main() -> None:
     import nbformat
 
-    argparse.ArgumentParser(description="Build the tour.").parse_args()
+    parser = argparse.ArgumentParser(description="Build the tour.")
+    parser.add_argument("chapter", nargs="*", help="its number; without, all chapters")
+    numbers = parser.parse_args().chapter
     for chapter in CHAPTERS:
-        nbformat.write(notebook(chapter), chapter.with_suffix(".ipynb"))
-        print(chapter.with_suffix(".ipynb"))
+        if not numbers or chapter.name[0] in numbers:
+            nbformat.write(notebook(chapter), chapter.with_suffix(".ipynb"))
+            print(chapter.with_suffix(".ipynb"))
 
 
 if __name__ == "__main__":
