@@ -17,7 +17,7 @@ from gymnasium.spaces import Box, Discrete
 from threadpoolctl import threadpool_limits
 
 from minidqn import DQN, DQNConfig, examples, save
-from minidqn.nn.layers import Array, Linear
+from minidqn.nn.layers import Array, Layer, Linear
 from minidqn.nn.network import Network
 from tests.policies import (
     IMAGES,
@@ -101,6 +101,19 @@ def test_each_part(name: str) -> None:
 def test_each_part_with_images(name: str) -> None:
     agent = made(IMAGES[name])
     check_values(agent, random_observations(agent, OBSERVATIONS // 5))
+
+
+def kinds_of_layers(kind: type[Layer] = Layer) -> set[type[Layer]]:
+    """The layers of minidqn."""
+    kinds = set()
+    for heir in kind.__subclasses__():
+        if heir.__module__.startswith("minidqn."):
+            kinds |= {heir} | kinds_of_layers(heir)
+    return kinds
+
+
+def test_every_layer_of_minidqn_can_be_written() -> None:
+    assert export_onnx.WRITERS.keys() == kinds_of_layers()
 
 
 def test_input_and_output() -> None:
