@@ -15,10 +15,10 @@ from minidqn.nn.layers import Array
 SHIPPED = {env_id: short_name(env_id) for env_id in EXAMPLES}  # names, by environment
 OBSERVATIONS = 1_000  # of each policy: half of them random, half of them played
 INF = np.inf
-# bounds, and none: on one side, too wide, or equal
+# bounds, and none, ones that are too wide, and equal ones
 VECTOR = Box(
-    np.array([-1.0, -INF, 0.0, -0.5, 2.0], np.float32),
-    np.array([1.0, INF, 1e7, 0.25, 2.0], np.float32),
+    np.array([-1.0, -INF, 0.0, -1e7, -0.5, 2.0], np.float32),
+    np.array([1.0, INF, 1e7, 0.0, 0.25, 2.0], np.float32),
 )
 BYTES = Box(0, 255, (6,), np.uint8)
 SMALL_INTEGERS = Box(-128, 127, (6,), np.int8)
@@ -80,12 +80,18 @@ def made(case: Case) -> DQN:
 
 
 def random_observations(agent: DQN, count: int) -> Array:
-    """Observations of the kind of the agent's space: (B, ...)."""
+    """Observations of the kind of the agent's space, (B, ...).
+
+    Where its bounds are wide, the numbers are small, as in an environment.
+    """
     space: Any = agent.observation_space
     space.seed(3)
     shape = agent.replay.stack_shape
     frames = count * shape[0] if shape != space.shape else count
     obs = np.array([space.sample() for _ in range(frames)], space.dtype)
+    if space.dtype.kind == "f":
+        large = abs(obs) > 10.0
+        obs[large] = np.random.default_rng(5).normal(size=np.count_nonzero(large))
     return obs.reshape(count, *shape)
 
 
