@@ -1,6 +1,7 @@
 """The Python on README and in docs/ runs as it stands there, in shorter runs."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,27 @@ def test_stop_it_anywhere(tmp_path: Path) -> None:
     assert known["result"]["steps"] == 1_200
     assert (tmp_path / "runs" / "one" / "summary.json").exists()
     assert known["agent"].steps == 1_500
+
+
+def test_a_policy_goes_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx", reason="it takes the extra `onnx`")
+    pytest.importorskip("onnxruntime", reason="it takes the extra `onnx`")
+    trained = tmp_path / "examples" / "trained"
+    trained.mkdir(parents=True)
+    shutil.copy(ROOT / "examples" / "trained" / "cartpole.safetensors", trained)
+    shutil.copy(ROOT / "examples" / "act.py", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    policy = "examples/trained/cartpole.safetensors"
+    script = ROOT / "examples" / "export_onnx.py"
+    subprocess.run([sys.executable, script, policy, "cartpole.onnx"], check=True)
+    known = run_blocks("docs/deploy.md")
+    assert known["params"].shape == (4610,)
+    assert known["steps"] == 500
+    assert (known["q"].shape, known["action"]) == ((1, 2), 0)
+    printed = capsys.readouterr().out.removesuffix("500\n")
+    assert printed in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
 
 def test_a_sweep(tmp_path: Path) -> None:

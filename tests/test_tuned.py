@@ -17,7 +17,7 @@ from minidqn.lab.show import Shown
 from minidqn.lab.tuned import EXAMPLES, advice, example, has_example, known_id, maker_of
 
 # scripts that are no example of an environment
-OTHERS = {"one_page", "five_tutorials", "tune", "playground"}
+OTHERS = {"one_page", "five_tutorials", "tune", "playground", "act", "export_onnx"}
 
 
 def test_the_settings_of_an_example_are_known_by_its_environment() -> None:
