@@ -11,7 +11,8 @@ class Policy:
     def __init__(self, path):
         file = safe_open(path, "numpy")
         self.header = json.loads(file.metadata()["minidqn"])
-        self.low, self.high = map(file.get_tensor, ("space_low", "space_high"))
+        self.get = file.get_tensor
+        self.low, self.high = self.get("space_low"), self.get("space_high")
         self.kinds, sizes, self.relus = zip(*self.header["layers"], strict=True)
         self.params = np.split(file.get_tensor("params"), np.cumsum(sizes)[:-1])
         if self.header.get("own_network") or self.header["config"].get("conv"):
@@ -24,6 +25,10 @@ class Policy:
                 known = (self.low > -1e6) & (self.low < self.high) & (self.high < 1e6)
                 low, high = 1.0 * self.low[known], self.high[known]
                 x[:, known] = 2 * (x[:, known] - low) / (high - low) - 1
+            elif kind == "RunningNormalize":
+                variance = self.get("obs_squares") / self.get("obs_count")
+                x = (x - self.get("obs_mean")) / np.sqrt(variance + 1e-8)
+                x = np.clip(x, -10, 10)
             elif kind == "LayerNorm":
                 gain, bias = params.reshape(2, -1)
                 x = gain * (x - x.mean()) / np.sqrt(x.var() + 1e-5) + bias

@@ -33,6 +33,7 @@ from minidqn.parts.frames import Flatten
 from minidqn.parts.layer_norm import LayerNorm
 from minidqn.parts.noisy import NoisyLinear
 from minidqn.parts.normalize import Normalize
+from minidqn.parts.running import LARGEST, RunningNormalize
 
 OPSET = 17  # of ONNX's operations: the first version with LayerNormalization
 IR_VERSION = 8  # of the file format, which goes with it: old runtimes read it, too
@@ -76,6 +77,15 @@ def normalize(graph: Graph, layer: Normalize, x: str) -> str:
     """y = scale x + shift, (B, I)."""
     scaled = graph.add("Mul", x, graph.constant(layer.scale))
     return graph.add("Add", scaled, graph.constant(layer.shift))
+
+
+def running_normalize(graph: Graph, layer: RunningNormalize, x: str) -> str:
+    """y = scale (x - mean), cut at both ends, (B, I)."""
+    frames = layer.width // len(layer.statistics.mean)
+    mean = graph.constant(np.tile(layer.statistics.mean, frames))
+    scale = graph.constant(np.tile(layer.statistics.scale, frames))
+    y = graph.add("Mul", graph.add("Sub", x, mean), scale)
+    return graph.add("Clip", y, graph.constant(-LARGEST), graph.constant(LARGEST))
 
 
 def linear(graph: Graph, layer: Linear | NoisyLinear, x: str) -> str:
@@ -131,6 +141,7 @@ def dueling(graph: Graph, layer: Dueling, x: str) -> str:
 WRITERS: dict[type[Layer], Any] = {
     Flatten: flatten,
     Normalize: normalize,
+    RunningNormalize: running_normalize,
     Linear: linear,
     NoisyLinear: linear,
     Conv2d: conv,

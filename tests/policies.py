@@ -25,7 +25,7 @@ SMALL_INTEGERS = Box(-128, 127, (6,), np.int8)
 NUMBER = Box(-2.0, 2.0, (), np.float64)
 IMAGE = Box(0, 255, (14, 12, 3), np.uint8)
 GREY = Box(0, 255, (14, 12), np.uint8)
-BITS = Box(0, 1, (10, 9, 4), np.bool_)  # type: ignore[arg-type]
+BITS = Box(0, 1, (10, 9, 4), np.bool_)  # type: ignore[arg-type]  # it takes booleans
 FLOATS = Box(0.0, 1.0, (10, 9, 2), np.float32)
 CONV = ((4, 4, 2), (5, 3, 1))  # the first is a CellConv2d
 EVERY_PART: dict[str, Any] = {
@@ -47,6 +47,8 @@ VECTORS: dict[str, Case] = {
     "normalised bytes": (BYTES, {"normalize_obs": True}),
     "normalised integers": (SMALL_INTEGERS, {"normalize_obs": True}),
     "a normalised number": (NUMBER, {"normalize_obs": True}),
+    "running": (VECTOR, {"normalize_obs": "running"}),
+    "running stacks": (VECTOR, {"normalize_obs": "running", "frame_stack": 3}),
     "frame_stack": (VECTOR, {"frame_stack": 3}),
     "all": (VECTOR, {"frame_stack": 2, "normalize_obs": True, **EVERY_PART}),
     "no hidden layer": (VECTOR, {"hidden": (), "dueling": True, "quantiles": 2}),
@@ -76,6 +78,8 @@ def made(case: Case) -> DQN:
     rng = np.random.default_rng(2)
     params = agent.online.params
     params += rng.normal(0.0, 0.2, params.shape).astype(params.dtype)
+    n_entries = max(int(np.prod(space.shape)), 1)
+    agent.scaling.observe(rng.normal(1.0, 3.0, (50, n_entries)))
     return agent
 
 
