@@ -49,6 +49,7 @@ FILES = {
     "agent.safetensors",
     "checkpoint.safetensors",
     "history.csv",
+    "tests.csv",
     "run.json",
     "summary.json",
     "learning_curve.png",

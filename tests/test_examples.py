@@ -29,6 +29,7 @@ ALWAYS = {
     "agent.safetensors",
     "checkpoint.safetensors",
     "history.csv",
+    "tests.csv",
     "learning_curve.png",
     "run.json",
     "summary.json",

@@ -25,6 +25,7 @@ from minidqn.lab.folder import (
     LOCK,
     RUN,
     SUMMARY,
+    TESTS,
     InUseError,
     OtherRunError,
     locked,
@@ -33,7 +34,7 @@ from minidqn.lab.run import checkpoints, train_and_test
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network
 
-FILES = {AGENT, CHECKPOINT, HISTORY, LOCK, RUN, SUMMARY}
+FILES = {AGENT, CHECKPOINT, HISTORY, LOCK, RUN, SUMMARY, TESTS}
 
 
 class Corridor(gym.Env[Array, Any]):
@@ -492,11 +493,11 @@ def test_environments_are_closed(
     SPEC.check()
     assert len(closed) == 1
     run(SPEC, tmp_path / "a", progress=False)
-    assert len(closed) == 3  # training's and the test's
+    assert len(closed) == 4  # training's, that of tests during it, and the test's
     spec = replace(SPEC, make_env=partial(fragile, 9, tmp_path / "failed"))
     with pytest.raises(ValueError, match="the simulator is gone"):
         run(spec, tmp_path / "b", progress=False)
-    assert len(closed) == 4
+    assert len(closed) == 6  # training's, and that of tests during it
 
 
 # --- Checkpoints
@@ -542,7 +543,8 @@ def test_a_quick_checkpoint_waits_for_a_second(
 def test_a_task_may_be_called_without_the_rest(tmp_path: Path) -> None:
     """As a sweep does: it neither writes the result nor holds the folder."""
     result = train_and_test(SPEC, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {AGENT, CHECKPOINT, HISTORY}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {AGENT, CHECKPOINT, HISTORY, TESTS}
     assert result["steps"] == 300
 
 

@@ -24,8 +24,9 @@ from minidqn import DQNConfig, History, load, read_results
 from minidqn.lab import sweep as module
 from minidqn.lab.folder import InUseError, OtherRunError, is_in_use, locked
 from minidqn.lab.jobs import identity_of
+from minidqn.lab.outcome import learning_curve
 from minidqn.lab.processes import Processes
-from minidqn.lab.run import learning_curve, once, run, train_and_test
+from minidqn.lab.run import once, run, train_and_test
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 
@@ -101,7 +102,8 @@ def test_each_run_is_what_it_is_alone(tmp_path: Path) -> None:
     assert len(first["curve"]["steps"]) == 100
     folder = tmp_path / "together" / "CartPole-v1" / "0"
     left = {file.name for file in folder.iterdir()}
-    files = {"agent.safetensors", "history.csv", "run.json", "summary.json", ".lock"}
+    files = {"agent.safetensors", "history.csv", "tests.csv", "run.json"}
+    files |= {"summary.json", ".lock"}
     assert left == files
     assert load(folder / "agent.safetensors").config == CONFIG
     assert json.loads((folder / "summary.json").read_text()) == together[0]

@@ -49,7 +49,7 @@ def test_the_notebook_is_the_chapter_and_runs(chapter: Path) -> None:
 
 def test_no_exercise_shows_a_bare_truth_value() -> None:
     for chapter in build.CHAPTERS:
-        book: Any = nbformat.read(chapter.with_suffix(".ipynb"), 4)  # type: ignore[no-untyped-call]
+        book: Any = nbformat.read(chapter.with_suffix(".ipynb"), 4)  # type: ignore[no-untyped-call]  # not typed
         judged = [
             cell for cell in book.cells if "checker" in cell.metadata.get("tags", ())
         ]
@@ -84,7 +84,7 @@ NO_RETURN = "Is a `return` missing?"
 
 def squared_is_expected(answer: Any) -> str | None:
     mistakes = {"that is 2 n, not n².": 6}
-    return tour.hint_for(answer(3), 9, mistakes, "for n = 3 it is 9.")  # type: ignore[no-any-return]
+    return tour.hint_for(answer(3), 9, mistakes, "for n = 3 it is 9.")  # type: ignore[no-any-return]  # a chapter is not typed
 
 
 def test_a_check_says_what_is_wrong() -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from minidqn import DQN, TEST, History, Metrics, episode_seed, evaluate, load, train
 from minidqn.lab.history import Episode
+from minidqn.lab.testing import evaluate_every, save_best
 from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import (
     live_plot,
@@ -24,7 +25,6 @@ from minidqn.lab.watchers import (
     log_every,
     log_tensorboard,
     record_every,
-    save_best,
     save_every,
     until_solved,
 )
@@ -266,13 +266,13 @@ def test_the_best_policy_is_kept_beside_the_last(tmp_path: Path) -> None:
     saved = []
 
     def instead(
-        agent: DQN, env: Any, episodes: int, seed: int, epsilon: float, progress: bool
+        agent: DQN, env: Any, episodes: int, seed: int, epsilon: float, **_: Any
     ) -> Any:
         tests.append((env, episodes, seed, epsilon))
-        return np.full(episodes, next(means))
+        return np.full(episodes, next(means)), np.ones(episodes, int), 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minidqn.lab.watchers.evaluate", instead)
+        patch.setattr("minidqn.lab.testing.play_test", instead)
         other = chain()
         watch = save_best(20, path, other, episodes=3)
 
@@ -302,9 +302,9 @@ def test_what_a_watcher_does_unless_it_is_told_otherwise(
 
     def tested(agent: DQN, env: Any, episodes: int, *_: Any, **__: Any) -> Any:
         tests.append(episodes)
-        return np.zeros(episodes)
+        return np.zeros(episodes), np.ones(episodes, int), 0
 
-    monkeypatch.setattr("minidqn.lab.watchers.evaluate", tested)
+    monkeypatch.setattr("minidqn.lab.testing.play_test", tested)
     watch = save_best(20, tmp_path / "best", chain())
     train(agent_for(chain()), chain(), 20, on_step=watch, progress=False)
     assert tests == [10]  # episodes
@@ -330,27 +330,21 @@ def test_the_best_may_be_tested_with_random_actions(tmp_path: Path) -> None:
     """As the final test is, in a game that a deterministic policy never ends."""
     env = chain()
     agent = agent_for(env)
-    found = []
-    with pytest.MonkeyPatch.context() as patch:
-
-        def instead(*arguments: Any, **named: Any) -> Any:
-            found.append(evaluate(*arguments, **named))
-            return found[-1]
-
-        patch.setattr("minidqn.lab.watchers.evaluate", instead)
-        watch = save_best(20, tmp_path / "best", chain(), 5, seed=4, epsilon=0.5)
-        train(agent, env, 20, on_step=watch, progress=False)
+    watch = save_best(20, tmp_path / "best", chain(), 5, seed=4, epsilon=0.5)
+    history = train(agent, env, 20, on_step=watch, progress=False)
     expected = evaluate(agent, chain(), 5, seed=4, epsilon=0.5)
-    np.testing.assert_array_equal(found, [expected])
+    np.testing.assert_array_equal(history.tests.returns, [expected])
 
 
 def test_a_run_that_goes_on_keeps_its_best_policy(tmp_path: Path) -> None:
     path, means, env = tmp_path / "best", iter([3.0, 2.0, 4.0]), chain()
     files = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "minidqn.lab.watchers.evaluate", lambda *_, **__: np.array([next(means)])
-        )
+
+        def instead(*_: Any, **__: Any) -> Any:
+            return np.array([next(means)]), np.array([1]), 0
+
+        patch.setattr("minidqn.lab.testing.play_test", instead)
         agent, history, best = agent_for(env), History(), -math.inf
         for _ in range(3):
             watch = save_best(30, path, chain(), best=best)
@@ -464,6 +458,9 @@ MAKERS: dict[str, Any] = {
     "save_best": lambda **wrong: save_best(
         **({"steps": 9, "path": "a.st", "env": chain()} | wrong)
     ),
+    "evaluate_every": lambda **wrong: evaluate_every(
+        **({"steps": 9, "env": chain()} | wrong)
+    ),
     "log_every": lambda **wrong: log_every(**({"episodes": 9} | wrong)),
     "log_csv": lambda **wrong: log_csv(**({"path": "a.csv"} | wrong)),
     "until_solved": lambda **wrong: until_solved(**({"solved_at": 9.0} | wrong)),
@@ -475,6 +472,7 @@ MAKERS: dict[str, Any] = {
 COUNTS = {
     "save_every": ["steps"],
     "save_best": ["steps", "episodes", "seed"],
+    "evaluate_every": ["steps", "episodes", "seed", "max_steps"],
     "log_every": ["episodes"],
     "until_solved": ["episodes"],
     "record_every": ["episodes", "max_steps"],
@@ -522,6 +520,8 @@ def test_an_epsilon_that_is_no_probability_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"epsilon is .*: expected 0 to 1"):
         MAKERS["save_best"](epsilon=value)
+    with pytest.raises(ValueError, match=r"epsilon is .*: expected 0 to 1"):
+        MAKERS["evaluate_every"](epsilon=value)
 
 
 @pytest.mark.parametrize(
@@ -558,7 +558,7 @@ def test_a_file_that_cannot_be_is_refused(watcher: str, in_folder: Path) -> None
         make(path=good)
 
 
-@pytest.mark.parametrize("watcher", ["save_best", "record_every"])
+@pytest.mark.parametrize("watcher", ["save_best", "evaluate_every", "record_every"])
 def test_what_is_not_one_environment_is_refused(watcher: str, in_folder: Path) -> None:
     for wrong in (None, "CartPole-v1", SyncVectorEnv([chain]), gym.make):
         with pytest.raises(TypeError, match=r"env is .*: expected one environment"):
@@ -576,7 +576,7 @@ def test_a_film_that_cannot_be_is_refused(in_folder: Path) -> None:
     assert not (in_folder / "new").exists()  # before there is a film
 
 
-@pytest.mark.parametrize("watcher", ["save_best", "record_every"])
+@pytest.mark.parametrize("watcher", ["save_best", "evaluate_every", "record_every"])
 def test_an_environment_that_does_not_fit_is_refused_in_the_first_step(
     watcher: str, in_folder: Path
 ) -> None:

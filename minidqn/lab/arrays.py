@@ -17,6 +17,7 @@ That is a policy. A whole run has more:
     updates                 since the last ended episode: how many, and the sums of
                             their metrics
     unfinished              the unfinished episodes; see unfinished_rows
+    tests                   a row for each test episode during training
 
 Letters: S slots, E environments, P parameters.
 """
@@ -46,6 +47,7 @@ RING_ARRAYS = ("replay_obs", "replay_action", "replay_reward", "replay_kind")
 PRIORITY_ARRAYS = ("priority_leaves", "priority_largest")
 SCALING_ARRAYS = ("obs_count", "obs_mean", "obs_squares")
 HISTORY_ARRAYS = ("history", "updates", "unfinished")
+TESTS = "tests"  # the first files have none
 PART_BYTES = 2**22  # an array is copied in parts of this size
 
 
@@ -95,6 +97,7 @@ def history_arrays(history: History) -> dict[str, Array]:
         "history": history.rows,
         "updates": history.updates,
         "unfinished": unfinished_rows(history.unfinished),
+        TESTS: history.tests.rows,
     }
 
 
@@ -167,6 +170,8 @@ def expected_names(header: Header, arrays: Stored) -> set[str]:
     if header.progress is None:
         return names
     names.update(PARAMETER_ARRAYS, HISTORY_ARRAYS)
+    if TESTS in arrays:
+        names.add(TESTS)
     # the first files have it even where no action is repeated
     if header.config.epsilon_hold > 1 or "repeat" in arrays:
         names.add("repeat")

@@ -216,8 +216,8 @@ def write_results(results: Iterable[Result], path: str | Path) -> None:
     columns: dict[str, None] = {}  # a set in the order of first use
     for result in results:
         cells = dict(result)
-        cells.pop("eval_returns", None)
-        cells.pop("curve", None)
+        for name in ("eval_returns", "curve", "tests"):
+            cells.pop(name, None)
         rows.append(cells)
         columns.update(dict.fromkeys(cells))
     with Path(path).open("w", newline="", encoding="utf-8") as file:

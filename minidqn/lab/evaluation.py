@@ -38,20 +38,9 @@ def evaluate(
     check_test(agent, env)
     count("episodes", episodes)
     count("max_steps", max_steps)
-    returns = np.zeros(episodes)
-    cut = 0
-    bar = bar_of_test(progress, episodes)
-    training_rng = agent.rng
-    try:
-        agent.rng = np.random.default_rng((seed, TEST))
-        with threadpool_limits(1, user_api="blas"), bar:
-            for episode in range(episodes):
-                moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
-                returns[episode], over = total_of(moves, max_steps, bar)
-                cut += not over
-                bar.update()
-    finally:
-        agent.rng = training_rng
+    returns, _, cut = play_test(
+        agent, env, episodes, seed, epsilon, max_steps=max_steps, progress=progress
+    )
     if cut > 0:
         warnings.warn(
             f"{cut} of {episodes} episodes had not ended after {max_steps} steps, and "
@@ -62,21 +51,56 @@ def evaluate(
     return returns
 
 
+def play_test(
+    agent: DQN,
+    env: gym.Env[Any, Any],
+    episodes: int,
+    seed: int,
+    epsilon: float,
+    *,
+    max_steps: int,
+    progress: bool = False,
+) -> tuple[Array, Array, int]:
+    """Returns and lengths of test episodes, (episodes,) each, and how many were cut.
+
+    The arguments are those of `evaluate`, which checks them.
+    """
+    returns = np.zeros(episodes)
+    lengths = np.zeros(episodes, np.int64)
+    cut = 0
+    bar = bar_of_test(progress, episodes)
+    training_rng = agent.rng
+    try:
+        agent.rng = np.random.default_rng((seed, TEST))
+        with threadpool_limits(1, user_api="blas"), bar:
+            for episode in range(episodes):
+                moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
+                returns[episode], lengths[episode], over = total_of(
+                    moves, max_steps, bar
+                )
+                cut += not over
+                bar.update()
+    finally:
+        agent.rng = training_rng
+    return returns, lengths, cut
+
+
 def total_of(
     moves: Iterator[tuple[float, bool, Any]], max_steps: int, bar: Any
-) -> tuple[float, bool]:
-    """The sum of an episode's rewards, and whether it ended within `max_steps`."""
+) -> tuple[float, int, bool]:
+    """The sum of an episode's rewards, its length, and if it ended by `max_steps`."""
     total = 0.0
+    step = 0
     for step, (reward, over, _) in enumerate(moves):
         total += reward
         if step % STEPS_PER_REFRESH == STEPS_PER_REFRESH - 1:
             bar.set_postfix_str(f"step {step + 1}", refresh=False)
             bar.update(0)
         if over:
-            return total, True
+            return total, step, True
         if step >= max_steps:
             break
-    return total, False
+    return total, step, False
 
 
 def check_test(agent: DQN, env: Any) -> None:

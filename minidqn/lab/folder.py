@@ -4,6 +4,7 @@
     checkpoint.safetensors  the whole run so far, replay buffer included
     agent.safetensors       the last policy: a small file
     history.csv             a row for each episode of training
+    tests.csv               a row for each test episode during training
     summary.json            the result; if it exists, the run has ended
 
 The package filelock keeps other processes out.
@@ -25,6 +26,7 @@ RUN = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 AGENT = "agent.safetensors"
 HISTORY = "history.csv"
+TESTS = "tests.csv"
 SUMMARY = "summary.json"
 LOCK = ".lock"
 

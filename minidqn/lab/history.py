@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidqn.agent import Metrics
+from minidqn.lab.scores import Scores
 from minidqn.nn.layers import Array
 
 
@@ -36,6 +37,7 @@ COLUMNS = len(Episode._fields)
 RETURN = Episode._fields.index("episode_return")
 METRICS = len(Metrics._fields)
 WINDOW = 20  # episodes: a mean return is over the last 20, wherever minidqn shows one
+LONG = 10_000  # steps: an episode that takes longer has a row for each so many steps
 NO_UPDATES = (0.0,) * (1 + METRICS)
 
 
@@ -45,7 +47,14 @@ class Unfinished:
     def __init__(self, number: int, actions: Iterable[int] = ()) -> None:
         self.number = number
         self.actions = array("i", actions)
-        self.episode_return = 0.0
+        self.episode_return = 0.0  # without what is in a row already: see LONG
+
+    @property
+    def steps_without_row(self) -> int:
+        """Its steps that are in no row yet; LONG if the last of them is a row's end."""
+        steps = len(self.actions)
+        in_rows = max(steps - 1, 0) // LONG * LONG
+        return steps - in_rows
 
 
 class History:
@@ -53,8 +62,9 @@ class History:
 
     A column is an array, (episodes,): history["episode_return"]. The columns are step,
     episode_return, length, epsilon, and the means over the updates since the row before
-    of loss, q and grad_norm. The arguments are the `rows`, `updates` and `unfinished`
-    of another history.
+    of loss, q and grad_norm. An episode of more than 10,000 steps has a row for each
+    10,000. The arguments are the `rows`, `updates`, `unfinished` and `tests` of another
+    history.
     """
 
     def __init__(
@@ -62,13 +72,16 @@ class History:
         rows: Any = (),
         updates: Any = NO_UPDATES,
         unfinished: Iterable[Unfinished] = (),
+        tests: Any = (),
     ) -> None:
         # flat arrays, because a long run has many numbers
         self._rows = array("d", np.asarray(rows, np.float64).tobytes())
         # how many updates there were since the last row, and the sums of their metrics
         self._updates = array("d", np.asarray(updates, np.float64).tobytes())
         self.unfinished = list(unfinished)  # one for each environment
-        self.just_ended = 0  # episodes that ended in the last step
+        self.tests = Scores(tests)  # tests of the agent during training
+        self.just_ended = 0  # rows that were added in the last step
+        self.row_due = False  # an unfinished episode has taken LONG steps more
 
     def begin_all(self, number: int, num_envs: int) -> None:
         """An episode begins in each environment; their numbers start at `number`."""
@@ -95,6 +108,8 @@ class History:
                 episode = self.unfinished[i]
                 episode.actions.append(action)
                 episode.episode_return += float(rewards[i])
+                if len(episode.actions) % LONG == 0:
+                    self.row_due = True
 
     def add_update(self, metrics: Metrics) -> None:
         """Keep what one update saw for the next row."""
@@ -105,14 +120,16 @@ class History:
         sums[3] += float(metrics.grad_norm)
 
     def end_step(self, step: int, epsilon: float, over: Sequence[bool]) -> None:
-        """Add a row for each environment whose episode is `over`: for one or more."""
+        """Add a row for each environment whose episode is `over`, or long."""
         means = self.take_means()
+        self.row_due = False
         for i, episode in enumerate(self.unfinished):
-            if over[i]:
-                length = len(episode.actions)
+            length = episode.steps_without_row
+            if over[i] or length == LONG:
                 row = Episode(step, episode.episode_return, length, epsilon, *means)
                 self._rows.extend(row)
                 self.just_ended += 1
+                episode.episode_return = 0.0
 
     def add_episode(
         self, step: int, epsilon: float, episode_return: float, length: int

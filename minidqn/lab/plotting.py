@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidqn.lab.history import WINDOW, History
+from minidqn.lab.scores import Scores
 from minidqn.nn.layers import Array
 
 if TYPE_CHECKING:
@@ -110,6 +111,15 @@ def draw_returns(axes: Any, history: History, solved_at: float | None) -> None:
     axes.set(xlabel="environment steps", ylabel="return")
 
 
+def draw_scores(axes: Any, scores: Scores) -> None:
+    """Draw the tests during training: their means, from the lowest to the highest."""
+    lowest = [returns.min() for returns in scores.returns]
+    highest = [returns.max() for returns in scores.returns]
+    axes.fill_between(scores.steps, lowest, highest, color=GREEN, alpha=0.2, lw=0)
+    label = "tests: mean, lowest to highest"
+    axes.plot(scores.steps, scores.means, ".-", color=GREEN, lw=1.5, label=label)
+
+
 def draw_test(axes: Any, returns: Array, epsilon: float, solved_at: Any) -> None:
     """Draw a dot for each episode of the test, (N,), and a line for their mean."""
     episodes = np.arange(1, len(returns) + 1)
@@ -151,6 +161,8 @@ def plot_learning_curve(
     else:
         axes = figure.subplots()
     draw_returns(axes, history, solved_at)
+    if len(history.tests) > 0:
+        draw_scores(axes, history.tests)
 
     right = axes.twinx()
     label = "epsilon, right axis"
@@ -159,5 +171,5 @@ def plot_learning_curve(
     right.set(ylim=(0.0, 1.05), ylabel="epsilon")
     axes.spines["top"].set_visible(False)
     right.spines["top"].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return finished(figure, path)

@@ -19,6 +19,7 @@ from minidqn.lab import soundness
 from minidqn.lab.arrays import (
     HISTORY_ARRAYS,
     PRIORITY_ARRAYS,
+    TESTS,
     Stored,
     agent_arrays,
     fill,
@@ -30,6 +31,7 @@ from minidqn.lab.arrays import (
 )
 from minidqn.lab.header import Header, Progress, layout
 from minidqn.lab.history import History
+from minidqn.lab.scores import Scores
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.snapshot import Choice, Snapshot, choose, examine, take
 from minidqn.lab.soundness import CheckpointError
@@ -66,11 +68,13 @@ def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
     set_progress(agent, header, header.progress)
     fill_agent(agent, header, header.progress, arrays)
     rows, updates, unfinished = [arrays[name][...] for name in HISTORY_ARRAYS]
+    tests = arrays[TESTS][...] if TESTS in arrays else Scores().rows
     updates = update_sums(updates)
     soundness.check_policy(agent, agent_arrays(agent))
     soundness.check_run(agent)
     soundness.check_history(agent, rows, updates, unfinished)
-    return agent, History(rows, updates, unfinished_episodes(unfinished))
+    soundness.check_tests(tests)
+    return agent, History(rows, updates, unfinished_episodes(unfinished), tests)
 
 
 def set_progress(agent: DQN, header: Header, progress: Progress) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from minidqn.agent import DQN
 from minidqn.experience import step_result
 from minidqn.lab.envs import Envs, VectorEnvs
-from minidqn.lab.history import History, Unfinished
+from minidqn.lab.history import LONG, History, Unfinished
 from minidqn.nn.layers import Array
 from minidqn.replay import Replay
 
@@ -70,6 +70,8 @@ def play_again(
         obs, reward, terminated, truncated, _ = step_result(env.step(action))
         episode.episode_return += float(reward)
         rewards.append(float(reward))
+        if len(rewards) % LONG == 0:  # it has a row for these
+            episode.episode_return = 0.0
         if terminated or truncated:
             return obs, rewards, True
     return obs, rewards, False

@@ -8,7 +8,6 @@ goes on from it. The result is written before anything is made of it: so whateve
 happens to a picture, or to a line that is printed, the run is not lost.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
@@ -28,6 +26,7 @@ from minidqn.lab.folder import (
     HISTORY,
     RUN,
     SUMMARY,
+    TESTS,
     is_free,
     locked,
     normal,
@@ -37,16 +36,18 @@ from minidqn.lab.folder import (
 )
 from minidqn.lab.history import WINDOW, History
 from minidqn.lab.identity import Json
-from minidqn.lab.plotting import rolling_mean
+from minidqn.lab.outcome import outcome
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.signals import signals_wait
 from minidqn.lab.spec import Spec
+from minidqn.lab.testing import PolicyTest, evaluate_within
 from minidqn.lab.training import Watcher, as_watchers, only_watching, train
-from minidqn.nn.layers import Array
 
-POINTS = 100  # of the learning curve in a result
 SHARE = 0.02  # of the time may go into checkpoints
 LEAST_SECONDS = 1.0  # from one checkpoint to the next
+TEST_EPISODES = 2  # of each test during training
+TEST_MOMENTS = 50  # of a run, at which it may be tested
+TEST_SHARE = 0.1  # of the steps of training; less than 5 % of the time, without updates
 
 
 def run(
@@ -114,10 +115,11 @@ def train_and_test(
     At most a `share` of the time goes into checkpoints.
     """
     start = time.perf_counter()
-    with closing(spec.make(training=True)) as env:
+    with closing(spec.make(training=True)) as env, closing(spec.make()) as test_env:
         resumed = (folder / CHECKPOINT).exists()
         agent, history = begin(spec, env, folder / CHECKPOINT)
-        watchers = [only_watching(watch) for watch in as_watchers(on_step)]
+        watchers = [tests(spec, test_env)]
+        watchers += [only_watching(watch) for watch in as_watchers(on_step)]
         watchers.append(checkpoints(folder / CHECKPOINT, share))
         watchers.append(solved(spec))
         if not resumed and has_ended(spec, agent, history):  # solved from the start
@@ -138,6 +140,7 @@ def train_and_test(
         )
     save(agent, folder / AGENT, replay=False)
     history.write_csv(folder / HISTORY)
+    history.tests.write_csv(folder / TESTS)
     return outcome(spec, agent, history, returns, seconds)
 
 
@@ -155,6 +158,14 @@ def has_ended(spec: Spec, agent: DQN, history: History) -> bool:
         return True
     enough = spec.until_solved and len(history) >= WINDOW
     return enough and history.mean_return(WINDOW) >= spec.threshold()
+
+
+def tests(spec: Spec, env: gym.Env[Any, Any]) -> Watcher:
+    """A watcher that tests the agent now and then, for the learning curve."""
+    longest = min(spec.test_max_steps, max(int(TEST_SHARE * spec.steps), 1))
+    epsilon = spec.test_epsilon
+    test = PolicyTest(env, TEST_EPISODES, epsilon=epsilon, max_steps=longest)
+    return evaluate_within(TEST_SHARE, max(spec.steps // TEST_MOMENTS, 1), test)
 
 
 def solved(spec: Spec) -> Watcher:
@@ -210,34 +221,3 @@ def checkpoints(path: Path, share: float) -> Watcher:
             due = end + max((end - start) / share, LEAST_SECONDS)
 
     return watch
-
-
-def outcome(
-    spec: Spec, agent: DQN, history: History, returns: Array, seconds: float | None
-) -> Json:
-    """The numbers that came of a run. `seconds` of training, None if it was resumed."""
-    threshold = spec.threshold()
-    return {
-        "solved_at": threshold if threshold < float("inf") else None,
-        "steps": agent.steps,
-        "updates": agent.updates,
-        "train_seconds": seconds,
-        "params_sha256": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
-        "eval_mean": returns.mean(),
-        "eval_std": returns.std(),
-        "eval_min": returns.min(),
-        "eval_returns": returns.tolist(),
-        "curve": learning_curve(history, agent.steps),
-    }
-
-
-def learning_curve(history: History, steps: int) -> Json:
-    """Mean return of the last 20 episodes, at 100 moments up to `steps`.
-
-    It is None before the first episode has ended.
-    """
-    moments = np.linspace(0, steps, POINTS + 1)[1:]
-    ended_by = np.searchsorted(history["step"], moments, side="right")
-    means = rolling_mean(history["episode_return"]).tolist()
-    returns = [means[ended - 1] if ended > 0 else None for ended in ended_by]
-    return {"steps": moments.tolist(), "mean_return": returns}

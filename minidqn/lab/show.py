@@ -17,10 +17,11 @@ from minidqn.lab.checkpoint import load
 from minidqn.lab.envs import TEST, check_spaces, episode_seed, play
 from minidqn.lab.films import animate, has_display, prepare_drawing
 from minidqn.lab.filters import plot_filters
-from minidqn.lab.folder import AGENT, HISTORY
+from minidqn.lab.folder import AGENT, HISTORY, TESTS
 from minidqn.lab.history import read_csv
 from minidqn.lab.identity import Json
 from minidqn.lab.plotting import plot_learning_curve
+from minidqn.lab.scores import read_scores
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.spec import Spec
 from minidqn.lab.value_function import Axis, plot_value_function
@@ -77,8 +78,10 @@ def draw(
     what = f"{spec.env_id}, seed {spec.seed}"
     # with a wrapper in training, its returns are not those of the test
     solved_at = None if spec.train_wrapper else result["solved_at"]
+    history = read_csv(folder / HISTORY)
+    history.tests = read_scores(folder / TESTS)
     plot_learning_curve(
-        read_csv(folder / HISTORY),
+        history,
         folder / "learning_curve.png",
         test_returns=np.array(result["eval_returns"]),
         test_epsilon=spec.test_epsilon,

@@ -22,6 +22,7 @@ from minidqn.config import DQNConfig
 from minidqn.lab import soundness
 from minidqn.lab.arrays import (
     HISTORY_ARRAYS,
+    TESTS,
     Stored,
     agent_arrays,
     check_shapes,
@@ -86,6 +87,7 @@ def check(agent: DQN, text: str, arrays: dict[str, Array]) -> None:
     soundness.check_run(agent)
     rows, updates, unfinished = [arrays[name] for name in HISTORY_ARRAYS]
     soundness.check_history(agent, rows, updates, unfinished)
+    soundness.check_tests(arrays[TESTS])
 
 
 def examine(

@@ -19,6 +19,7 @@ from minidqn.agent import DQN
 from minidqn.batch import BRIDGE, TERMINATED, TRUNCATED
 from minidqn.experience import LARGEST, all_finite
 from minidqn.lab.history import COLUMNS, METRICS
+from minidqn.lab.scores import COLUMNS as SCORE_COLUMNS
 from minidqn.nn.layers import Array
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.repeat import RepeatedActions
@@ -160,6 +161,13 @@ def check_history(agent: DQN, rows: Array, updates: Array, unfinished: Array) ->
             "has an unfinished episode of another run: expected one of the "
             f"{agent.resets} that have begun"
         )
+
+
+def check_tests(tests: Array) -> None:
+    """Raise CheckpointError for test scores, (N, 3), that are no numbers."""
+    check_table("tests", tests, np.float64, len(SCORE_COLUMNS))
+    if not np.isfinite(tests).all():
+        raise CheckpointError("has NaN or inf in tests: expected finite numbers")
 
 
 def check_table(name: str, table: Array, dtype: Any, columns: int) -> None:

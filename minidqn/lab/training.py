@@ -142,7 +142,7 @@ def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list
         for _ in range(agent.updates_due):
             history.add_update(agent.learn())
     finally:  # an episode that has ended gets its row, even if an update fails
-        if True in over:
+        if True in over or history.row_due:
             end_step(agent, history, over)
     return over
 

@@ -5,6 +5,8 @@ step; the run stops if it returns True. Each function here makes one:
 
     train(agent, env, 50_000, on_step=[log_every(100), save_every(10_000, "a.st")])
 
+Those that test the agent are in testing.py.
+
 What is wrong with its arguments is said when it is made, not hours later. A watcher
 that looks at episodes asks the history: history.just_ended is how many have ended in
 the last step.
@@ -20,11 +22,10 @@ from tqdm import tqdm
 
 from minidqn.agent import DQN
 from minidqn.batch import BRIDGE
-from minidqn.checks import probability
 from minidqn.lab.checkpoint import save
 from minidqn.lab.checks import count, file_to_write, number, one_environment
 from minidqn.lab.envs import TEST, episode_seed
-from minidqn.lab.evaluation import check_test, evaluate
+from minidqn.lab.evaluation import check_test
 from minidqn.lab.films import animate
 from minidqn.lab.history import WINDOW, History
 from minidqn.lab.plotting import draw_returns
@@ -75,46 +76,6 @@ def save_every(steps: int, path: str | Path) -> Watcher:
     return watch
 
 
-def save_best(
-    steps: int,
-    path: str | Path,
-    env: Any,
-    episodes: int = 10,
-    seed: int = 1_000_000,
-    best: float = -math.inf,
-    epsilon: float = 0.0,
-) -> Watcher:
-    """Test the policy in `env` every `steps` steps, and save the best.
-
-    The best of many tests is partly luck. So its episodes are those of another `seed`
-    than the final test's, which goes on telling how good a policy is. A random action
-    has probability `epsilon`. Only a mean return above `best` is saved: for a run that
-    goes on, give what the policy at `path` has in this test.
-    """
-    steps = count("steps", steps)
-    episodes = count("episodes", episodes)
-    file = file_to_write(path)
-    one_environment(env)
-    seed = count("seed", seed, least=0)
-    epsilon = probability("epsilon", epsilon)
-    if best != -math.inf:
-        best = number("best", best)
-    checked = None  # the agent that `env` is known to fit
-
-    def watch(agent: DQN, history: History) -> None:
-        nonlocal best, checked
-        if agent is not checked:  # in the first step, not hours later
-            check_test(agent, env)
-            checked = agent
-        if step_is_due(agent, steps):
-            returns = evaluate(agent, env, episodes, seed, epsilon, progress=False)
-            if returns.mean() > best:
-                best = float(returns.mean())
-                save(agent, file, replay=False)
-
-    return watch
-
-
 def log_every(episodes: int) -> Watcher:
     """Print a line every `episodes` episodes: their returns, the loss, and epsilon."""
     episodes = count("episodes", episodes)
@@ -158,8 +119,14 @@ def log_tensorboard(folder: str | Path) -> Watcher:
     from tensorboardX import SummaryWriter
 
     writer = SummaryWriter(str(folder))
+    written = 0  # tests
 
     def watch(agent: DQN, history: History) -> None:
+        nonlocal written
+        while written < len(history.tests):
+            step = int(history.tests.steps[written])
+            writer.add_scalar("test_return", history.tests.means[written], step)
+            written += 1
         if history.just_ended > 0:
             for episode in history.episodes(len(history) - history.just_ended):
                 for name, value in episode._asdict().items():

@@ -1,0 +1,46 @@
+"""What came of a run, in numbers: the content of its summary.json."""
+
+import hashlib
+
+import numpy as np
+
+from minidqn.agent import DQN
+from minidqn.lab.history import History
+from minidqn.lab.identity import Json
+from minidqn.lab.plotting import rolling_mean
+from minidqn.lab.spec import Spec
+from minidqn.nn.layers import Array
+
+POINTS = 100  # of the learning curve
+
+
+def outcome(
+    spec: Spec, agent: DQN, history: History, returns: Array, seconds: float | None
+) -> Json:
+    """The numbers that came of a run. `seconds` of training, None if it was resumed."""
+    threshold = spec.threshold()
+    return {
+        "solved_at": threshold if threshold < float("inf") else None,
+        "steps": agent.steps,
+        "updates": agent.updates,
+        "train_seconds": seconds,
+        "params_sha256": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
+        "eval_mean": returns.mean(),
+        "eval_std": returns.std(),
+        "eval_min": returns.min(),
+        "eval_returns": returns.tolist(),
+        "curve": learning_curve(history, agent.steps),
+        "tests": history.tests.about(),
+    }
+
+
+def learning_curve(history: History, steps: int) -> Json:
+    """Mean return of the last 20 episodes, at 100 moments up to `steps`.
+
+    It is None before the first episode has ended.
+    """
+    moments = np.linspace(0, steps, POINTS + 1)[1:]
+    ended_by = np.searchsorted(history["step"], moments, side="right")
+    means = rolling_mean(history["episode_return"]).tolist()
+    returns = [means[ended - 1] if ended > 0 else None for ended in ended_by]
+    return {"steps": moments.tolist(), "mean_return": returns}
