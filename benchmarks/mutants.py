@@ -67,6 +67,7 @@ TESTS = {  # the tests of a module that ought to notice, quick ones first
     "refusals": "experience agent",
     "lab/history": "history training resume checkpoint",
     "lab/envs": "envs training masks resume",
+    "lab/masking": "masking",
     "lab/resume": "resume",
     "lab/settings": "finetune checkpoint",
     "lab/snapshot": "checkpoint resume",
