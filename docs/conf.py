@@ -49,6 +49,7 @@ docs/tour/*
 docs/one_page
 docs/cli
 docs/environments
+docs/masks
 docs/resume
 docs/sweeps
 docs/results

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 SHORTER = {
     "learning_rate=LinearDecay(1e-3, 0.0, 50_000)": "buffer_size=2_000",
     'tuned("Acrobot-v1", 50_000)': 'tuned("Acrobot-v1", 50_000, learning_starts=900)',
+    'tuned("TicTacToe-v0")': 'tuned("TicTacToe-v0", learning_starts=300)',
     "50_000": "1_500",
     "40_000": "300",
     "20_000": "1_200",
@@ -84,6 +85,12 @@ def test_stop_it_anywhere(tmp_path: Path) -> None:
     assert known["result"]["steps"] == 1_200
     assert (tmp_path / "runs" / "one" / "summary.json").exists()
     assert known["agent"].steps == 1_500
+
+
+def test_masks() -> None:
+    known = run_blocks("docs/masks.md")
+    assert known["agent"].steps == 300
+    assert known["env"].observation_space.shape == (18,)
 
 
 def test_a_sweep(tmp_path: Path) -> None:
