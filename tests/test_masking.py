@@ -153,9 +153,10 @@ def test_masks_that_are_not_there_or_do_not_fit(
     assert words in str(caught.value)
 
 
-def test_environments_that_need_no_wrapper() -> None:
-    with pytest.raises(TypeError, match="expected a Dict with a mask in it; an env"):
-        MaskToInfo(gym.make("CartPole-v1"))
+def test_environments_that_it_cannot_wrap() -> None:
+    for flat in (gym.make("CartPole-v1"), FlattenObservation(Counter())):
+        with pytest.raises(TypeError, match="expected a Dict with a mask in it: Mask"):
+            MaskToInfo(flat)
     with pytest.raises(TypeError, match="expected one environment; in a vector, wrap"):
         MaskToInfo(SyncVectorEnv([Counter]))  # type: ignore[arg-type]
     env = Counter()

@@ -70,8 +70,9 @@ def check_mask(observation_space: Any, action_space: Any, mask: str) -> None:
     found = f"observation space {observation_space}"
     if not isinstance(observation_space, Dict):
         raise TypeError(
-            f"{found}: expected a Dict with a mask in it; an environment that gives "
-            'its mask in info["action_mask"], or has none, needs no MaskToInfo'
+            f"{found}: expected a Dict with a mask in it: MaskToInfo comes before "
+            "FlattenObservation; an environment that gives its mask in "
+            'info["action_mask"], or has none, needs no MaskToInfo'
         )
     spaces = observation_space.spaces
     if mask not in spaces:
