@@ -68,6 +68,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "refusals": "experience agent",
     "lab/history": "history training resume checkpoint",
     "lab/envs": "envs training masks resume",
+    "lab/masking": "masking",
     "lab/resume": "resume",
     "lab/settings": "finetune checkpoint",
     "lab/snapshot": "checkpoint resume",

@@ -24,7 +24,7 @@ from minidqn.schedules import value_at
 
 def committed(env_id: str) -> str:
     """The mean return of seed 0 in a table of several seeds."""
-    for file in ("learning", "breakout_ram", "minatar", "pong"):
+    for file in ("learning", "breakout_ram", "minatar", "pong", "games_won"):
         if (PUBLISHED / f"{file}.csv").exists():
             with (PUBLISHED / f"{file}.csv").open(newline="") as table:
                 for run in csv.DictReader(table):

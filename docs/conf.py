@@ -50,6 +50,7 @@ docs/one_page
 docs/cli
 docs/environments
 docs/deploy
+docs/masks
 docs/resume
 docs/sweeps
 docs/results

@@ -9,6 +9,7 @@ from minidqn.lab.films import animate
 from minidqn.lab.filters import plot_filters
 from minidqn.lab.folder import read_results
 from minidqn.lab.history import History
+from minidqn.lab.masking import MaskToInfo
 from minidqn.lab.plotting import plot_learning_curve
 from minidqn.lab.run import run
 from minidqn.lab.signals import stop_on_interrupt
@@ -26,8 +27,8 @@ __version__ = "0.1.0"
 # fmt: off
 __all__ = [
     "DQN", "TEST", "TRAIN", "Axis", "CheckpointError", "DQNConfig", "ExponentialDecay",
-    "GeometricDecay", "History", "LinearDecay", "Metrics", "Spec", "animate",
-    "episode_seed", "evaluate", "load", "load_run", "plot_filters",
+    "GeometricDecay", "History", "LinearDecay", "MaskToInfo", "Metrics", "Spec",
+    "animate", "episode_seed", "evaluate", "load", "load_run", "plot_filters",
     "plot_learning_curve", "plot_value_function", "read_results", "run", "save",
     "stop_on_interrupt", "sweep", "train", "tuned", "tuned_spec",
 ]

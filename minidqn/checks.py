@@ -40,9 +40,8 @@ def box(space: Any) -> None:
     if isinstance(space, Dict) and "action_mask" in space.spaces:
         raise TypeError(
             f"{found}: expected a Box; its action_mask would become a feature, but the "
-            'agent looks for info["action_mask"]: write a gymnasium.Wrapper that does '
-            'info["action_mask"] = obs.pop("action_mask") in reset and step, and takes '
-            "it out of observation_space"
+            'agent looks for info["action_mask"]: minidqn.MaskToInfo(env) moves it '
+            f"there, and {WRAPPERS}.FlattenObservation makes a vector of the rest"
         )
     if not isinstance(space, Box):
         raise TypeError(

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 SHORTER = {
     "learning_rate=LinearDecay(1e-3, 0.0, 50_000)": "buffer_size=2_000",
     'tuned("Acrobot-v1", 50_000)': 'tuned("Acrobot-v1", 50_000, learning_starts=900)',
+    'tuned("TicTacToe-v0")': 'tuned("TicTacToe-v0", learning_starts=300)',
     "50_000": "1_500",
     "40_000": "300",
     "20_000": "1_200",
@@ -106,6 +107,12 @@ def test_a_policy_goes_anywhere(
     assert (known["q"].shape, known["action"]) == ((1, 2), 0)
     printed = capsys.readouterr().out.removesuffix("500\n")
     assert printed in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+
+def test_masks() -> None:
+    known = run_blocks("docs/masks.md")
+    assert known["agent"].steps == 300
+    assert known["env"].observation_space.shape == (18,)
 
 
 def test_a_sweep(tmp_path: Path) -> None:

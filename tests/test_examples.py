@@ -205,6 +205,22 @@ def test_minatar_from_pixels(tmp_path: Path) -> None:
     assert out.startswith("This run has ended before, in runs/minatar_breakout; ")
 
 
+def test_a_board_game(tmp_path: Path) -> None:
+    script = [sys.executable, str(EXAMPLES / "board_games.py")]
+    words = ["--steps", "1100", "--test-episodes", "5"]
+    code, out, err = typed(script, "connect4", *words, cwd=tmp_path)
+    assert code == 0, err
+    assert "in 5 new episodes" in out
+    folder = tmp_path / "runs" / "connect4"
+    assert files_in(folder) == ALWAYS | {"before_after.gif"}
+    code, _, err = typed(script, "chess", cwd=tmp_path)
+    assert code != 0
+    usage = "usage: board_games.py GAME [options], or GAME --help; GAME: tictactoe, "
+    assert err.startswith(usage)
+    code, out, err = typed(MINIDQN, "Connect4-v0", *words, cwd=tmp_path)
+    assert out.startswith("This run has ended before, in runs/connect4; ")
+
+
 def test_a_trained_agent_is_watched(tmp_path: Path) -> None:
     code, out, err = typed(MINIDQN, "watch", "CartPole-v1", cwd=tmp_path)
     path = Path("runs") / "watch_cartpole.gif"

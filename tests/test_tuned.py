@@ -91,6 +91,7 @@ def test_what_each_learned_lies_under_the_name_of_its_environment(env_id: str) -
         ("ale_py:ALE/Breakout", "ALE/Breakout-v5"),
         ("MinAtar/Breakout", "MinAtar/Breakout-v0"),
         ("PongNoFrameskip", "PongNoFrameskip-v4"),
+        ("TicTacToe", "TicTacToe-v0"),
         ("CartPole-v0", ""),
         ("CartPole-v", ""),
         ("Breakout-v5", ""),

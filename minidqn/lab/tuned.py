@@ -20,6 +20,7 @@ from minidqn.schedules import LinearDecay
 MakeSpec = Callable[..., Spec]
 
 MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+BOARD = ("TicTacToe", "Connect4")
 EXAMPLES = {
     "CartPole-v1": "cartpole",
     "Acrobot-v1": "acrobot",
@@ -28,6 +29,7 @@ EXAMPLES = {
     "ALE/Breakout-v5": "breakout_ram",
     "PongNoFrameskip-v4": "pong",
     **{f"MinAtar/{game}-v0": "minatar_games" for game in MINATAR},
+    **{f"{game}-v0": "board_games" for game in BOARD},
 }
 # a word in the error for a missing package: the package, and the extra that has it
 EXTRAS = {
@@ -77,9 +79,8 @@ def maker_of(env_id: str) -> MakeSpec:
     if not has_example(env_id):
         return partial(untuned, env_id)
     make: MakeSpec = example(env_id).spec
-    known = known_id(env_id)
-    if known.startswith("MinAtar/"):  # one example for all games
-        game = known.removeprefix("MinAtar/").removesuffix("-v0")
+    game = known_id(env_id).removeprefix("MinAtar/").removesuffix("-v0")
+    if game in MINATAR + BOARD:  # one example for several games
         return partial(make, game)
     return make
 
