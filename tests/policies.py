@@ -115,12 +115,12 @@ def played_observations(agent: DQN, env_id: str, count: int) -> Array:
 def episodes(agent: DQN, env: gym.Env[Any, Any]) -> Iterator[Array]:
     """The observations of one episode after the other; one action in five is random."""
     for seed in range(1_000):
-        obs, _ = env.reset(seed=seed)
+        obs, info = env.reset(seed=seed)
         over = False
         while not over:
             yield np.array(obs)
-            action = agent.act(obs, epsilon=0.2)
-            obs, _, terminated, truncated, _ = env.step(action)
+            action = agent.act(obs, epsilon=0.2, mask=info.get("action_mask"))
+            obs, _, terminated, truncated, info = env.step(action)
             over = terminated or truncated
 
 

@@ -107,7 +107,7 @@ def test_what_the_environment_gave_is_left_as_it_was() -> None:
     """It may give the same dicts each time."""
     inside = Counter()
     parts, info = inside.observed(), {"from": "reset"}
-    inside.reset = lambda **options: (parts, info)  # type: ignore[method-assign]
+    inside.reset = lambda **options: (parts, info)  # type: ignore[method-assign]  # a stub
     env = MaskToInfo(inside)
     for _ in range(2):
         env.reset()
@@ -158,7 +158,7 @@ def test_environments_that_it_cannot_wrap() -> None:
         with pytest.raises(TypeError, match="expected a Dict with a mask in it: Mask"):
             MaskToInfo(flat)
     with pytest.raises(TypeError, match="expected one environment; in a vector, wrap"):
-        MaskToInfo(SyncVectorEnv([Counter]))  # type: ignore[arg-type]
+        MaskToInfo(SyncVectorEnv([Counter]))  # type: ignore[arg-type]  # it takes any dtype
     env = Counter()
     env.action_space = gym.spaces.MultiBinary(3)
     with pytest.raises(TypeError, match="action space MultiBinary"):
