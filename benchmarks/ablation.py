@@ -12,16 +12,14 @@ It can be stopped, and the same command continues it.
 
 import argparse
 import os
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from learning import all_ended
 from matplotlib.figure import Figure
-from report import ROOT, add_out
+from report import ROOT, add_out, machine
 
 from minidqn import LinearDecay, tuned
 from minidqn.lab.arguments import at_least
@@ -101,13 +99,7 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
             low, high = interval(by_variant[variant])
             cells.append(f"{iqm(by_variant[variant]):.1f} ({low:.1f} to {high:.1f})")
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium")
-    )
-    lines += [
-        "",
-        f"Python {platform.python_version()}, {versions}, {os.cpu_count()} cores.",
-    ]
+    lines += ["", machine()]
     return "\n".join(lines) + "\n"
 
 

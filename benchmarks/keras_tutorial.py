@@ -16,7 +16,7 @@ import platform
 import sys
 
 import numpy as np
-from report import add_out
+from report import add_out, commit
 from speed import Contender, versions
 
 
@@ -46,7 +46,8 @@ def main() -> None:
         f"minidqn {np.median(ours) * 1e6:.0f} us. "
         f"Keras takes {np.median(keras) / np.median(ours):,.0f} times as long "
         f"({min(ratios):,.0f} to {max(ratios):,.0f} within a round).\n\n"
-        f"Python {platform.python_version()}, {versions(sys.executable, 'numpy', 'numba')}; "
+        f"Commit {commit()}, Python {platform.python_version()}, "
+        f"{versions(sys.executable, 'numpy', 'numba')}; "
         f"{versions(args.keras, 'tensorflow', 'keras')}; {os.cpu_count()} cores.\n"
     )
     (args.out / "keras_tutorial.md").write_text(text)

@@ -18,17 +18,15 @@ rl-baselines3-zoo's tuned settings, and tested with SB3's own greedy evaluation.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import PUBLISHED, ROOT, add_out
+from report import PUBLISHED, ROOT, add_out, machine
 from tqdm import tqdm
 
 from minidqn import evaluate, load
@@ -155,12 +153,7 @@ def main() -> None:
             f"{np.sum(sb3 >= 475)} at 475, {np.sum(sb3 == 500)} at 500, mean {sb3.mean():.1f}, "
             f"worst seed {sb3.min():.1f}."
         ]
-    versions = [f"{name} {version(name)}" for name in ("numpy", "numba", "gymnasium")]
-    cores = f"{os.cpu_count()} cores"
-    lines += [
-        "",
-        ", ".join([f"Python {platform.python_version()}", *versions, cores]) + ".",
-    ]
+    lines += ["", machine()]
     (args.out / f"{args.name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

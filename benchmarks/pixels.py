@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 
-from report import add_out
+from report import add_out, commit
 from speed import Contender, Rounds, table, versions
 from tqdm import tqdm
 
@@ -80,7 +80,8 @@ def main() -> None:
         "",
         *table(measure(contenders, args.rounds)),
         "",
-        f"Python {platform.python_version()}, {versions(sys.executable, 'numpy', 'numba')}; "
+        f"Commit {commit()}, Python {platform.python_version()}, "
+        f"{versions(sys.executable, 'numpy', 'numba')}; "
         f"{versions(args.peers, 'torch', 'jax')}; "
         f"OPENBLAS_CORETYPE={os.environ.get('OPENBLAS_CORETYPE', '(its own choice)')}.",
     ]

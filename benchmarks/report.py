@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,11 +31,28 @@ def out_folder(path: str | Path) -> Path:
 
 
 def machine() -> str:
-    """The versions and the number of cores, in a sentence."""
+    """The commit, the versions, the matrix products and the cores, in a sentence."""
+    from minidqn.lab.outcome import blas  # the programs of peers do without
+
     packages = ("NumPy", "Numba", "Gymnasium")
     versions = [f"{name} {version(name.lower())}" for name in packages]
-    parts = [f"Python {platform.python_version()}", *versions]
+    parts = [f"Commit {commit()}, Python {platform.python_version()}", *versions]
+    parts += [f"{library} matrix products" for library in blas()]
     return f"{', '.join(parts)}, {os.cpu_count()} cores."
+
+
+def commit() -> str:
+    """The commit that is measured, and whether something was changed since."""
+    found = []
+    for command in (
+        ["rev-parse", "--short", "HEAD"],
+        ["status", "--porcelain", "-uno"],
+    ):
+        git = ["git", "-C", str(ROOT), *command]
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+        found.append(done.stdout.strip())
+    name, changes = found
+    return f"{name or 'unknown'}{' with changes' if changes else ''}"
 
 
 def report(text: str, path: Path) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from report import add_out
+from report import add_out, commit
 from tqdm import tqdm
 
 matplotlib.use("Agg")
@@ -381,7 +381,7 @@ def main() -> None:
         "",
         *table(times),
         "",
-        f"Python {platform.python_version()}, "
+        f"Commit {commit()}, Python {platform.python_version()}, "
         + versions(sys.executable, "numpy", "numba", "gymnasium")
         + "; "
         + versions(args.peers, "torch", "jax", "stable-baselines3")

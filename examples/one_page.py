@@ -7,9 +7,8 @@ while the pole stands. Q(s, a) is the mean sum of the rewards after action a in 
 s, if the best actions follow; a reward t steps later counts GAMMA^t. DQN (Mnih et al.
 2015) trains a network to predict Q, and takes the action with the largest Q.
 
-Shapes: B batch, D numbers in an observation, A actions, I inputs and O outputs of a
-layer. A gradient is d + the name: dW says how the loss changes with each entry of W.
-The package minidqn is a general and fast version of this page; its tests compare both.
+Shapes: B batch, D numbers in an observation, A actions, I inputs, O outputs of a layer.
+dW is the gradient of the loss by W. The package minidqn is this page, general and fast.
 """
 
 import argparse
@@ -75,12 +74,12 @@ BRIDGE, STEP, TRUNCATED, TERMINATED = range(4)  # kinds of slots
 class Replay:
     """A ring of slots, one for each step: observation, action, reward, kind of step.
 
-    The next observation is in the next slot. After the end of an episode, that slot is
-    a bridge: it holds the final observation, and no action is taken there.
+    The next observation is in the next slot. A slot without an action is a bridge: it
+    holds an episode's final observation, or the current one, or nothing yet.
     """
 
     def __init__(self, capacity, n_obs):
-        self.obs = np.zeros((capacity + 1, n_obs))
+        self.obs = np.zeros((capacity + 1, n_obs))  # one more, for the current one
         self.action = np.zeros(capacity + 1, int)
         self.reward = np.zeros(capacity + 1)
         self.kind = np.full(capacity + 1, BRIDGE, np.int8)
@@ -100,14 +99,15 @@ class Replay:
         self.move_to(next_obs)
 
 
-@njit
+@njit  # Numba compiles it: in plain Python such a loop is slow
 def look_ahead(starts, head, reward, kind):
     """R, the discount and the slot of s' in the TD target, for each start: (B,) each.
 
     The target is y = R + discount * Q(s', a'). R sums N_STEP rewards, or fewer at the
     end of an episode or at `head`. After k rewards the discount is GAMMA^k, or 0 if the
     episode terminated, because no reward follows. A truncated episode was only cut by a
-    time limit, so the value of its final observation counts.
+    time limit, so the value of its final observation counts. Some of the actions were
+    random, so R is a little too low: a price for speed.
     """
     returns, discounts = np.zeros(len(starts)), np.ones(len(starts))
     ends = starts.copy()
@@ -126,7 +126,7 @@ class Agent:
     def __init__(self, sizes, capacity, seed):
         self.rng = np.random.default_rng(seed)
         self.online = Network(sizes, self.rng)
-        self.target = copy.deepcopy(self.online)  # follows slowly: a steady goal
+        self.target = copy.deepcopy(self.online)  # a slow copy, or y runs away with Q
         self.adam = Adam(self.online.params)
         self.replay = Replay(capacity, n_obs=sizes[0][0])
 
@@ -142,14 +142,14 @@ class Agent:
         starts = self.rng.choice(np.flatnonzero(ring.kind != BRIDGE), BATCH)  # (B,)
         actions, rows = ring.action[starts], np.arange(BATCH)
 
-        # the targets of Q(s, a). Double DQN (van Hasselt et al. 2016): one network
-        # selects the next action, the other evaluates it, because their errors differ
+        # the targets of Q(s, a). The largest of several inexact values is too large, so
+        # one network selects and the other evaluates (Double DQN, van Hasselt 2016)
         returns, discounts, ends = look_ahead(starts, ring.head, ring.reward, ring.kind)
         next_actions = self.online.forward(ring.obs[ends]).argmax(axis=1)  # (B,)
         q_next = self.target.forward(ring.obs[ends])  # (B, A)
         y = returns + discounts * q_next[rows, next_actions]  # (B,), constants
 
-        # Huber's loss of the error u: u^2 / 2 up to |u| = 1, then a straight line
+        # Huber's loss: u^2 / 2 up to |u| = 1, then |u| - 1/2; so slope (u - slope/2)
         q = self.online.forward(ring.obs[starts])  # (B, A), kept for backward
         u = y - q[rows, actions]  # (B,)
         slope = np.clip(u, -1.0, 1.0)

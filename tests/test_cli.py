@@ -72,9 +72,13 @@ class Ended(NamedTuple):
 
     @property
     def said(self) -> str:
-        """What it printed but the line with the settings of its run."""
+        """What it printed but its settings, and that it draws."""
         lines = self.out.splitlines(keepends=True)
-        return "".join(line for line in lines if ", DQNConfig(" not in line)
+        return "".join(
+            line
+            for line in lines
+            if ", DQNConfig(" not in line and not line.startswith("Drawing ")
+        )
 
 
 Command = Callable[..., Ended]
@@ -179,7 +183,8 @@ def test_the_same_command_typed_again(
     typed = partial(command, "--no-animation", script=corridor)
     first = typed()
     assert first.code == 0
-    settings, line, where = first.out.splitlines()
+    settings, line, drawing, where = first.out.splitlines()
+    assert drawing == "Drawing the pictures ..."
     assert settings == f"Corridor-v0, seed 0, 300 steps, {CONFIG}"
     assert re.fullmatch(
         r"300 steps and 251 updates in \d+\.\d s\. Greedy return in 5 new episodes: "
@@ -197,7 +202,7 @@ def test_the_same_command_typed_again(
     (Path("runs/corridor") / "learning_curve.png").unlink()
     monkeypatch.setattr(run_module, "train", None)  # it cannot be called
     again = typed()
-    assert again.out.splitlines() == [
+    assert again.said.splitlines() == [
         "This run has ended before, in runs/corridor; --fresh makes it anew.",
         line,
         where,
@@ -595,7 +600,7 @@ def test_a_whole_run_goes_on(command: Command, saved: Path) -> None:
     for number, start in enumerate((saved, saved / CHECKPOINT), 2):
         words = ["--from", start, "--steps", 300 + number]
         ended = command("--no-animation", *words, script=corridor)
-        assert ended.out.splitlines()[-2].startswith(f"{300 + number} steps and ")
+        assert ended.said.splitlines()[-2].startswith(f"{300 + number} steps and ")
         result = result_in(f"runs/corridor-{number}")
         assert (result["seed"], result["steps"]) == (3, 300 + number)
     command("--no-animation", "--from", saved, script=corridor)  # as long once more

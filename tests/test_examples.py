@@ -82,7 +82,8 @@ def wait_for(file: Path, process: Any) -> None:
 def test_a_run_of_the_example_and_its_files(tmp_path: Path) -> None:
     code, out, err = typed(CARTPOLE, "--steps", 1000, cwd=tmp_path)
     assert code == 0, err
-    settings, line, where = out.splitlines()
+    settings, line, drawing, where = out.splitlines()
+    assert drawing == "Drawing the pictures and the film ..."
     assert settings == f"CartPole-v1, seed 0, 1000 steps, {tuned('CartPole-v1', 1000)}"
     assert line.startswith("1000 steps and 201 updates in ")
     assert where == "The agent, its history and pictures are in runs/cartpole"
@@ -101,6 +102,7 @@ def test_a_run_of_the_example_and_its_files(tmp_path: Path) -> None:
     assert out.splitlines() == [
         "This run has ended before, in runs/cartpole; --fresh makes it anew.",
         line,
+        drawing,
         where,
     ]
     assert err == ""
@@ -246,7 +248,7 @@ def test_killed_it_goes_on(tmp_path: Path) -> None:
     assert not (folder / SUMMARY).exists()
     code, out, err = typed(CARTPOLE, *QUICK, cwd=tmp_path)
     assert code == 0, err
-    first, settings, line, _ = out.splitlines()
+    first, settings, line, *_ = out.splitlines()
     assert first == "Going on with the run in runs/cartpole."
     assert settings.startswith("CartPole-v1, seed 0, 40000 steps, DQNConfig(")
     assert line.startswith("40000 steps and 9951 updates, resumed. ")

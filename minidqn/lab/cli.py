@@ -137,6 +137,7 @@ def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     folder, result = run_somewhere(args, spec, drawn)
     print(summary(spec, result), flush=True)
     animation = drawn and not args.no_animation
+    print(f"Drawing the pictures{' and the film' if animation else ''} ...", flush=True)
     draw(spec, folder, result, shown, animation=animation)
     print(f"The agent, its history and pictures are in {folder}")
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from minidqn.agent import DQN
 from minidqn.lab.history import History
@@ -24,6 +25,7 @@ def outcome(
         "steps": agent.steps,
         "updates": agent.updates,
         "train_seconds": seconds,
+        "blas": blas(),
         "params_sha256": hashlib.sha256(agent.online.params.tobytes()).hexdigest(),
         "eval_mean": returns.mean(),
         "eval_std": returns.std(),
@@ -32,6 +34,16 @@ def outcome(
         "curve": learning_curve(history, agent.steps),
         "tests": history.tests.about(),
     }
+
+
+def blas() -> list[str]:
+    """Which matrix products were used: they round in the way of the processor."""
+    found = []
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            kind = library.get("architecture", "")
+            found.append(f"{library['internal_api']} {library['version']} {kind}")
+    return found
 
 
 def learning_curve(history: History, steps: int) -> Json:

@@ -84,7 +84,8 @@ def plot_value_function(
     extent = (x.low, x.high, y.low, y.high)
     shades = left.imshow(values, origin="lower", extent=extent, aspect="auto")
     figure.colorbar(shades, ax=left)
-    left.set(title="value: Q of the best action", xlabel=x.label, ylabel=y.label)
+    value = f"value: Q of the best action, gamma {agent.config.gamma:g}"
+    left.set(title=value, xlabel=x.label, ylabel=y.label)
 
     areas = right.imshow(best, origin="lower", extent=extent, aspect="auto")
     areas.set_cmap(ListedColormap(distinct_colors(n)))
