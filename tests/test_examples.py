@@ -328,7 +328,7 @@ def test_what_cannot_be_printed_costs_nothing(tmp_path: Path) -> None:
             f"episode {10 * number}" for number in (1, 2, 3)
         ]
         text = plain.communicate()[0]
-        assert " ? " in text.splitlines()[-2]
+        assert " ? " in text.splitlines()[-3]
         for process in (head, plain, nowhere):
             assert process.wait(60) == 0
     for name in ("head", "plain", "full"):
