@@ -49,6 +49,8 @@ class DQN:
     own network. Raises TypeError or ValueError for spaces or numbers that do not fit.
     """
 
+    from_policy = False  # whether a new run begins with a saved policy
+
     def __init__(
         self,
         observation_space: Space[Any],

@@ -39,6 +39,7 @@ from minidqn.lab.cli import main
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
 from minidqn.lab.restore import restore
 from minidqn.lab.show import Shown
+from minidqn.parts.decays import Delayed
 
 from .test_run import CONFIG, Corridor, Doubled, Fragile, small_network
 from .test_show import Black
@@ -595,6 +596,18 @@ def saved(command: Command) -> Path:
     return Path("runs/corridor")
 
 
+def test_a_decay_over_the_run_is_over_the_steps_that_are_left(
+    command: Command, saved: Path
+) -> None:
+    words = ["--from", saved, "--steps", 500, "--set", "epsilon=0.4:0", "--out", "it"]
+    assert command("--no-animation", *words, script=corridor).code == 0
+    agent, _ = load_run(Path("it") / CHECKPOINT)
+    assert agent.config.epsilon == Delayed(LinearDecay(0.4, 0.0, 200), 300)
+    assert agent.epsilon == 0.0
+    learning_rate: Any = agent.config.learning_rate  # was not set: it goes on
+    assert learning_rate == CONFIG.learning_rate
+
+
 def test_a_whole_run_goes_on(command: Command, saved: Path) -> None:
     """Its steps count, and its seed stays. One more step is enough."""
     for number, start in enumerate((saved, saved / CHECKPOINT), 2):
@@ -627,6 +640,7 @@ def test_a_saved_agent_is_read_twice(
     assert len(read) == 2
 
 
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 def test_a_policy_begins_anew(command: Command, saved: Path) -> None:
     words = ["--from", saved / AGENT, "--steps", 120, "--seed", 8]
     ended = command("--no-animation", *words, script=corridor)

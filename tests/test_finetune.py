@@ -36,6 +36,7 @@ from minidqn.lab.arrays import agent_arrays
 from minidqn.lab.settings import from_json, own_schedules, settings
 from minidqn.nn.layers import Linear
 from minidqn.nn.network import Network
+from minidqn.parts.decays import Delayed
 from minidqn.parts.frames import Flatten, StackedReplay
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.repeat import RepeatedActions
@@ -176,6 +177,57 @@ def test_an_episode_goes_on_exactly_in_a_larger_buffer(
     np.testing.assert_array_equal(history.rows, twin_history.rows)
 
 
+def test_a_decay_that_load_is_given_counts_from_here(tmp_path: Path) -> None:
+    """After 200 steps: 0.5 now, 0.25 in 50 steps, 0 in 100; also from a second file."""
+    path = tmp_path / "agent"
+    save(trained(200), path)
+    agent = load(path, epsilon=LinearDecay(0.5, 0.0, 100))
+    epsilons = [agent.epsilon]
+    history = train(agent, chain(), 50, progress=False)
+    epsilons.append(agent.epsilon)
+    save(agent, path, history)
+    agent, history = load_run(path)
+    assert agent.config.epsilon == Delayed(LinearDecay(0.5, 0.0, 100), 200)
+    train(agent, chain(), 50, history=history, progress=False)
+    epsilons.append(agent.epsilon)
+    assert epsilons == [0.5, 0.25, 0.0]
+    again = load(path, epsilon=agent.config.epsilon)  # it has its beginning already
+    assert again.config.epsilon == agent.config.epsilon
+
+
+def test_a_decay_begins_by_what_it_counts(tmp_path: Path) -> None:
+    agent = trained(200)
+    save(agent, tmp_path / "agent")
+    for per, begin in (("update", agent.updates), ("episode", agent.episodes)):
+        decay = GeometricDecay(0.5, 0.1, 0.9, per)
+        changed: Any = load(tmp_path / "agent", epsilon=decay).config.epsilon
+        assert (changed.per, changed.begin) == (per, begin)
+        assert changed.bounds == decay.bounds
+    from_policy = tmp_path / "policy"
+    save(agent, from_policy, replay=False)  # a new run begins with it, at step 0
+    decay_of_policy = LinearDecay(0.5, 0.0, 100)
+    assert load(from_policy, epsilon=decay_of_policy).config.epsilon == decay_of_policy
+
+
+@pytest.mark.parametrize("begin", [None, "soon"])
+def test_a_decay_begins_at_a_number(begin: Any) -> None:
+    with pytest.raises(ValueError, match=f"begin is {begin!r}: expected a number"):
+        Delayed(LinearDecay(1.0, 0.0, 10), begin)
+
+
+def test_a_policy_that_acts_at_random_again_is_warned_of(tmp_path: Path) -> None:
+    save(trained(200), tmp_path / "policy", replay=False)
+    with pytest.warns(
+        RuntimeWarning, match="epsilon is 1 again, so the policy that wa"
+    ):
+        train(load(tmp_path / "policy"), chain(), 20, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agent = load(tmp_path / "policy", epsilon=0.05)
+        train(agent, chain(), 20, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 @pytest.mark.parametrize("replay", [True, False])
 def test_a_larger_buffer_keeps_the_stacks(replay: bool, tmp_path: Path) -> None:
     agent = agent_for(chain(), frame_stack=3, buffer_size=90)
@@ -196,6 +248,7 @@ def test_a_larger_buffer_keeps_the_stacks(replay: bool, tmp_path: Path) -> None:
         train(twin, chain(), 100, progress=False)
 
 
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 def test_a_policy_learns_on_without_priorities(tmp_path: Path) -> None:
     save(trained(priority_alpha=0.5), tmp_path / "policy", replay=False)
     agent = load(tmp_path / "policy", priority_alpha=0.0)
@@ -357,6 +410,7 @@ def test_updates_that_are_due_stay_due_but_no_more_than_a_run_can_owe(
     assert load(path).updates_due == agent.updates_due
 
 
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 def test_a_policy_begins_a_run_with_another_seed_and_more_environments(
     tmp_path: Path,
 ) -> None:

@@ -366,6 +366,7 @@ def test_a_signal_that_ends_nothing_ends_no_run(
 # --- Runs that begin with a saved agent
 
 
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 def test_a_run_that_begins_with_a_policy(tmp_path: Path, whole: dict[str, Any]) -> None:
     """It starts at step 0, with an empty replay buffer, the run's seed and settings."""
     saved = whole["folder"] / AGENT

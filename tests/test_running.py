@@ -179,6 +179,7 @@ def test_a_run_goes_on_to_the_same_bits(parts: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(twin.q_values(obs), straight.q_values(obs))
 
 
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 def test_a_policy_sees_as_the_agent_did_and_a_new_run_counts_on(tmp_path: Path) -> None:
     agent = agent_of(Tap())
     train(agent, Tap(), 150, progress=False)

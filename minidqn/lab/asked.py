@@ -7,7 +7,7 @@ from typing import Any
 
 from minidqn.lab.checkpoint import saved_settings
 from minidqn.lab.folder import AGENT, CHECKPOINT
-from minidqn.lab.settings import changed, own_schedules
+from minidqn.lab.settings import changed, from_here, own_schedules
 from minidqn.lab.spec import Spec
 from minidqn.lab.tuned import MakeSpec, with_changes
 from minidqn.lab.values import parse, replaced_decays
@@ -16,14 +16,17 @@ from minidqn.lab.values import parse, replaced_decays
 def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
     """The run that is asked for. Prints a line for each decay that becomes constant."""
     spec = base_of(args, make_spec)
-    if args.start is not None:
-        spec = from_saved(spec, args)
-    before = spec.config
-    changes = {name: parse(name, text, spec.steps) for name, text in args.set}
     if args.start is None:
+        before = spec.config
+        changes = {name: parse(name, text, spec.steps) for name, text in args.set}
         spec = with_changes(spec, changes)
     else:
-        spec = replace(spec, config=changed(before, changes))
+        spec, counted = from_saved(spec, args)
+        before = spec.config
+        left = spec.steps - counted["step"]  # a decay over the run is one over these
+        changes = {name: parse(name, text, left) for name, text in args.set}
+        config = changed(before, from_here(changes, counted))
+        spec = replace(spec, config=config)
     spec = with_test(spec, args)
     for line in replaced_decays(before, changes):
         print(line)
@@ -56,22 +59,26 @@ def with_test(spec: Spec, args: Namespace) -> Spec:
     return spec
 
 
-def from_saved(spec: Spec, args: Namespace) -> Spec:
+def from_saved(spec: Spec, args: Namespace) -> tuple[Spec, dict[str, int]]:
     """A run that begins with a saved agent, and has its settings.
+
+    Also the steps, updates and episodes that the agent has made: see Progress.counted.
 
     If the whole run was saved, the new one also continues its steps and its seed.
     """
     path = saved_agent(args.start, (CHECKPOINT, AGENT))
     own: Any = own_schedules(spec.config)
-    config, its_seed, its_steps = saved_settings(path, spec.network, **own)
+    config, its_seed, counted = saved_settings(path, spec.network, **own)
+    counted = counted or {"step": 0, "update": 0, "episode": 0}
     steps = spec.steps
     seed = spec.seed
-    if its_steps > 0:
+    if counted["step"] > 0:
         if args.seed is None:
             seed = its_seed
         if args.steps is None:
-            steps = its_steps + spec.steps
-    return replace(spec, start=path, config=config, steps=steps, seed=seed, name="")
+            steps = counted["step"] + spec.steps
+    spec = replace(spec, start=path, config=config, steps=steps, seed=seed, name="")
+    return spec, counted
 
 
 def saved_agent(path: Path, names: tuple[str, ...]) -> Path:

@@ -27,7 +27,7 @@ from minidqn.config import DQNConfig
 from minidqn.lab.arrays import Stored
 from minidqn.lab.history import History
 from minidqn.lab.restore import restore
-from minidqn.lab.settings import changed
+from minidqn.lab.settings import changed, from_here
 from minidqn.lab.snapshot import CheckpointError, check, choose, examine, take
 from minidqn.nn.layers import Array
 
@@ -79,7 +79,8 @@ def load(
     learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them. Settings that the
     networks were made for, such as hidden and quantiles, cannot change, and buffer_size
     cannot become smaller than the steps stored. For a policy, saved with replay=False,
-    `seed` and `num_envs` may be given, too: a new run begins from it.
+    `seed` and `num_envs` may be given, too: a new run begins from it. A decay counts
+    from the step of loading: epsilon=LinearDecay(0.1, 0.02, 10_000).
 
     Raises CheckpointError if the file is damaged, of another kind, or of another
     version of the format; OSError if it cannot be read; MemoryError if its replay
@@ -95,16 +96,21 @@ def load_run(
     *,
     seed: int | None = None,
     num_envs: int | None = None,
+    decays_begin: bool = True,
     **changes: Any,
 ) -> tuple[DQN, History]:
     """The agent that `save` wrote, and the history of its run, for `train` to continue.
 
     The arguments and the errors are those of `load`. If only the policy was saved, a
-    new run begins from it, at step 0, with an empty history.
+    new run begins from it, at step 0, with an empty history. Without `decays_begin`,
+    the decays among the changes count from the first step of the run.
     """
     with opened(Path(path)) as (text, arrays):
         with explained(str(path), VERDICT):
             snapshot = examine(text, arrays, network, changes)
+        progress = snapshot.header.progress
+        if decays_begin and progress is not None:
+            changes = from_here(changes, progress.counted)
         try:
             choice = choose(snapshot, changes, seed, num_envs)
         except ValueError as error:
@@ -115,16 +121,16 @@ def load_run(
 
 def saved_settings(
     path: str | Path, network: Build | None = None, **schedules: Any
-) -> tuple[DQNConfig, int, int]:
-    """The settings, the seed and the steps so far of what `save` wrote.
+) -> tuple[DQNConfig, int, dict[str, int]]:
+    """The settings and the seed of what `save` wrote, and Progress.counted, or nothing.
 
     They stand in front of the arrays, so a large file is read quickly. `schedules` are
     those of your own.
     """
     with opened(Path(path)) as (text, arrays), explained(str(path), VERDICT):
         header = examine(text, arrays, network, schedules).header
-    steps = 0 if header.progress is None else header.progress.steps
-    return changed(header.config, schedules), header.seed, steps
+    counted = {} if header.progress is None else header.progress.counted
+    return changed(header.config, schedules), header.seed, counted
 
 
 @contextmanager

@@ -40,6 +40,11 @@ class Progress:
     rng: dict[str, Any]  # the state of the generator
     last_metrics: Metrics | None
 
+    @property
+    def counted(self) -> dict[str, int]:
+        """What a schedule may count: see schedules.py."""
+        return {"step": self.steps, "update": self.updates, "episode": self.episodes}
+
 
 @dataclass(frozen=True)
 class Header:

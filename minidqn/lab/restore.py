@@ -64,6 +64,7 @@ def restore(snapshot: Snapshot, choice: Choice) -> tuple[DQN, History]:
             fill(name, array, arrays[name])
         soundness.check_policy(agent, policy_arrays(agent))
         agent.target.params[:] = agent.online.params
+        agent.from_policy = True
         return agent, History()
     set_progress(agent, header, header.progress)
     fill_agent(agent, header, header.progress, arrays)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from minidqn.config import DQNConfig
-from minidqn.parts.decays import ExponentialDecay, GeometricDecay
+from minidqn.parts.decays import Delayed, ExponentialDecay, GeometricDecay
 from minidqn.parts.qnetwork import NETWORK_SETTINGS
 from minidqn.schedules import LinearDecay
 
@@ -25,6 +25,7 @@ DECAYS: dict[str, Any] = {
     "LinearDecay": LinearDecay,
     "ExponentialDecay": ExponentialDecay,
     "GeometricDecay": GeometricDecay,
+    "Delayed": Delayed,
 }
 OWN = "own"  # the key in JSON for the name of your own schedule
 
@@ -40,6 +41,8 @@ def settings(config: DQNConfig) -> dict[str, Any]:
 
 def to_json(value: Any) -> Any:
     """A setting as JSON."""
+    if isinstance(value, Delayed):
+        return {"Delayed": {"decay": to_json(value.decay), "begin": value.begin}}
     if type(value) in DECAYS.values():
         return {type(value).__name__: asdict(value)}
     if callable(value):
@@ -60,6 +63,8 @@ def from_json(value: Any) -> Any:
     [(name, arguments)] = value.items()
     if name not in DECAYS or not isinstance(arguments, dict):
         raise ValueError(f"the schedule {value!r}: expected {expected}, with arguments")
+    if name == "Delayed":
+        arguments = arguments | {"decay": from_json(arguments["decay"])}
     return DECAYS[name](**arguments)
 
 
@@ -92,6 +97,21 @@ def changed(config: DQNConfig, changes: dict[str, Any]) -> DQNConfig:
             expected = " or ".join(similar) or f"one of {', '.join(names)}"
             raise ValueError(f"setting {name!r}: expected {expected}")
     return replace(config, **changes)
+
+
+def from_here(changes: dict[str, Any], counted: dict[str, int]) -> dict[str, Any]:
+    """Changes of settings in the middle of a run: their decays begin now.
+
+    `counted` are the steps, updates and episodes so far: {"step": 100, ...}.
+    """
+    delayed = {}
+    for name, value in changes.items():
+        if type(value) in DECAYS.values() and not isinstance(value, Delayed):
+            begin = counted[getattr(value, "per", "step")]
+            if begin > 0:
+                value = Delayed(value, begin)
+        delayed[name] = value
+    return delayed
 
 
 def check_fixed(saved: DQNConfig, config: DQNConfig, stored: int) -> None:

@@ -108,7 +108,11 @@ class Spec:
             agent = DQN(*spaces, self.config, self.seed, network=self.network)
             return agent, History()
         agent, history = load_run(
-            self.start, self.network, seed=self.seed, **vars(self.config)
+            self.start,
+            self.network,
+            seed=self.seed,
+            decays_begin=False,
+            **vars(self.config),
         )
         check_spaces(agent, *spaces)
         return agent, history

@@ -61,6 +61,7 @@ def train(
     with signals_wait() as signals, in_training(agent, env):
         over = resume(agent, envs, history)
         warn_if_nothing_is_learned(agent, last_step)
+        warn_if_random_again(agent)
         warn_of_wrapper(env)
         with (
             threadpool_limits(1, user_api="blas"),  # threads slow small products down
@@ -130,6 +131,17 @@ def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
         RuntimeWarning,
         stacklevel=3,  # at the call of train
     )
+
+
+def warn_if_random_again(agent: DQN) -> None:
+    """A policy that was trained before acts at random, as a new agent does."""
+    if agent.from_policy and agent.steps == 0 and agent.epsilon > 0.5:
+        warnings.warn(
+            f"epsilon is {agent.epsilon:g} again, so the policy that was loaded hardly "
+            "acts at first: load(path, epsilon=0.05), or --set epsilon=0.05",
+            RuntimeWarning,
+            stacklevel=3,  # at the call of train
+        )
 
 
 def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:

@@ -1,11 +1,13 @@
-"""Two more decays of a setting during a run; schedules.py has the usual one.
+"""More decays of a setting during a run; schedules.py has the usual one.
 
 ExponentialDecay    the distance to the end shrinks to 1/e in every time constant
 GeometricDecay      multiplied by a factor after each step, update or episode
+Delayed             one of these, counted from a later moment of the run
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from minidqn.schedules import make_floats
 
@@ -67,3 +69,32 @@ class GeometricDecay:
 
     def __call__(self, count: int) -> float:
         return max(self.start * self.factor**count, self.end)
+
+
+@dataclass(frozen=True)
+class Delayed:
+    """`decay`, which counts from `begin` on: a run that continues may decay anew.
+
+    `load` makes it of a decay that it is given. Raises ValueError if `begin` is not a
+    number.
+    """
+
+    decay: Any
+    begin: float
+
+    def __post_init__(self) -> None:
+        make_floats(self, "begin")
+
+    @property
+    def per(self) -> str:
+        """What the decay counts: "step", "update" or "episode"."""
+        return str(getattr(self.decay, "per", "step"))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """All values lie between these."""
+        low, high = self.decay.bounds
+        return low, high
+
+    def __call__(self, count: int) -> float:
+        return float(self.decay(max(count - self.begin, 0)))
