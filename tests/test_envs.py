@@ -1,6 +1,7 @@
 """One environment, several, or a vector behind the same two calls."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,28 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from minidqn import DQN, DQNConfig, History, evaluate, load, save, train
+from minidqn import (
+    DQN,
+    DQNConfig,
+    History,
+    Spec,
+    evaluate,
+    load,
+    load_run,
+    run,
+    save,
+    train,
+)
 from minidqn.lab.envs import (
+    TEST,
     TRAIN,
     OwnEnvs,
     VectorEnvs,
     as_envs,
-    check_free,
     episode_seed,
-    in_training,
     play,
 )
+from minidqn.lab.in_use import check_free, in_training
 from minidqn.nn.layers import Array
 
 from .conftest import TableEnv
@@ -83,6 +95,56 @@ def test_one_environment_gives_bare_values() -> None:
     )
     assert obs.tolist() == [seed(5), 1]
     assert mask.tolist() == [1, 0, 1]
+
+
+class Seeds(TableEnv):
+    """Keeps the seeds of its resets, None where there was none."""
+
+    def __init__(self) -> None:
+        super().__init__([[0, 0]], [[1, 1]], limit=5)
+        self.seeds: list[int | None] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seeds.append(seed)
+        return super().reset(seed=seed)
+
+
+@pytest.mark.parametrize("reseed", [True, False])
+def test_only_the_first_reset_may_have_a_seed(reseed: bool) -> None:
+    """A reset with a seed takes long in Atari's games."""
+    env = Seeds()
+    learner = agent_for(env)
+    train(learner, env, 12, progress=False, reseed=reseed)
+    first, *others = env.seeds
+    assert first == episode_seed(0, TRAIN, 0)
+    assert len(others) == 2
+    assert all((seed is None) != reseed for seed in others)
+
+    tested = Seeds()
+    evaluate(learner, tested, 3, seed=4, reseed=reseed)
+    first, *others = tested.seeds
+    assert first == episode_seed(4, TEST, 0)
+    assert all((seed is None) != reseed for seed in others)
+
+
+def test_without_seeds_a_stopped_run_says_that_it_is_another(tmp_path: Path) -> None:
+    env = Seeds()
+    learner = agent_for(env)
+    history = train(learner, env, 13, progress=False, reseed=False)
+    save(learner, tmp_path / "it", history)
+    learner, history = load_run(tmp_path / "it")
+    with pytest.warns(RuntimeWarning, match="an exact resume needs reseed=True, with"):
+        train(learner, Seeds(), 10, history=history, progress=False, reseed=False)
+    assert learner.steps == 23
+
+
+def test_a_run_may_reseed_or_not(tmp_path: Path) -> None:
+    spec = Spec("Some-v0", agent_for(Seeds()).config, 40, make_env=Seeds)
+    results = [
+        run(replace(spec, reseed=reseed), tmp_path / str(reseed), progress=False)
+        for reseed in (True, False)
+    ]
+    assert [result["reseed"] for result in results] == [True, False]
 
 
 @pytest.mark.parametrize("kind", [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP])

@@ -103,6 +103,7 @@ OTHERS: dict[str, list[Any]] = {
     "test_epsilon": [0.1],
     "test_episodes": [3],
     "test_max_steps": [50],
+    "reseed": [False],
 }
 OTHER_SETTINGS: dict[str, list[Any]] = {
     "frame_stack": [2],

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import minidqn
 from minidqn import DQN, History, load_run, save, stop_on_interrupt, train
-from minidqn.lab import envs
+from minidqn.lab import in_use
 from minidqn.lab.signals import signals_wait
 from minidqn.lab.watchers import save_every
 from minidqn.parts import prioritized
@@ -39,7 +39,7 @@ def foreground() -> Iterator[None]:
     before = signal.signal(INT, signal.default_int_handler)
     before_term = signal.getsignal(TERM)
     yield
-    assert envs.TRAINING == {}
+    assert in_use.TRAINING == {}
     signal.signal(INT, before)
     signal.signal(TERM, before_term)
 
@@ -109,7 +109,7 @@ def traced(trace: SignalAtLine, agent: DQN, history: History, steps: int) -> Non
 def interrupt_at(trace: SignalAtLine, agent: DQN, history: History) -> None:
     with pytest.raises(KeyboardInterrupt):
         traced(trace, agent, history, steps=12)
-    assert envs.TRAINING == {}
+    assert in_use.TRAINING == {}
     assert signal.getsignal(INT) is signal.default_int_handler
     assert accounted_steps(agent, history) == agent.steps
     assert len(history) == agent.episodes
@@ -152,19 +152,19 @@ def test_ctrl_c_before_any_line_that_takes_something_gives_it_back() -> None:
 def test_ctrl_c_while_an_environment_is_taken_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    members = envs.members
+    members = in_use.members
 
     def interrupted(env: Any) -> Any:
         if signal.getsignal(INT) is not signal.default_int_handler:
             signal.raise_signal(INT)
         return members(env)
 
-    monkeypatch.setattr(envs, "members", interrupted)
+    monkeypatch.setattr(in_use, "members", interrupted)
     agent, history = new_run()
     with pytest.raises(KeyboardInterrupt):
         train(agent, three(), 60, history=history, progress=False)
     assert accounted_steps(agent, history) == agent.steps == 3
-    assert envs.TRAINING == {}
+    assert in_use.TRAINING == {}
 
 
 def test_ctrl_c_in_a_kernel_that_sets_priorities(

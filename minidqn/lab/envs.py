@@ -13,7 +13,6 @@ Letters: A actions, E environments.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
 from minidqn.experience import reset_result, step_result
+from minidqn.lab.in_use import check_free, members
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import CurrentStack
 
@@ -41,7 +41,7 @@ def episode_seed(seed: int, purpose: int, number: int) -> int:
 
 
 def play(
-    agent: DQN, env: gym.Env[Any, Any], seed: int, epsilon: float = 0.0
+    agent: DQN, env: gym.Env[Any, Any], seed: int | None, epsilon: float = 0.0
 ) -> Iterator[tuple[float, bool, Any]]:
     """Play a test episode: yield each reward, if it ended, and the observation.
 
@@ -66,16 +66,26 @@ def play(
 
 
 class OwnEnvs:
-    """Environments that we reset ourselves."""
+    """Environments that we reset ourselves.
 
-    def __init__(self, envs: Sequence[gym.Env[Any, Any]], agent: DQN) -> None:
+    Without `reseed`, only the first reset of each gets a seed.
+    """
+
+    def __init__(
+        self, envs: Sequence[gym.Env[Any, Any]], agent: DQN, reseed: bool = True
+    ) -> None:
         self.envs = envs
         self.seed = agent.seed
         self.n_actions = agent.n_actions
+        self.reseed = reseed
+        self.seeded: set[int] = set()  # environments that have got a seed, by id
 
     def reset_one(
         self, env: gym.Env[Any, Any], number: int
     ) -> tuple[Any, dict[str, Any]]:
+        if id(env) in self.seeded and not self.reseed:
+            return reset_result(env.reset())
+        self.seeded.add(id(env))
         seed = episode_seed(self.seed, TRAIN, number)
         return reset_result(env.reset(seed=seed))
 
@@ -149,7 +159,7 @@ class VectorEnvs:
 Envs = OwnEnvs | VectorEnvs
 
 
-def as_envs(agent: DQN, env: Env) -> Envs:
+def as_envs(agent: DQN, env: Env, reseed: bool = True) -> Envs:
     """`env` with these two calls. TypeError or ValueError if it does not fit."""
     if not isinstance(env, gym.Env | VectorEnv):
         raise TypeError(f"env is {env!r}: expected an environment, or a vector of them")
@@ -157,7 +167,7 @@ def as_envs(agent: DQN, env: Env) -> Envs:
     if not isinstance(env, VectorEnv):
         check_spaces(agent, env.observation_space, env.action_space)
         check_num_envs(agent, 1)
-        return OwnEnvs([env], agent)
+        return OwnEnvs([env], agent, reseed)
     check_spaces(agent, env.single_observation_space, env.single_action_space)
     check_num_envs(agent, env.num_envs)
     inside = members(env)
@@ -168,7 +178,7 @@ def as_envs(agent: DQN, env: Env) -> Envs:
         )
     mode = env.metadata.get("autoreset_mode")
     if isinstance(env, SyncVectorEnv) and mode == AutoresetMode.DISABLED:
-        return OwnEnvs(env.envs, agent)
+        return OwnEnvs(env.envs, agent, reseed)
     if mode != AutoresetMode.NEXT_STEP:
         raise ValueError(
             f"autoreset mode {mode}: expected {AutoresetMode.NEXT_STEP}, or a "
@@ -205,45 +215,3 @@ def masks_of(masks: Sequence[Any], n_actions: int) -> Array | None:
     if all(mask is None for mask in masks):
         return None
     return np.stack([np.ones(n_actions) if mask is None else mask for mask in masks])
-
-
-# --- Which environments are in use
-
-# agents that are being trained, and their environments without wrappers, by id
-TRAINING: dict[int, Any] = {}
-
-
-def members(env: Any) -> list[Any]:
-    """An environment without its wrappers; a vector's parts in this process, too."""
-    inside = env.unwrapped
-    if not isinstance(inside, VectorEnv):
-        return [inside]
-    parts = getattr(inside, "envs", ())
-    return [inside, *(getattr(part, "unwrapped", part) for part in parts)]
-
-
-def check_free(env: Any) -> None:
-    """Raise ValueError if an agent is being trained in `env`, or in a part of it."""
-    for inside in members(env):
-        if id(inside) in TRAINING:
-            raise ValueError(
-                f"an agent is being trained in {env}: expected another one, made by a "
-                "second gym.make(...)"
-            )
-
-
-@contextmanager
-def in_training(agent: DQN, env: Any) -> Iterator[None]:
-    """Keep others from using `env` meanwhile: their steps would spoil the training.
-
-    Nor may `agent` be trained elsewhere, because it has one stream of experience.
-    """
-    if id(agent) in TRAINING:
-        raise ValueError("the agent is being trained: expected another one")
-    ours = {id(each): each for each in (agent, *members(env))}
-    TRAINING.update(ours)
-    try:
-        yield
-    finally:
-        for number in ours:
-            del TRAINING[number]

@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.checks import count, one_environment
-from minidqn.lab.envs import TEST, check_free, check_spaces, episode_seed, play
+from minidqn.lab.envs import TEST, check_spaces, episode_seed, play
+from minidqn.lab.in_use import check_free
 from minidqn.lab.progress import bar_of_test
 from minidqn.nn.layers import Array
 
@@ -25,21 +26,30 @@ def evaluate(
     epsilon: float = 0.0,
     *,
     max_steps: int = 100_000,
+    reseed: bool = True,
     progress: bool = True,
 ) -> Array:
     """Returns of test episodes, undiscounted: (episodes,). The agent is left as it is.
 
     The actions are greedy, or random with probability `epsilon`: in some games, a
     deterministic policy never ends an episode. An episode that is longer than
-    `max_steps` is cut there, with a warning. A test of more than a second shows its
-    progress. Raises TypeError or ValueError if `env` does not fit the agent, or if an
-    agent is being trained in it.
+    `max_steps` is cut there, with a warning. Without `reseed`, only the first reset
+    gets a seed: in Atari's games that takes longer than many steps. A test of more than
+    a second shows its progress. Raises TypeError or ValueError if `env` does not fit
+    the agent, or if an agent is being trained in it.
     """
     check_test(agent, env)
     count("episodes", episodes)
     count("max_steps", max_steps)
     returns, _, cut = play_test(
-        agent, env, episodes, seed, epsilon, max_steps=max_steps, progress=progress
+        agent,
+        env,
+        episodes,
+        seed,
+        epsilon,
+        max_steps=max_steps,
+        reseed=reseed,
+        progress=progress,
     )
     if cut > 0:
         warnings.warn(
@@ -59,6 +69,7 @@ def play_test(
     epsilon: float,
     *,
     max_steps: int,
+    reseed: bool = True,
     progress: bool = False,
 ) -> tuple[Array, Array, int]:
     """Returns and lengths of test episodes, (episodes,) each, and how many were cut.
@@ -74,7 +85,10 @@ def play_test(
         agent.rng = np.random.default_rng((seed, TEST))
         with threadpool_limits(1, user_api="blas"), bar:
             for episode in range(episodes):
-                moves = play(agent, env, episode_seed(seed, TEST, episode), epsilon)
+                its_seed = None
+                if reseed or episode == 0:
+                    its_seed = episode_seed(seed, TEST, episode)
+                moves = play(agent, env, its_seed, epsilon)
                 returns[episode], lengths[episode], over = total_of(
                     moves, max_steps, bar
                 )

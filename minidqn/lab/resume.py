@@ -34,6 +34,12 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
             "an exact resume needs a SyncVectorEnv with AutoresetMode.DISABLED"
         )
         return all_over
+    if not envs.reseed:
+        warn(
+            "the unfinished episode starts again: an exact resume needs reseed=True, "
+            "with which each episode has a seed of its own"
+        )
+        return all_over
     over: list[bool] = replay.ended.tolist()
     for i, (env, episode) in enumerate(zip(envs.envs, history.unfinished, strict=True)):
         if over[i]:

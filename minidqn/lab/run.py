@@ -136,6 +136,7 @@ def train_and_test(
             spec.seed,
             spec.test_epsilon,
             max_steps=spec.test_max_steps,
+            reseed=spec.reseed,
             progress=progress,
         )
     save(agent, folder / AGENT, replay=False)
@@ -164,7 +165,9 @@ def tests(spec: Spec, env: gym.Env[Any, Any]) -> Watcher:
     """A watcher that tests the agent now and then, for the learning curve."""
     longest = min(spec.test_max_steps, max(int(TEST_SHARE * spec.steps), 1))
     epsilon = spec.test_epsilon
-    test = PolicyTest(env, TEST_EPISODES, epsilon=epsilon, max_steps=longest)
+    test = PolicyTest(
+        env, TEST_EPISODES, epsilon=epsilon, max_steps=longest, reseed=spec.reseed
+    )
     return evaluate_within(TEST_SHARE, max(spec.steps // TEST_MOMENTS, 1), test)
 
 
@@ -197,7 +200,13 @@ def train_and_save(
         on_step = [*watchers, lambda agent, history: bool(signals.pending)]
         try:
             train(
-                agent, env, steps, history=history, on_step=on_step, progress=progress
+                agent,
+                env,
+                steps,
+                history=history,
+                on_step=on_step,
+                progress=progress,
+                reseed=spec.reseed,
             )
         except Exception:
             if agent.steps > begun:

@@ -44,6 +44,8 @@ class Spec:
         test_epsilon    probability of a random action in the test
         test_episodes   episodes of the test
         test_max_steps  where an episode of the test is cut
+        reseed          reset every episode with a seed of its own; without, only the
+                        first: see train
 
     All functions must be at the top level of a module. Raises ValueError for a number
     out of range, or for until_solved with a train_wrapper.
@@ -63,6 +65,7 @@ class Spec:
     test_epsilon: float = 0.0
     test_episodes: int = 100
     test_max_steps: int = 100_000
+    reseed: bool = True
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -37,6 +37,7 @@ class PolicyTest:
         seed: int = SEED,
         epsilon: float = 0.0,
         max_steps: int = MAX_STEPS,
+        reseed: bool = True,
     ) -> None:
         one_environment(env)
         self.env = env
@@ -44,6 +45,7 @@ class PolicyTest:
         self.seed = count("seed", seed, least=0)
         self.epsilon = probability("epsilon", epsilon)
         self.max_steps = count("max_steps", max_steps)
+        self.reseed = reseed
         self.checked: DQN | None = None  # the agent that `env` is known to fit
 
     def check(self, agent: DQN) -> None:
@@ -61,6 +63,7 @@ class PolicyTest:
             self.seed,
             self.epsilon,
             max_steps=self.max_steps,
+            reseed=self.reseed,
         )
         history.tests.add(agent.steps, returns, lengths)
         return float(returns.mean())

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
-from minidqn.lab.envs import Env, Envs, as_envs, in_training
+from minidqn.lab.envs import Env, Envs, as_envs
 from minidqn.lab.history import History
+from minidqn.lab.in_use import in_training
 from minidqn.lab.progress import show, training_bar
 from minidqn.lab.resume import resume
 from minidqn.lab.scale import look_at_scale, warn_of_wrapper
@@ -38,6 +39,7 @@ def train(
     history: History | None = None,
     on_step: Watcher | Sequence[Watcher] = (),
     progress: bool = True,
+    reseed: bool = True,
 ) -> History:
     """Train the agent in `env` for `steps` more environment steps.
 
@@ -49,10 +51,13 @@ def train(
 
     `on_step` is one watcher or several, which are called after every step; the last
     rows of the history, history.just_ended of them, are those of the episodes that
-    ended in it. Ctrl-C comes at the end of a step. Raises ValueError if the environment
-    does not fit the agent, or if `steps` is too few for the first update.
+    ended in it. Without `reseed`, only the first episode's reset gets a seed: faster
+    where that takes long, as in Atari's games, but then a run that is stopped within an
+    episode continues with a new one. Ctrl-C comes at the end of a step. Raises
+    ValueError if the environment does not fit the agent, or if `steps` is too few for
+    the first update.
     """
-    envs = as_envs(agent, env)
+    envs = as_envs(agent, env, reseed)
     watchers = [*as_watchers(on_step), look_at_scale(agent)]
     last_step = agent.steps + steps
     check_steps(agent, steps)
