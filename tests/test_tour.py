@@ -147,6 +147,11 @@ def test_the_exercises_on_gradients() -> None:
         (lambda w, b, x, target: solution(w, b, x, target) * x, "that is dL/dw"),
         (lambda w, b, x, target: max(w * x + b, 0) - target, "where z is below 0"),
         (lambda w, b, x, target: -solution(w, b, x, target), "the sign is wrong"),
+        (lambda w, b, x, target: found["dl_dy"], "use the arguments w, b, x"),
+        (lambda w, b, x, target: w * x + b - target, "the ReLU is missing"),
+    )
+    assert "-0.000" not in said(
+        check_1, lambda w, b, x, target: solution(w, b, x, target) + (w < 0)
     )
     check_hints(
         check_2,
