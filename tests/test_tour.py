@@ -147,6 +147,11 @@ def test_the_exercises_on_gradients() -> None:
         (lambda w, b, x, target: solution(w, b, x, target) * x, "that is dL/dw"),
         (lambda w, b, x, target: max(w * x + b, 0) - target, "where z is below 0"),
         (lambda w, b, x, target: -solution(w, b, x, target), "the sign is wrong"),
+        (lambda w, b, x, target: found["dl_dy"], "use the arguments w, b, x"),
+        (lambda w, b, x, target: w * x + b - target, "the ReLU is missing"),
+    )
+    assert "-0.000" not in said(
+        check_1, lambda w, b, x, target: solution(w, b, x, target) + (w < 0)
     )
     check_hints(
         check_2,
@@ -317,6 +322,7 @@ def test_the_exercises_on_cartpole() -> None:
     check_hints(
         check_1,
         (lambda n, gamma: n, "gamma is missing"),
+        (lambda n, gamma: n * gamma, "once more with each step"),
         (lambda n, gamma: 1 / (1 - gamma), "if the pole never falls"),
         (lambda n, gamma: gamma**n / (1 - gamma), "after the fall"),
         (lambda n, gamma: gamma ** (n - 1), "Add up all n"),
@@ -356,6 +362,10 @@ def test_the_exercises_on_cartpole() -> None:
     value = {name: np.mean(of) for name, of in found["first_values"].items()}
     assert 150 < value["truncated"] < 300
     assert value["done"] < 80
+    means = found["means"]  # of n_step with or without a target network: return, value
+    assert min(means[40, "with"][0], means[40, "without"][0]) > 450
+    assert means[1, "with"][0] > 10 * means[1, "without"][0]
+    assert means[1, "without"][1] > 10_000 > 100 > means[1, "with"][1]
 
 
 def test_the_exercises_on_comparing() -> None:

@@ -129,8 +129,8 @@ def network_loss():
     return 0.5 * np.sum((network.forward(inputs) - targets) ** 2)
 
 
-dl_dy = network.forward(inputs) - targets
-network.backward(dl_dy)
+d_outputs = network.forward(inputs) - targets  # dL/dy of each example
+network.backward(d_outputs)
 
 # %% [markdown]
 # Now we measure each derivative: move one parameter to both sides, and put it back.
@@ -202,10 +202,13 @@ def my_dL_db(w, b, x, target):
 # %% tags=["checker"]
 @exercise
 def check_1(answer):
+    above = -0.7  # dl_dy in the cells above
     for w, b, x in ((0.8, 0.1, 1.5), (-1.0, 0.2, 2.0), (0.5, 1.0, -1.0)):
         z = w * x + b
-        expected = (max(z, 0.0) - 2.0) * (z > 0)
+        expected = max(z, 0.0) - 2.0 if z > 0 else 0.0
         mistakes = {
+            "use the arguments w, b, x and target, not names of the cells above.": above,
+            "the ReLU is missing: y is max(z, 0), not z.": z - 2.0,
             "where z is below 0, a small change of b does not change y.": max(z, 0.0)
             - 2.0,
             "the sign is wrong: L has y - target, not target - y.": -expected,

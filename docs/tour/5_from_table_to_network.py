@@ -188,12 +188,25 @@ source(Network.move_towards)
 # 3. Make an update from a random batch of the memory. Here this happens after each step.
 # 4. After some number of updates, move the target network.
 #
+# The memory is a *ring* of slots. Each step takes the next slot. When all are full, it takes the slot of the oldest
+# step. A slot holds the state, the action, the reward, and whether the episode ended. The next state is in the next
+# slot, so no state is stored twice. After the last step of an episode, the next slot holds only the final state. No
+# action is taken there, and no step of a batch begins there. This slot is called a *bridge*, because it lies between
+# two episodes.
+#
+# **Huber's loss.** Call the error u = y - Q(s, a). The derivative of u² / 2 is u, so one target that is far too high
+# changes the network a lot. *Huber's loss* is u² / 2 only while u is between -1 and 1. Beyond, it goes on as a straight
+# line, |u| - ½. With slope = clip(u, -1, 1), which is u, but at least -1 and at most 1, one formula gives both pieces:
+#
+# loss = slope · (u - slope / 2)
+#
+# slope is also its derivative by u. u contains -Q(s, a), so the derivative by Q(s, a) is -slope.
+#
 # Below is one update of minidqn. Some names in it:
 #
 # - `online` is the network that learns. `target` is the target network.
 # - `sampler` draws the places in the memory where the steps of the batch begin. `replay` fetches the batch.
-# - `loss.targets` computes y, as in chapter 4. `loss.gradient` computes the gradient of half the squared error. (For
-#   errors larger than `huber_delta` the loss goes on as a straight line.)
+# - `loss.targets` computes y, as in chapter 4. `loss.gradient` computes Huber's loss and its gradient.
 # - `clip_by_global_norm` makes a gradient shorter if it is too long.
 #
 # The lines about `double` and `weights` belong to chapter 7.
@@ -204,8 +217,8 @@ source(DQN.learn)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** The memory is a *ring*: it has `capacity` slots, from 0 on. When it is full, a new step takes the slot of the
-# oldest one. Which slot does step number `count` go to? The first step has number 0.
+# **1.** The ring has `capacity` slots, from 0 on. When it is full, a new step takes the slot of the oldest one. Which
+# slot does step number `count` go to? The first step has number 0. (Here we leave out the bridges.)
 
 
 # %%

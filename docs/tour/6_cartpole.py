@@ -2,20 +2,30 @@
 # # 6. CartPole
 #
 # A cart carries a pole. Each step pushes the cart to the left or to the right. It gives a reward of 1 while the pole
-# stands. We now have all the parts that are needed to learn this. What does the network know after 500 steps? And
-# what after 20,000?
+# stands. We now have nearly all the parts that are needed to learn this. What does the network know after 500 steps?
+# And what after 20,000?
 #
 # ## All of it on one page
 #
-# [examples/one_page.py](../../examples/one_page.py) contains everything from chapters 1 to 5, in less than 200
-# lines: a network with backprop, Adam, a memory, the targets, an agent, the loop and a test. Open it beside this
-# chapter and read it from top to bottom. You know each of its parts by now. It takes about ten seconds to learn
-# CartPole:
+# [examples/one_page.py](../../examples/one_page.py) is all of DQN in about 200 lines. From chapters 1 to 5 you know the
+# network with its backprop, Adam, the ring with its bridges, the target network, Huber's loss, and the random actions.
+# These are new:
+#
+# - `N_STEP` and `look_ahead`: a target has up to 40 rewards, where chapter 5 had one. See below, and chapter 7.
+# - *Double DQN*: the online network chooses the next action, and the target network says how good it is. See chapter 7.
+# - The end of an episode is `TERMINATED` or `TRUNCATED`. Chapter 5 only named them. This chapter shows the difference.
+# - `BOUNDS`: the position and the angle are divided by their bounds, so that a small angle counts as much as a large
+#   position. The two speeds have no bounds. They are divided by 1.
+# - The learning rate and epsilon become smaller during the run. See below.
+#
+# Open the page beside this chapter and read it from top to bottom. It takes about ten seconds to learn CartPole, and
+# several times as long on a busy computer:
 
 # %%
 import gymnasium as gym
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.patheffects import withStroke
 from tour import exercise, hint_for, load_page, source
 
 page = load_page()
@@ -27,8 +37,8 @@ page.test(page_agent, page_env)
 # %% [markdown]
 # The last line is the test: 100 new episodes without random actions. The largest possible return is 500.
 #
-# Below is one update of the page. The line with `y =` is the target of chapter 5. Chapter 7 explains how
-# many steps `look_ahead` looks ahead, and why.
+# Below is one update of the page. The line with `y =` is the target of chapter 5. `look_ahead` adds up the rewards: its
+# code comes later in this chapter. `next_actions` is what makes it Double DQN. The loss is Huber's.
 
 # %%
 source(page.Agent.learn)
@@ -38,18 +48,26 @@ source(page.Agent.learn)
 # batches they arrive at the same parameters. From here on we use minidqn.
 
 # %%
+from dataclasses import replace
+
 from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
-from minidqn.batch import n_step_returns
 
 # %% [markdown]
 # ## Six moments of a run
 #
 # The settings are those of examples/cartpole.py, which gives the reason for each of them. Only the run is half as
-# long here. Three of the settings are new:
+# long here. Five of the settings are new:
 #
-# - epsilon falls from 1 to 0.1: at first the agent tries everything, later it mostly does what is best.
+# - `normalize_obs` scales each number of an observation to -1 to 1, if the environment gives bounds for it. On the
+#   page, `BOUNDS` does this.
+# - `n_step` says how many rewards are added up before the network is asked what follows.
+# - `train_every`: there is one update every four steps. In chapter 5 there was one after each step.
 # - The learning rate falls to 0.
-# - `n_step` says how many rewards are added up before the network is asked what follows. See chapter 7.
+# - epsilon falls from 1 to 0.1: at first the agent tries everything, later it mostly does what is best.
+#
+# May 40 rewards be added up, although some of the 40 actions were random? Random actions earn less than the best
+# ones, so the targets are too low: this is a *bias*. It is the price for speed, because a fall changes the targets of
+# the last 40 steps at once. Chapter 7 measures both.
 
 # %%
 STEPS, GAMMA = 20_000, 0.995
@@ -113,15 +131,20 @@ for axes, at in zip(panels.flat, range(len(MOMENTS)), strict=True):
             angles, speeds, right_is_better, [0.0], colors=colour, linewidths=width
         )
     axes.set_title(f"seed 0 after {MOMENTS[at]:,} steps")
+for row, column in ((12, 12), (47, 47)):  # what is the greedy action here, at the end?
+    push = "right" if right_is_better[row, column] > 0 else "left"
+    spot = angles[column], speeds[row]
+    label = axes.text(*spot, push, color="white", ha="center", va="center", size=13)
+    label.set_path_effects([withStroke(linewidth=3, foreground="black")])
 figure.supxlabel("pole angle, radians (the episode ends at 0.21)")
 figure.supylabel("pole speed, radians / s")
 figure.colorbar(image, ax=panels, label="max Q, in steps (discounted)")
 plt.show()
 
 # %% [markdown]
-# The white line is the policy. On one side of it the greedy action pushes to the right, on the other side to the left.
-# At the end, the agent pushes to the side to which the pole leans or falls. (In the dark corners the pole cannot be
-# saved. Both actions are equally bad there, and white lines mean nothing.)
+# The white line is the policy: on its two sides the greedy action differs. The last picture says where it pushes to the
+# left, and where to the right. At the end, the agent pushes to the side to which the pole leans or falls. (In the dark
+# corners the pole cannot be saved. Both actions are equally bad there, and white lines mean nothing.)
 #
 # The colours are the values. They grow over the whole run, in the middle to about 200.
 #
@@ -153,13 +176,16 @@ print(f"the task is solved at a mean return of {spec.reward_threshold}")
 # - *Truncated*: the time limit ends the episode. The pole still stands. So the network is asked what would have
 #   followed, as after any other step.
 #
-# In minidqn this is the line `discount *= ...` in the loop below. It adds up the rewards of k steps. Then the network's
-# answer counts gamma^k times, or 0 times if the episode terminated. In the code, `place` is where a step is stored, and
-# `ends` is where the state is that was reached. At the end of an episode this is the last observation: the memory keeps
-# it in a slot of its own. `ended` is true for both kinds of end, and `head` is where the stored steps end.
+# On the page this is the line `discounts[i] *= ...` in the loop below. The loop adds up the rewards of k steps. Then
+# the network's answer counts GAMMA^k times, or 0 times if the episode terminated. `starts` are the slots of the steps
+# in the batch, and `ends` are the slots of the states that were reached. If the episode ended, this slot is the bridge:
+# it holds the final observation. `head` is the slot of the newest observation, where the stored steps end.
 
 # %%
-source(n_step_returns)
+source(page.look_ahead)
+
+# %% [markdown]
+# minidqn does the same in `n_step_returns` (minidqn/batch.py), also for several environments at once.
 
 # %% [markdown]
 # Much code has only one flag, `done`, for both kinds of end. What does this mistake cost? We train with a time limit of
@@ -214,6 +240,42 @@ plt.show()
 # (The "truncated" agents are not perfect. Some values are above 200, which is impossible. Chapter 7 shows
 # where such values come from.)
 #
+# ## Does it need the target network?
+#
+# On the page, write `self.target = self.online` where it makes the copy. Then it has no target network. Run it again:
+# it learns as well as before. Was chapter 5 wrong? We try it with minidqn, with `n_step=40` and with `n_step=1`. With
+# tau = 1 the target network is always equal to the online one, so it is as if there were none. Four seeds learn each
+# way, for 10,000 steps. (This takes about a quarter of a minute.)
+
+
+# %%
+with_and_without = {"with": {"tau": 0.01}, "without": {"tau": 1.0}}
+short = replace(config, learning_rate=LinearDecay(3e-3, 0.0, 10_000))
+means = {}
+for n_step in (40, 1):
+    for name, target in with_and_without.items():
+        settings = replace(short, n_step=n_step, **target)
+        scores, tops = [], []
+        for seed in range(4):
+            learner = DQN(env.observation_space, env.action_space, settings, seed)
+            train(learner, env, 10_000, progress=False)
+            scores.append(evaluate(learner, test_env, 10, progress=False).mean())
+            tops.append(learner.q_values(upright).max())
+        means[n_step, name] = np.mean(scores), np.mean(tops)
+        print(
+            f"n_step = {n_step}, {name} a target network: mean return "
+            f"{np.mean(scores):.0f}, mean value of the upright pole {np.mean(tops):,.0f}"
+        )
+
+# %% [markdown]
+# No value can be above 200. With `n_step=1` and no target network the values explode. The next state is only one step
+# away and looks nearly the same. So when Q(s) rises, its target rises too, again and again. (With a target network,
+# `n_step=1` is only slow: 10,000 steps are too few.)
+#
+# With `n_step=40` there is a brake. The network is asked about a state 40 steps later, which looks different. And where
+# the pole falls within these 40 steps, it is not asked at all. At first this is nearly always so. So `n_step=40` hides
+# what a target network is good for. Do not conclude from one setting that a part is not needed.
+#
 # ## Exercises
 #
 # **1.** The pole falls after n more steps. Each of them gives a reward of 1. What is that worth?
@@ -227,9 +289,11 @@ def my_value(n, gamma):
 # %% tags=["checker"]
 @exercise
 def check_1(answer):
-    for n, gamma in ((1, 0.9), (10, 0.9), (500, 0.995)):
+    for n, gamma in ((10, 0.8), (1, 0.9), (500, 0.995)):
         expected = sum(gamma**k for k in range(n))
         mistakes = {
+            "gamma counts once more with each step: 1 + gamma + gamma² + ...": n
+            * gamma,
             "later rewards count less: gamma is missing.": n,
             "that is the worth if the pole never falls.": 1 / (1 - gamma),
             "the first reward counts in full: gamma^0 = 1.": gamma * expected,

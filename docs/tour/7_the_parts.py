@@ -145,6 +145,10 @@ plt.show()
 # fields back:
 #
 # y = r₁ + gamma r₂ + ... + gamma^(n-1) rₙ + gamma^n · max Q(the state after n steps)
+#
+# Chapter 6 showed this as `look_ahead`, on the page. Below is the same in minidqn. It has more arguments, because it
+# fills arrays that are made once, and because several environments may lie side by side in the ring. Read the inner
+# loop.
 
 # %%
 source(n_step_returns)
@@ -195,8 +199,8 @@ plt.show()
 #
 # This has a price. Half of the actions are random, and half of the random ones stay. Only the first action of a
 # return should be judged. The n - 1 actions after it count as they were taken, with the bad ones, where
-# the best actions should count. So the values end too low. minidqn does not correct this. It becomes less as epsilon
-# falls.
+# the best actions should count. So the values end too low: a bias. minidqn does not correct this. It becomes less as
+# epsilon falls.
 #
 # ## Quantiles: which returns are possible
 #
@@ -211,8 +215,7 @@ plt.show()
 # pulls it down, with the weight 1 - (k - ½) / N. The two balance when a share (k - ½) / N of the targets is below. The
 # targets are the N quantiles of the next state, and each theta_k is compared with all of them.
 #
-# The weight multiplies *Huber's loss*: it is squared for errors up to `delta`, and a straight line beyond. (Plain DQN
-# uses it too.)
+# The weight multiplies *Huber's loss* of chapter 5: it is squared for errors up to `delta`, and a straight line beyond.
 
 # %%
 source(quantile_huber_loss)

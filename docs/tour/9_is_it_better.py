@@ -100,8 +100,9 @@ def results_of(n_step):
 few, many = results_of(7), results_of(40)
 y = np.array([result["eval_mean"] for result in few])  # the tests
 x = np.array([result["eval_mean"] for result in many])
-ends_y = np.array([result["curve"][-1] for result in few])  # the ends of training
-ends_x = np.array([result["curve"][-1] for result in many])
+# the ends of training
+ends_y = np.array([result["curve"]["mean_return"][-1] for result in few])
+ends_x = np.array([result["curve"]["mean_return"][-1] for result in many])
 
 # %% mystnb={"image": {"alt": "Left: two chosen curves, n_step = 7 ahead. Middle: 20 seeds each in training, alike. Right: their tests, n_step = 40 ahead."}}
 figure, (one_each, curves, tests) = plt.subplots(
@@ -122,7 +123,9 @@ for axes in (one_each, curves):
     axes.set_xlabel("environment steps")
     axes.legend(frameon=False, loc="upper left")
 plt.show()
-Markdown(compare(few + many)[0])
+table, same_figure = compare(few + many)
+plt.close(same_figure)  # its parts are in the figure above
+Markdown(table)
 
 # %% [markdown]
 # *Left*: this is how to lie with one curve. Nothing in it is false. But both seeds were chosen to make 7 look
@@ -139,7 +142,8 @@ Markdown(compare(few + many)[0])
 # - Lines are *interquartile means* (IQM). The IQM leaves out the best and the worst quarter of the seeds, and takes the
 #   mean of the rest.
 # - Shades, bars and brackets are 95 % intervals.
-# - "better" in the table is the probability that a run is better than a run of the first line.
+# - "chance to beat the first line" is the probability that the test of a run is better than that of a run of the first
+#   line. Two equal tests count half, so the first line has 0.50 itself.
 # - "failed" counts the runs that stopped with an error.
 #
 # The interval is a *bootstrap*. (This has nothing to do with the bootstrapping of chapter 4.) There are 20 seeds. Draw 20
