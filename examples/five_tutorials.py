@@ -343,7 +343,7 @@ TUTORIALS = {
         },
         quirks=[
             # Numbers up to 255 make Q-values in the hundreds before anything is learned.
-            Quirk("raw bytes", {"normalize_obs": False}, {"normalize_obs": True}),
+            Quirk("raw bytes", {"normalize_obs": False}, {"normalize_obs": "bounds"}),
             # Ten to a hundred times the usual rate of Adam: units die, and stay dead.
             Quirk("Adam at 0.01", {"learning_rate": 1e-2}, {"learning_rate": 5e-4}),
             Quirk("stores the next action", override=StoresNextAction),

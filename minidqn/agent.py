@@ -25,6 +25,7 @@ from gymnasium.spaces import Discrete, Space
 
 from minidqn import assembly, checks, experience
 from minidqn.assembly import Build
+from minidqn.batch import Batch
 from minidqn.config import DQNConfig
 from minidqn.exploration import epsilon_greedy, greedy
 from minidqn.nn.adam import Adam, clip_by_global_norm
@@ -205,6 +206,22 @@ class DQN:
         made = self.updates + self.updates_skipped
         return self._config.updates_by(self.steps) - made
 
+    def targets(self, batch: Batch) -> Array:
+        """What Q(s, a) should have been: (B,), or (B, N) for N quantiles."""
+        # The next action. The largest of several estimates is often too large. DQN
+        # selects and evaluates an action with one network, so its targets are too
+        # large. Double DQN (van Hasselt et al. 2016) uses two, whose errors differ.
+        # (They fill the same arrays, so each result is used before the next forward.)
+        next_actions = self.next_actions  # (B,)
+        if self._config.double:
+            q_select = self.online.predict(batch.next_obs, self.rng)  # (B, A)
+            greedy(self.loss.q_values(q_select), batch.next_mask, next_actions)
+            q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
+        else:
+            q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
+            greedy(self.loss.q_values(q_next), batch.next_mask, next_actions)
+        return self.loss.targets(batch.returns, batch.discounts, q_next, next_actions)
+
     def learn(self) -> Metrics:
         """One update of the online network, from one batch of the replay buffer.
 
@@ -215,22 +232,7 @@ class DQN:
         starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
         batch = self.replay.batch(starts, config.n_step, config.gamma)
 
-        # The next action. The largest of several estimates is often too large. DQN
-        # selects and evaluates an action with one network, so its targets are too
-        # large. Double DQN (van Hasselt et al. 2016) uses two, whose errors differ.
-        # (They fill the same arrays, so each result is used before the next forward.)
-        next_actions = self.next_actions  # (B,)
-        if config.double:
-            q_select = self.online.predict(batch.next_obs, self.rng)  # (B, A)
-            greedy(self.loss.q_values(q_select), batch.next_mask, next_actions)
-            q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
-        else:
-            q_next = self.target.predict(batch.next_obs, self.rng)  # (B, A)
-            greedy(self.loss.q_values(q_next), batch.next_mask, next_actions)
-
-        # the targets of Q(s, a)
-        y = self.loss.targets(batch.returns, batch.discounts, q_next, next_actions)
-
+        y = self.targets(batch)
         # the loss of Q(s, a) against them, and its gradient for every parameter
         q = self.online.forward(batch.obs, self.rng)  # (B, A)
         loss, mean_q, dq, errors = self.loss.gradient(q, batch.actions, y, weights)

@@ -55,6 +55,10 @@ class Wrapped(gym.Wrapper[Any, Any, Any, Any]):
         return Wrapped(env)
 
 
+class OwnAgent(DQN):
+    """Another class."""
+
+
 def build(space: Any, n_actions: int) -> Any:
     raise NotImplementedError
 
@@ -98,6 +102,7 @@ OTHERS: dict[str, list[Any]] = {
         partial(gym.wrappers.TransformReward, func=math.sqrt),
     ],
     "network": [build, partial(build, n_actions=3)],
+    "agent": [OwnAgent],
     "solved_at": [475.0, 1.0],
     "until_solved": [True],
     "test_epsilon": [0.1],

@@ -68,7 +68,7 @@ def from_saved(spec: Spec, args: Namespace) -> tuple[Spec, dict[str, int]]:
     """
     path = saved_agent(args.start, (CHECKPOINT, AGENT))
     own: Any = own_schedules(spec.config)
-    config, its_seed, counted = saved_settings(path, spec.network, **own)
+    config, its_seed, counted = saved_settings(path, spec.network, spec.agent, **own)
     counted = counted or {"step": 0, "update": 0, "episode": 0}
     steps = spec.steps
     seed = spec.seed

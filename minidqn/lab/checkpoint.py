@@ -67,13 +67,14 @@ def load(
     *,
     seed: int | None = None,
     num_envs: int | None = None,
+    agent: type[DQN] = DQN,
     **changes: Any,
 ) -> DQN:
     """The agent that `save` wrote, ready to act and to continue learning.
 
     If the agent was made with your own network, give the function that builds it:
-    `network`. If it was made with your own schedule, give the schedule:
-    load(path, epsilon=my_schedule).
+    `network`. If it is of your own class, give the class: `agent`. If it was made with
+    your own schedule, give the schedule: load(path, epsilon=my_schedule).
 
     Keyword arguments replace settings, from the next step on: load(path,
     learning_rate=1e-4, epsilon=0.05). help(DQNConfig) explains them. Settings that the
@@ -86,8 +87,10 @@ def load(
     version of the format; OSError if it cannot be read; MemoryError if its replay
     buffer does not fit into memory; and ValueError for a setting that cannot change.
     """
-    agent, _ = load_run(path, network, seed=seed, num_envs=num_envs, **changes)
-    return agent
+    loaded, _ = load_run(
+        path, network, seed=seed, num_envs=num_envs, agent=agent, **changes
+    )
+    return loaded
 
 
 def load_run(
@@ -96,6 +99,7 @@ def load_run(
     *,
     seed: int | None = None,
     num_envs: int | None = None,
+    agent: type[DQN] = DQN,
     decays_begin: bool = True,
     **changes: Any,
 ) -> tuple[DQN, History]:
@@ -107,7 +111,7 @@ def load_run(
     """
     with opened(Path(path)) as (text, arrays):
         with explained(str(path), VERDICT):
-            snapshot = examine(text, arrays, network, changes)
+            snapshot = examine(text, arrays, network, changes, agent)
         progress = snapshot.header.progress
         if decays_begin and progress is not None:
             changes = from_here(changes, progress.counted)
@@ -120,7 +124,10 @@ def load_run(
 
 
 def saved_settings(
-    path: str | Path, network: Build | None = None, **schedules: Any
+    path: str | Path,
+    network: Build | None = None,
+    agent: type[DQN] = DQN,
+    **schedules: Any,
 ) -> tuple[DQNConfig, int, dict[str, int]]:
     """The settings and the seed of what `save` wrote, and Progress.counted, or nothing.
 
@@ -128,7 +135,7 @@ def saved_settings(
     those of your own.
     """
     with opened(Path(path)) as (text, arrays), explained(str(path), VERDICT):
-        header = examine(text, arrays, network, schedules).header
+        header = examine(text, arrays, network, schedules, agent).header
     counted = {} if header.progress is None else header.progress.counted
     return changed(header.config, schedules), header.seed, counted
 

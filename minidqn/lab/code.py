@@ -28,28 +28,14 @@ from minidqn.lab.identity import Json, module_name
 
 PACKAGE = Path(__file__).parents[1]
 # files of the lab that affect no number of a run
+# fmt: off
 WITHOUT_NUMBERS = (
-    "arguments",
-    "asked",
-    "cli",
-    "compare",
-    "films",
-    "filters",
-    "groups",
-    "jobs",
-    "many",
-    "names",
-    "output",
-    "pictures",
-    "places",
-    "plotting",
-    "processes",
-    "show",
-    "sweep",
-    "tuned",
-    "values",
-    "watchers",
+    "arguments", "asked", "cli", "compare", "films", "filters", "groups", "jobs",
+    "many", "names", "output", "pictures", "places", "plotting", "processes",
+    "progress", "scale", "show", "statistics", "sweep", "tuned", "value_function",
+    "values", "watchers",
 )
+# fmt: on
 VERSIONS = ("gymnasium", "numba", "numpy")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from minidqn.agent import DQN, Metrics
 from minidqn.config import DQNConfig
-from minidqn.lab.settings import OWN, from_json, settings
+from minidqn.lab.settings import OWN, from_json, name_of, settings
 from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Layer
 
@@ -57,6 +57,7 @@ class Header:
     num_envs: int
     layers: list[list[Any]]  # see layout
     own_network: bool
+    own_agent: str  # the name of your own class, or nothing
     progress: Progress | None  # None if only the policy was saved
 
     @property
@@ -101,6 +102,7 @@ def write_header(agent: DQN, whole: bool) -> str:
         "config": settings(agent.config),
         "layers": layout(agent.online.layers),
         "own_network": agent.network is not None,
+        "own_agent": "" if type(agent) is DQN else name_of(type(agent)),
     }
     if whole:
         content.update(progress_of(agent))
@@ -147,6 +149,7 @@ def read_header(text: str) -> Header:
         num_envs=count(content, "num_envs", least=1),
         layers=layers,
         own_network=bool(content.get("own_network", False)),  # not in the oldest files
+        own_agent=str(content.get("own_agent", "")),
         progress=read_progress(content) if "rng" in content else None,
     )
     if header.progress is not None:

@@ -149,7 +149,7 @@ def begin(spec: Spec, env: gym.Env[Any, Any], checkpoint: Path) -> tuple[DQN, Hi
     """The agent of a run, and its history: new, or from where the run has got to."""
     if checkpoint.exists():
         own: Any = own_schedules(spec.config)
-        return load_run(checkpoint, spec.network, **own)
+        return load_run(checkpoint, spec.network, agent=spec.agent, **own)
     return spec.begin(env)
 
 

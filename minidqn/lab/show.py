@@ -47,7 +47,7 @@ class Shown:
 
 def load_policy(spec: Spec, path: Path) -> DQN:
     own: Any = own_schedules(spec.config)
-    return load(path, spec.network, **own)
+    return load(path, spec.network, agent=spec.agent, **own)
 
 
 def summary(spec: Spec, result: Json) -> str:
@@ -110,7 +110,7 @@ def before_training(spec: Spec, agent: DQN) -> DQN:
     if spec.start is not None:
         return load_policy(spec, spec.start)
     spaces = (agent.observation_space, agent.action_space)
-    return DQN(*spaces, agent.config, spec.seed, network=spec.network)
+    return spec.agent(*spaces, agent.config, spec.seed, network=spec.network)
 
 
 def an_observation(spec: Spec, agent: DQN, steps: int = 60) -> Any:

@@ -44,6 +44,7 @@ class Snapshot:
     space: Box
     arrays: Stored
     network: Build | None
+    agent: type[DQN]
 
 
 class Choice(NamedTuple):
@@ -74,7 +75,7 @@ def take(
 def check(agent: DQN, text: str, arrays: dict[str, Array]) -> None:
     """Raise CheckpointError, or another error, if a snapshot could not be read."""
     schedules = own_schedules(agent.config)
-    snapshot = examine(text, arrays, agent.network, schedules)
+    snapshot = examine(text, arrays, agent.network, schedules, type(agent))
     config = changed(snapshot.header.config, schedules)
     if vars(config) != vars(agent.config):
         raise CheckpointError(f"has settings that read as {config}")
@@ -91,7 +92,11 @@ def check(agent: DQN, text: str, arrays: dict[str, Array]) -> None:
 
 
 def examine(
-    text: str, arrays: Stored, network: Build | None, given: Iterable[str] = ()
+    text: str,
+    arrays: Stored,
+    network: Build | None,
+    given: Iterable[str] = (),
+    agent: type[DQN] = DQN,
 ) -> Snapshot:
     """Read the text, and check that the arrays belong to it.
 
@@ -102,6 +107,11 @@ def examine(
     if header.own_network and network is None:
         raise CheckpointError(
             "has a network of your own: give load the function, network=..."
+        )
+    if header.own_agent and agent is DQN:
+        raise CheckpointError(
+            f"has an agent of your own, {header.own_agent}: give load the class, "
+            "agent=..."
         )
     for name, schedule in header.own_schedules.items():
         if name not in given:
@@ -115,7 +125,7 @@ def examine(
     actions = Discrete(header.n_actions)
     check_agent(space, actions, header.config, header.seed, header.num_envs, network)
     check_shapes(header, space, arrays, own_network=network is not None)
-    return Snapshot(header, space, arrays, network)
+    return Snapshot(header, space, arrays, network, agent)
 
 
 def choose(

@@ -37,6 +37,7 @@ class Spec:
                         takes its options, such as render_mode
         train_wrapper   wraps it for training only, and may change its rewards
         network         builds your own network; see DQN
+        agent           your own class of agents, which inherits from DQN
         start           the file of a saved agent, with which the run begins
         solved_at       the mean return that counts as solved; by default, as the
                         environment says
@@ -59,6 +60,7 @@ class Spec:
     make_env: Callable[..., gym.Env[Any, Any]] | None = None
     train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None
     network: Build | None = None
+    agent: type[DQN] = DQN
     start: Path | None = None
     solved_at: float | None = None
     until_solved: bool = False
@@ -108,12 +110,13 @@ class Spec:
         """The agent with which the run begins, a new one or a saved one."""
         spaces = (env.observation_space, env.action_space)
         if self.start is None:
-            agent = DQN(*spaces, self.config, self.seed, network=self.network)
+            agent = self.agent(*spaces, self.config, self.seed, network=self.network)
             return agent, History()
         agent, history = load_run(
             self.start,
             self.network,
             seed=self.seed,
+            agent=self.agent,
             decays_begin=False,
             **vars(self.config),
         )
@@ -158,7 +161,7 @@ class Spec:
         if self.make_env is None:  # otherwise the id is only its name
             how, makers = environment(self.env_id)
         schedules = own_schedules(self.config)
-        code = code_of(makers, self.train_wrapper, self.network, schedules)
+        code = code_of(makers, self.train_wrapper, self.network, self.agent, schedules)
         return normal(self.about() | {"environment": how, "code": code})
 
 
