@@ -199,6 +199,48 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare([result("a", 1.0)], tmp_path / "absent" / "comparison.png")
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"n_step": 3}, "n_step 1 and 3"),
+        ({"steps": 500}, "steps 400 and 500"),
+        ({"hidden": [8], "gamma": 0.5}, r"gamma 0.9 and 0.5; hidden \[64\] and \[8\]"),
+        ({"train_wrapper": "Lazy"}, "train_wrapper None and Lazy"),
+    ],
+)
+def test_runs_of_one_name_and_other_settings_are_refused(
+    changes: dict[str, Any], says: str
+) -> None:
+    """Else two settings would be pooled into one line, without a word."""
+    first = result("mix", 1.0, 0, n_step=1, gamma=0.9, hidden=[64])
+    second = first | {"name": "mix/1", "seed": 1}
+    compare([first, second])
+    with pytest.raises(ValueError, match=f"'mix/0' and 'mix/1' have {says}: expected"):
+        compare([first, second | changes])
+    # what came of a run is no setting, and what a result does not say is not judged
+    compare([first, second | {"updates": 5, "params_sha256": "no"}])
+    compare([first, {name: second[name] for name in second if name != "n_step"}])
+
+
+def test_runs_that_end_when_they_are_solved_have_steps_of_their_own() -> None:
+    results = [
+        result("a", 9.0, seed, steps=100 + seed, until_solved=True) for seed in (0, 1)
+    ]
+    table, _ = compare(results)
+    assert rows_of(table)[0]["seeds"] == "2"
+
+
+def test_a_seed_that_occurs_twice_is_refused() -> None:
+    runs = [result("mix", 1.0) | {"name": f"mix/0-{n}"} for n in (1, 3)]
+    with pytest.raises(ValueError, match="'mix/0-1' and 'mix/0-3' have the seed 0: ex"):
+        compare(runs)
+    runs[0]["n_step"], runs[1]["n_step"] = 1, 3
+    with pytest.raises(ValueError, match="'mix/0-1' and 'mix/0-3' have n_step 1 and 3"):
+        compare(runs)
+    failures = [failed("mix/1", seed=0), failed("mix/2", seed=0)]
+    compare([runs[0], *failures])  # nothing is known of them
+
+
 def test_results_as_a_table(tmp_path: Path) -> None:
     write_results([result("a", 1.5), failed("b/0")], tmp_path / "results.csv")
     with (tmp_path / "results.csv").open(newline="") as file:

@@ -1,14 +1,22 @@
 """Which results belong together: those of one environment and the same settings.
 
 A run is named settings/seed, as "n_step=3/7": all but the last part is shared by runs
-that differ only in their seeds. (A name of one part is settings with a single run.)
+that differ only in their seeds. (A name of one part is settings with a single run.) A
+result has all settings of its run, so whether that is true can be checked.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
-Result = dict[str, Any]  # what came of a run: see Spec.outcome
+from minidqn.config import DQNConfig
+from minidqn.lab.spec import Spec
+
+Result = dict[str, Any]  # settings of a run, and what came of it: see outcome.py
+
+# what all runs of a group have in common
+SHARED = {each.name for each in (*fields(Spec), *fields(DQNConfig))} - {"name", "seed"}
 
 
 @dataclass
@@ -40,7 +48,7 @@ def grouped(results: Iterable[Result]) -> list[Group]:
 
     A failed run may not say what its environment was. If its settings were used in one
     environment only, it was that one. Raises ValueError if two runs of a group have the
-    same name.
+    same name, the same seed, or other settings.
     """
     groups: dict[tuple[str, str], Group] = {}
     # the runs that ended come first: they tell which settings each environment has
@@ -52,7 +60,42 @@ def grouped(results: Iterable[Result]) -> list[Group]:
         if name in group.runs:
             raise ValueError(f"two runs are named {name!r}: expected one")
         group.runs[name] = result
+    for group in groups.values():
+        check_same_settings(group.ended)
     return list(groups.values())
+
+
+def check_same_settings(runs: list[Result]) -> None:
+    """Raise ValueError if runs of a group, sorted by their seeds, are no repetitions.
+
+    They must have the same settings, and a seed each. Settings that a result does not
+    have are not judged.
+    """
+    for before, run in pairwise(runs):
+        both = f"{before['name']!r} and {run['name']!r} have"
+        differ = other_settings(before, run)
+        if differ:
+            raise ValueError(
+                f"{both} {'; '.join(differ)}: expected names that differ before the "
+                "last /, because only runs with the same settings are one line"
+            )
+        if before["seed"] == run["seed"]:
+            raise ValueError(
+                f"{both} the seed {run['seed']}: expected another seed for each run "
+                "of the same settings"
+            )
+
+
+def other_settings(first: Result, second: Result) -> list[str]:
+    """The settings in which two results differ, in words."""
+    names = SHARED & first.keys() & second.keys()
+    if first.get("until_solved") and second.get("until_solved"):
+        names -= {"steps"}  # a result says how many it took
+    return [
+        f"{name} {first[name]} and {second[name]}"
+        for name in sorted(names)
+        if first[name] != second[name]
+    ]
 
 
 def only_environment(settings: str, groups: Iterable[Group]) -> str:
