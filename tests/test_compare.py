@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minidqn.lab.compare import BEATS, compare, write_results
-from minidqn.lab.statistics import improvement, interval, iqm
+from minidqn.lab.compare import compare, write_results
+from minidqn.lab.groups import BEATS, DIFFERENCE
+from minidqn.lab.statistics import FEWEST, difference, improvement, interval, iqm
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:
@@ -38,6 +39,34 @@ def test_the_probability_of_improvement_counts_pairs() -> None:
     assert improvement([1.0, 2.0], [3.0, 4.0]) == 0.0
     assert improvement([1.0, 5.0], [1.0, 3.0]) == (0.5 + 0.0 + 1.0 + 1.0) / 4
     assert improvement([7.0], [7.0]) == 0.5
+
+
+def test_a_difference_is_taken_seed_by_seed() -> None:
+    """What both runs of a seed have in common cancels out."""
+    seeds = np.array([0.0, 100.0, 200.0, 300.0, 400.0])
+    middle, low, high = difference(seeds + 3.0, seeds)
+    assert (middle, low, high) == (3.0, 3.0, 3.0)
+    middle, low, high = difference(seeds + np.array([-1, 1, 0, 2, 0.5]), seeds)
+    assert low < 0.0 < middle < high
+
+
+def test_of_few_seeds_there_is_no_interval() -> None:
+    """It would be far too short: with 2 seeds it holds the truth half of the time."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        low, high = interval(rng.normal(size=2), resamples=200)
+        held.append(low <= 0.0 <= high)
+    assert 0.4 < np.mean(held) < 0.6
+    for seeds in (FEWEST - 1, FEWEST):
+        runs = [result("a", float(seed), seed) for seed in range(seeds)]
+        table, figure = compare(runs)
+        [row] = rows_of(table)
+        assert (" to " in row["IQM (95 % interval)"]) == (seeds == FEWEST)
+        curves, ends = figure.axes
+        assert len(curves.collections) == (seeds == FEWEST)  # the band
+        bars = [line for line in ends.lines if line.get_linewidth() == 6]
+        assert len(bars) == (seeds == FEWEST)
 
 
 def result(name: str, mean: float, seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -87,13 +116,30 @@ def test_a_table() -> None:
     assert "environment" not in a  # there is only one
     assert (a["seeds"], a["failed"], a["mean"]) == ("4", "1", "6.00")
     assert (a["worst seed"], a["updates"]) == ("2.00 (seed 2)", "1,000")
-    assert (a["solved"], a["seconds, median"]) == ("2 of 4 from 5", "2.0")
-    assert a["IQM (95 % interval)"].startswith("6.00 (2.00 to 10.00")
-    assert (b["failed"], b["solved"], b["seconds, median"]) == ("0", "", "")
+    assert a["solved"] == "2 of 4 from 5"
+    assert a["IQM (95 % interval)"] == "6.00"
+    assert (b["failed"], b["solved"]) == ("0", "")
+    # how long a run took says more of what ran beside it than of its settings
+    assert not [column for column in a if "seconds" in column]
     assert c["IQM (95 % interval)"] == ""  # of one seed there is none
     assert [row[BEATS] for row in (a, b, c)] == ["0.50", "1.00", "0.00"]
     known = {"settings": "d", "seeds": "0", "failed": "1"}
     assert d == dict.fromkeys(a, "") | known
+
+
+def test_a_table_says_how_far_settings_are_from_the_first() -> None:
+    """Only seeds that both have are compared."""
+    results = [result("a", 10.0 * seed, seed) for seed in range(6)]
+    results += [result("b", 10.0 * seed + 2.0, seed) for seed in range(1, 9)]
+    results += [result("c", 10.0 * seed - seed, seed) for seed in range(6)]
+    results += [result("few", 1.0, seed) for seed in range(4)]
+    results += [result("others", 1.0, seed) for seed in range(6, 20)]
+    results.append(failed("none/0"))
+    table, _ = compare(results)
+    found = [row[DIFFERENCE] for row in rows_of(table)]
+    assert found[:2] == ["", "+2.00 (+2.00 to +2.00)"]
+    assert found[2].startswith("-2.50 (-4")
+    assert found[3:] == ["", "", ""]
 
 
 def test_environments_are_counted_apart() -> None:
@@ -171,7 +217,7 @@ def test_curves_of_different_lengths_are_drawn_as_far_as_the_shortest() -> None:
     short = {"steps": [50.0, 100.0, 150.0, 200.0], "mean_return": [None, 2.0, 4.0, 6.0]}
     results = [result("a", 8.0, 0), result("a", 5.0, 1, curve=short)]
     _, figure = compare(results)
-    assert "95 % interval" in figure.get_suptitle()  # what it shows
+    assert "test of the last policy" in figure.get_suptitle()  # what it shows
     *seeds, mean = [
         line for line in figure.axes[0].lines if line.get_linestyle() == "-"
     ]

@@ -11,20 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidqn.lab.groups import Group, Result, grouped
+from minidqn.lab.groups import (
+    Group,
+    Result,
+    eval_means,
+    grouped,
+    markdown,
+    row,
+    row_of_failed,
+)
 from minidqn.lab.history import WINDOW
 from minidqn.lab.plotting import RED, blank, check_folder, distinct_colors, finished
-from minidqn.lab.statistics import improvement, interval, iqm
+from minidqn.lab.statistics import FEWEST, interval, iqm
 from minidqn.nn.layers import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-BEATS = "chance to beat the first line"  # the heading of a column of the table
 SHOWN = (
-    f"Left: mean of {WINDOW} episodes in training. Right: test of the last policy.\n"
-    "Every seed, their interquartile mean, and its 95 % interval"
+    f"Left: mean of the last {WINDOW} episodes in training, which lags behind in short "
+    "runs\nRight: test of the last policy\n"
+    f"Every seed, their interquartile mean, and from {FEWEST} seeds on its 95 % interval"
 )
 
 
@@ -37,12 +45,14 @@ def compare(
 
     Runs in one environment whose names differ only in the last part, the seed, have the
     same settings. They are one line of the table and one colour of the figure, in the
-    order of the results. A column says with which probability a run does better than
-    one of the environment's first line. Runs that failed are counted, and else left
-    out; settings of which all failed come last.
+    order of the results. Two columns compare them with the environment's first line: the
+    difference between runs of the same seed, and the probability that a run is better.
+    Runs that failed are counted, and else left out; settings of which all failed come
+    last. docs/sweeps.md explains every column and line.
 
-    Raises ValueError if no run has ended, or if two have the same name, and
-    FileNotFoundError if the folder of `path` does not exist.
+    Raises ValueError if no run has ended, if two have the same name, or if runs of one
+    line have other settings; and FileNotFoundError if the folder of `path` does not
+    exist.
     """
     check_folder(path)
     groups = grouped(results)
@@ -60,66 +70,6 @@ def compare(
     rows += [row_of_failed(group) for group in groups if not group.ended]
     figure = draw(environments, title, shown=path is None)
     return markdown(rows), finished(figure, path)
-
-
-def eval_means(runs: Sequence[Result]) -> Array:
-    """The mean return of each run's test, (seeds,)."""
-    return np.array([run["eval_mean"] for run in runs])
-
-
-def row(group: Group, first: Group) -> dict[str, str]:
-    """The row of some settings, beside the `first` ones: a text for each column."""
-    runs = group.ended
-    means = eval_means(runs)
-    middle = ""
-    if len(runs) > 1:
-        low, high = interval(means)
-        middle = f"{iqm(means):.2f} ({low:.2f} to {high:.2f})"
-    worst = runs[int(means.argmin())]["seed"]
-    solved_at = runs[0]["solved_at"]
-    solved = ""
-    if solved_at is not None:
-        solved = f"{np.sum(means >= solved_at)} of {len(runs)} from {solved_at:g}"
-    # a run that was resumed does not know how long it took
-    seconds = [run["train_seconds"] for run in runs if run["train_seconds"]]
-    return {
-        "environment": group.env_id,
-        "settings": group.settings,
-        "seeds": str(len(runs)),
-        "failed": str(group.failed),
-        "mean": f"{means.mean():.2f}",
-        "IQM (95 % interval)": middle,
-        "worst seed": f"{means.min():.2f} (seed {worst})",
-        "solved": solved,
-        BEATS: f"{improvement(means, eval_means(first.ended)):.2f}",
-        "updates": f"{runs[0]['updates']:,}",
-        "seconds, median": f"{np.median(seconds):.1f}" if seconds else "",
-    }
-
-
-def row_of_failed(group: Group) -> dict[str, str]:
-    """The row of settings of which no run has ended: most columns are left out."""
-    return {
-        "environment": group.env_id,
-        "settings": group.settings,
-        "seeds": "0",
-        "failed": str(group.failed),
-    }
-
-
-def markdown(rows: list[dict[str, str]]) -> str:
-    """The rows as a table, with the columns of the first.
-
-    It names the environments only if there are several.
-    """
-    columns = list(rows[0])
-    env_ids = {cells["environment"] for cells in rows if cells["environment"]}
-    if len(env_ids) == 1:
-        columns.remove("environment")
-    lines = [columns, ["---"] * len(columns)]
-    for cells in rows:
-        lines.append([cells.get(column, "") for column in columns])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def draw(environments: dict[str, list[Group]], title: str, *, shown: bool) -> "Figure":
@@ -165,15 +115,19 @@ def draw_environment(curves: Any, ends: Any, groups: Sequence[Group]) -> None:
 def draw_curves(axes: Any, runs: Sequence[Result], color: str, label: str) -> None:
     """Draw the learning curve of every seed, their IQM, and its interval.
 
-    The IQM ends where the first seed ends.
+    The IQM ends where the first seed ends. Few seeds have no interval.
     """
     curves = [run["curve"] for run in runs]
+    few = len(runs) < FEWEST
     for curve in curves:
         returns = np.array(curve["mean_return"], float)  # NaN before the first episode
-        axes.plot(curve["steps"], returns, color=color, lw=0.4, alpha=0.4)
+        axes.plot(
+            curve["steps"], returns, color=color, lw=0.8 if few else 0.4, alpha=0.4
+        )
     steps, means = on_common_steps(curves)
-    low, high = interval(means, 500)
-    axes.fill_between(steps, low, high, color=color, alpha=0.3, lw=0)
+    if not few:
+        low, high = interval(means, 500)
+        axes.fill_between(steps, low, high, color=color, alpha=0.3, lw=0)
     axes.plot(steps, iqm(means), color=color, lw=2, label=label)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
 
@@ -198,11 +152,12 @@ def on_common_steps(curves: Sequence[Any]) -> tuple[Array, Array]:
 def draw_ends(axes: Any, runs: Sequence[Result], color: str, x: float) -> None:
     """Draw the test of every seed as a dot, their IQM as a line, its interval as a bar.
 
-    They stand above `x`.
+    They stand above `x`. Few seeds have no interval.
     """
     means = eval_means(runs)
-    low, high = interval(means)
-    axes.plot([x, x], [low, high], color=color, lw=6, alpha=0.4, solid_capstyle="butt")
+    if len(runs) >= FEWEST:
+        ends = interval(means)
+        axes.plot([x, x], ends, color=color, lw=6, alpha=0.4, solid_capstyle="butt")
     axes.plot([x] * len(means), means, ".", color=color, alpha=0.6, ms=9, mew=0)
     axes.plot(x, iqm(means), "_", color=color, ms=18, mew=2.5)
 

@@ -1,19 +1,28 @@
-"""Which results belong together: those of one environment and the same settings.
+"""Which results belong together, and the table that has a line for each such group.
+
+A group is the runs of one environment with the same settings.
 
 A run is named settings/seed, as "n_step=3/7": all but the last part is shared by runs
 that differ only in their seeds. (A name of one part is settings with a single run.) A
 result has all settings of its run, so whether that is true can be checked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from minidqn.config import DQNConfig
 from minidqn.lab.spec import Spec
+from minidqn.lab.statistics import FEWEST, difference, improvement, interval, iqm
+from minidqn.nn.layers import Array
 
 Result = dict[str, Any]  # settings of a run, and what came of it: see outcome.py
+
+BEATS = "chance to beat the first line"  # headings of columns of the table
+DIFFERENCE = "difference, same seeds"
 
 # what all runs of a group have in common
 SHARED = {each.name for each in (*fields(Spec), *fields(DQNConfig))} - {"name", "seed"}
@@ -102,3 +111,86 @@ def only_environment(settings: str, groups: Iterable[Group]) -> str:
     """The environment of these settings; "" if there are several, or none."""
     env_ids = [group.env_id for group in groups if group.settings == settings]
     return env_ids[0] if len(env_ids) == 1 else ""
+
+
+# --- The table
+
+
+def eval_means(runs: Sequence[Result]) -> Array:
+    """The mean return of each run's test, (seeds,)."""
+    return np.array([run["eval_mean"] for run in runs])
+
+
+def row(group: Group, first: Group) -> dict[str, str]:
+    """The row of some settings, beside the `first` ones: a text for each column."""
+    runs = group.ended
+    means = eval_means(runs)
+    worst = runs[int(means.argmin())]["seed"]
+    solved_at = runs[0]["solved_at"]
+    solved = ""
+    if solved_at is not None:
+        solved = f"{np.sum(means >= solved_at)} of {len(runs)} from {solved_at:g}"
+    return {
+        "environment": group.env_id,
+        "settings": group.settings,
+        "seeds": str(len(runs)),
+        "failed": str(group.failed),
+        "mean": f"{means.mean():.2f}",
+        "IQM (95 % interval)": middle_of(means),
+        "worst seed": f"{means.min():.2f} (seed {worst})",
+        "solved": solved,
+        DIFFERENCE: "" if group is first else difference_to(first, group),
+        BEATS: f"{improvement(means, eval_means(first.ended)):.2f}",
+        "updates": f"{runs[0]['updates']:,}",
+    }
+
+
+def middle_of(means: Array) -> str:
+    """The IQM of (seeds,) means. Few seeds have no interval, and one has no IQM."""
+    if len(means) == 1:
+        return ""
+    if len(means) < FEWEST:
+        return f"{iqm(means):.2f}"
+    low, high = interval(means)
+    return f"{iqm(means):.2f} ({low:.2f} to {high:.2f})"
+
+
+def difference_to(first: Group, group: Group) -> str:
+    """How much better a group is than the first one, by the seeds that both have.
+
+    It is left out if they have only few.
+    """
+    of_first = {run["seed"]: run["eval_mean"] for run in first.ended}
+    of_group = {run["seed"]: run["eval_mean"] for run in group.ended}
+    seeds = sorted(of_first.keys() & of_group.keys())
+    if len(seeds) < FEWEST:
+        return ""
+    x = [of_group[seed] for seed in seeds]
+    y = [of_first[seed] for seed in seeds]
+    middle, low, high = difference(x, y)
+    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def row_of_failed(group: Group) -> dict[str, str]:
+    """The row of settings of which no run has ended: most columns are left out."""
+    return {
+        "environment": group.env_id,
+        "settings": group.settings,
+        "seeds": "0",
+        "failed": str(group.failed),
+    }
+
+
+def markdown(rows: list[dict[str, str]]) -> str:
+    """The rows as a table, with the columns of the first.
+
+    It names the environments only if there are several.
+    """
+    columns = list(rows[0])
+    env_ids = {cells["environment"] for cells in rows if cells["environment"]}
+    if len(env_ids) == 1:
+        columns.remove("environment")
+    lines = [columns, ["---"] * len(columns)]
+    for cells in rows:
+        lines.append([cells.get(column, "") for column in columns])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
