@@ -1,15 +1,18 @@
 """Statistics over seeds, and how they are shown."""
 
 import csv
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from minidqn import DQNConfig, Spec
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.groups import BEATS, DIFFERENCE
 from minidqn.lab.statistics import FEWEST, difference, improvement, interval, iqm
+from minidqn.lab.values import parse
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:
@@ -294,3 +297,44 @@ def test_results_as_a_table(tmp_path: Path) -> None:
     assert (first["name"], first["eval_mean"], first["failed"]) == ("a/0", "1.5", "")
     assert (second["name"], second["eval_mean"], second["failed"]) == ("b/0", "", "no")
     assert not {"curve", "eval_returns"} & first.keys()
+    assert (first["settings"], second["settings"]) == ("a", "b")
+
+
+def a_decay(step: int) -> float:
+    return 0.5
+
+
+def test_a_table_for_other_programs_has_settings_as_they_are_typed(
+    tmp_path: Path,
+) -> None:
+    """Text, which can be grouped by, and given to --set again."""
+    written = {
+        "learning_rate": "0.003:0:8000",
+        "epsilon": "ExponentialDecay(start=1.0, end=0.1, time_constant=500.0)",
+        "hidden": "64,64",
+        "conv": "(16,3,1),(32,3,1)",
+        "huber_delta": "inf",
+        "double": "True",
+    }
+    typed = {name: parse(name, text, 100) for name, text in written.items()}
+    spec = Spec("Some-v0", DQNConfig(**typed), 8000, 3, "x/y/3", solved_at=5.0)
+    write_results([{"name": spec.name} | spec.about()], tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert {name: row[name] for name in written} == written
+    assert row["settings"] == "x/y"
+    assert list(row)[:2] == ["name", "settings"]
+    for name in (field.name for field in fields(DQNConfig)):
+        assert parse(name, row[name], 100) == getattr(spec.config, name)
+
+    own = replace(spec, config=DQNConfig(epsilon=a_decay, hidden=(8,)))
+    write_results([{"name": "alone"} | own.about()], tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["settings"], row["hidden"], row["conv"]) == ("alone", "8", "()")
+    assert row["epsilon"].endswith("test_compare.a_decay")
+    with_fields = {"name": "x/0", "make_env": {"partial": "m.make"}, "of_task": {}}
+    write_results([with_fields], tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["make_env"], row["of_task"]) == ('{"partial": "m.make"}', "{}")

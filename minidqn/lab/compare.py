@@ -5,6 +5,7 @@ are explained in statistics.py: the interquartile mean (IQM) and its interval.
 """
 
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,14 @@ from minidqn.lab.groups import (
     markdown,
     row,
     row_of_failed,
+    settings_in,
 )
 from minidqn.lab.history import WINDOW
 from minidqn.lab.plotting import RED, blank, check_folder, distinct_colors, finished
+from minidqn.lab.settings import DECAYS, from_json
 from minidqn.lab.statistics import FEWEST, interval, iqm
 from minidqn.nn.layers import Array
+from minidqn.schedules import LinearDecay
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,17 +169,40 @@ def draw_ends(axes: Any, runs: Sequence[Result], color: str, x: float) -> None:
 def write_results(results: Iterable[Result], path: str | Path) -> None:
     """Write a CSV file, which pandas and polars read: a line for each result.
 
-    The lists in a result, its learning curve and its test returns, are left out.
+    The column `settings` is the name without its last part, the seed. Settings are
+    written as --set takes them, so that they can be grouped by. The lists of figures in
+    a result, its learning curve and its test returns, are left out.
     """
     rows = []
-    columns: dict[str, None] = {}  # a set in the order of first use
+    columns = {"name": None, "settings": None}  # a set in the order of first use
     for result in results:
-        cells = dict(result)
-        for name in ("eval_returns", "curve", "tests"):
-            cells.pop(name, None)
+        cells = {"name": result["name"], "settings": settings_in(result["name"])}
+        for name, value in result.items():
+            if name not in ("eval_returns", "curve", "tests"):
+                cells[name] = as_cell(value)
         rows.append(cells)
         columns.update(dict.fromkeys(cells))
     with Path(path).open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(columns))
         table.writeheader()
         table.writerows(rows)
+
+
+def as_cell(value: Any) -> Any:
+    """A value of a result as text or a number: 64,64 and 0.003:0:8000."""
+    if isinstance(value, list):
+        return ",".join(as_entry(entry) for entry in value) if value else "()"
+    if not isinstance(value, dict):
+        return value
+    if DECAYS.keys().isdisjoint(value):
+        return json.dumps(value)
+    decay = from_json(value)
+    if isinstance(decay, LinearDecay):
+        numbers = (decay.start, decay.end, decay.steps)
+        return ":".join(repr(number).removesuffix(".0") for number in numbers)
+    return repr(decay)
+
+
+def as_entry(value: Any) -> str:
+    """An entry of a list: the layers of conv are lists themselves."""
+    return f"({as_cell(value)})" if isinstance(value, list) else str(value)

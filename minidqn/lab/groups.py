@@ -63,7 +63,7 @@ def grouped(results: Iterable[Result]) -> list[Group]:
     # the runs that ended come first: they tell which settings each environment has
     for result in sorted(results, key=lambda result: "failed" in result):
         name = result["name"]
-        settings = name.rpartition("/")[0] or name
+        settings = settings_in(name)
         env_id = result.get("env_id") or only_environment(settings, groups.values())
         group = groups.setdefault((env_id, settings), Group(env_id, settings))
         if name in group.runs:
@@ -72,6 +72,11 @@ def grouped(results: Iterable[Result]) -> list[Group]:
     for group in groups.values():
         check_same_settings(group.ended)
     return list(groups.values())
+
+
+def settings_in(name: str) -> str:
+    """The name of a run without its last part, the seed."""
+    return name.rpartition("/")[0] or name
 
 
 def check_same_settings(runs: list[Result]) -> None:
