@@ -191,12 +191,25 @@ def test_a_figure(tmp_path: Path) -> None:
     dots: list[Any] = [line for line in ends.lines if line.get_marker() == "."]
     means = [list(dot.get_ydata()) for dot in dots]
     assert means == [[2.0, 4.0, 8.0, 10.0], [20.0, 20.0]]
-    legend: Any = curves.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
-    assert other.get_legend() is None
+    first, second = figure.subfigs
+    [legend] = first.legends
+    # a number leads from a column of the right side to its settings
+    assert [text.get_text() for text in legend.get_texts()] == ["1: a", "2: b"]
+    assert [label.get_text() for label in ends.get_xticklabels()] == ["1", "2"]
+    assert second.legends == []
+    assert [label.get_text() for label in other_ends.get_xticklabels()] == ["c"]
+    # the dashed line says what it is, once for each environment
+    assert words_in(curves) == ["solved, 5"]
+    assert words_in(ends) == []
+    assert words_in(other) == []  # its line is at the right alone
+    assert words_in(other_ends) == ["solved, 5"]
     assert [thresholds(axes) for axes in (curves, ends)] == [[5.0], [5.0]]
     assert thresholds(other) == []  # it is trained on other returns
     assert thresholds(other_ends) == [5.0]
+
+
+def words_in(axes: Any) -> list[str]:
+    return [text.get_text() for text in axes.texts]
 
 
 def thresholds(axes: Any) -> list[float]:
@@ -220,7 +233,9 @@ def test_curves_of_different_lengths_are_drawn_as_far_as_the_shortest() -> None:
     short = {"steps": [50.0, 100.0, 150.0, 200.0], "mean_return": [None, 2.0, 4.0, 6.0]}
     results = [result("a", 8.0, 0), result("a", 5.0, 1, curve=short)]
     _, figure = compare(results)
-    assert "test of the last policy" in figure.get_suptitle()  # what it shows
+    shown = figure.get_suptitle()
+    assert "mean of the last 20 episodes in training, which lags behind" in shown
+    assert "test of the last policy" in shown
     *seeds, mean = [
         line for line in figure.axes[0].lines if line.get_linestyle() == "-"
     ]
@@ -234,6 +249,20 @@ def test_each_of_many_settings_has_a_color_of_its_own() -> None:
     _, figure = compare([result(f"n = {n}", 1.0) for n in range(9)])
     thick = [line for line in figure.axes[0].lines if line.get_linewidth() == 2]
     assert len({line.get_color() for line in thick}) == 9
+
+
+@pytest.mark.parametrize("length", [3, 60, 150])
+def test_long_names_leave_the_curves_their_room(tmp_path: Path, length: int) -> None:
+    runs = [result(letter * length, 1.0) for letter in "abcdefghijkl"]
+    _, figure = compare(runs, tmp_path / "comparison.png")
+    curves, ends = figure.axes
+    assert curves.get_position().width > 0.5
+    [legend] = figure.subfigs[0].legends
+    below = legend.get_window_extent().y1
+    assert 0.0 <= legend.get_window_extent().y0 < below
+    assert below <= curves.get_tightbbox().y0
+    assert curves.get_position().height * figure.get_figheight() > 2.0  # inches
+    assert ends.get_tightbbox().x1 <= figure.bbox.x1
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

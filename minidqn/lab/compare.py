@@ -6,6 +6,7 @@ are explained in statistics.py: the interquartile mean (IQM) and its interval.
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,43 +78,80 @@ def compare(
 
 
 def draw(environments: dict[str, list[Group]], title: str, *, shown: bool) -> "Figure":
-    """The figure: a row of two axes for each environment, and the settings below."""
+    """The figure: two axes for each environment, and its settings below."""
     n = len(environments)
-    legends = [len(groups) for groups in environments.values() if len(groups) > 1]
-    height = 0.6 + 3.2 * n + 0.25 * sum(legends)
-    figure = blank(10, height, shown=shown)
-    figure.suptitle(title)
-    axes = figure.subplots(n, 2, width_ratios=(3, 1), squeeze=False)
-    for (curves, ends), groups in zip(axes, environments.values(), strict=True):
+    heights = []
+    for groups in environments.values():
+        lines = math.ceil(len(groups) / columns_of_legend(groups))
+        heights.append(3.2 + 0.2 * lines)
+    figure = blank(10, 0.8 + sum(heights), shown=shown)
+    figure.suptitle(title, fontsize="medium")
+    most = max(len(groups) for groups in environments.values())
+    parts = figure.subfigures(n, 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, groups in zip(parts, environments.values(), strict=True):
+        curves, ends = part.subplots(1, 2, width_ratios=(3, 1 + most / 12))
         draw_environment(curves, ends, groups)
+        draw_threshold(curves, ends, groups)
         if len(groups) > 1:
-            legend = curves.legend(loc="upper left", frameon=False, borderaxespad=3.5)
-            legend.set_bbox_to_anchor((0.0, 0.0), curves.transAxes)  # below the axes
+            part.legend(
+                loc="outside lower left",
+                ncols=columns_of_legend(groups),
+                frameon=False,
+                fontsize="small",
+            )
     return figure
 
 
+def columns_of_legend(groups: Sequence[Group]) -> int:
+    """How many settings fit beside each other, by the length of the longest name."""
+    longest = max(len(group.settings) for group in groups)
+    return max(min(len(groups), 130 // (longest + 12)), 1)
+
+
 def draw_environment(curves: Any, ends: Any, groups: Sequence[Group]) -> None:
-    """Draw all settings of one environment: `curves` and `ends` are axes."""
+    """Draw all settings of one environment: `curves` and `ends` are axes.
+
+    Several settings have numbers, because their names are too long for the right side.
+    """
     colors = distinct_colors(len(groups))
+    columns = [groups[0].settings]
+    if len(groups) > 1:
+        columns = [str(number) for number in range(1, len(groups) + 1)]
     for at, group in enumerate(groups):
-        draw_curves(curves, group.ended, colors[at], group.settings)
+        label = f"{columns[at]}: {group.settings}"
+        draw_curves(curves, group.ended, colors[at], label)
         draw_ends(ends, group.ended, colors[at], at)
     curves.set_title(groups[0].env_id)
     curves.set(xlabel="environment steps", ylabel="return: higher is better")
-    ends.set(title="test of the last policy", xlim=(-0.6, len(groups) - 0.4), xticks=[])
+    ends.set(title="test of the last policy", xlim=(-0.8, len(groups) - 0.2))
+    ends.set_xticks(range(len(groups)), columns)
+    ends.tick_params(axis="x", length=0)
     curves.spines[["top", "right"]].set_visible(False)
     ends.spines[["top", "right"]].set_visible(False)
 
-    # where the task is solved, if all settings mean the same by it
+
+def draw_threshold(curves: Any, ends: Any, groups: Sequence[Group]) -> None:
+    """Draw where the task is solved, if all settings mean the same by it."""
     firsts = [group.ended[0] for group in groups]
     thresholds = {run["solved_at"] for run in firsts}
     if len(thresholds) > 1 or None in thresholds:
         return
     (solved_at,) = thresholds
-    ends.axhline(solved_at, color=RED, lw=1, ls="--")
+    drawn = [ends]
     # a wrapper for training changes the returns there
     if not any(run["train_wrapper"] for run in firsts):
-        curves.axhline(solved_at, color=RED, lw=1, ls="--")
+        drawn = [curves, ends]
+    for axes in drawn:
+        axes.axhline(solved_at, color=RED, lw=1, ls="--")
+    drawn[0].annotate(
+        f"solved, {solved_at:g}",
+        (0.01, solved_at),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),  # points above the line
+        textcoords="offset points",
+        color=RED,
+        fontsize="small",
+    )
 
 
 def draw_curves(axes: Any, runs: Sequence[Result], color: str, label: str) -> None:
@@ -131,8 +169,9 @@ def draw_curves(axes: Any, runs: Sequence[Result], color: str, label: str) -> No
     steps, means = on_common_steps(curves)
     if not few:
         low, high = interval(means, 500)
-        axes.fill_between(steps, low, high, color=color, alpha=0.3, lw=0)
-    axes.plot(steps, iqm(means), color=color, lw=2, label=label)
+        axes.fill_between(steps, low, high, color=color, alpha=0.25, lw=0)
+    # above the bands of all settings
+    axes.plot(steps, iqm(means), color=color, lw=2, label=label, zorder=3)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x else "0")
 
 
@@ -156,14 +195,16 @@ def on_common_steps(curves: Sequence[Any]) -> tuple[Array, Array]:
 def draw_ends(axes: Any, runs: Sequence[Result], color: str, x: float) -> None:
     """Draw the test of every seed as a dot, their IQM as a line, its interval as a bar.
 
-    They stand above `x`. Few seeds have no interval.
+    The dots stand to the left of `x`, and the bar to its right. Few seeds have no
+    interval.
     """
     means = eval_means(runs)
+    axes.plot([x - 0.2] * len(means), means, ".", color=color, alpha=0.6, ms=9, mew=0)
     if len(runs) >= FEWEST:
         ends = interval(means)
-        axes.plot([x, x], ends, color=color, lw=6, alpha=0.4, solid_capstyle="butt")
-    axes.plot([x] * len(means), means, ".", color=color, alpha=0.6, ms=9, mew=0)
-    axes.plot(x, iqm(means), "_", color=color, ms=18, mew=2.5)
+        bar = [x + 0.1, x + 0.1]
+        axes.plot(bar, ends, color=color, lw=6, alpha=0.4, solid_capstyle="butt")
+    axes.plot([x - 0.1, x + 0.3], [iqm(means)] * 2, color=color, lw=2.5)
 
 
 def write_results(results: Iterable[Result], path: str | Path) -> None:
