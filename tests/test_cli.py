@@ -1074,6 +1074,7 @@ def test_a_sweep_says_what_its_settings_change(command: Command) -> None:
     ended = corridor_sweep(command, "--set", "learning_rate=0.01:0")
     base = f"Corridor-v0, 60 steps, {CONFIG}"
     assert ended.out.startswith(f"{base}\n")
+    assert ended.out.count(base) == 1
     text = Path("it/comparison.md").read_text()
     assert text.startswith(f"{base}\n\nThe settings in the table are changes to these.")
     # Windows has no colon in the name of a folder

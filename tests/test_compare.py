@@ -255,7 +255,8 @@ def test_each_of_many_settings_has_a_color_of_its_own() -> None:
 def test_long_names_leave_the_curves_their_room(tmp_path: Path, length: int) -> None:
     runs = [result(letter * length, 1.0) for letter in "abcdefghijkl"]
     _, figure = compare(runs, tmp_path / "comparison.png")
-    curves, ends = figure.axes
+    axes: Any = figure.axes
+    curves, ends = axes
     assert curves.get_position().width > 0.5
     [legend] = figure.subfigs[0].legends
     below = legend.get_window_extent().y1

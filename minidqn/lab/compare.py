@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 SHOWN = (
     f"Left: mean of the last {WINDOW} episodes in training, which lags behind in short "
     "runs\nRight: test of the last policy\n"
-    f"Every seed, their interquartile mean, and from {FEWEST} seeds on its 95 % interval"
+    "Every seed, their interquartile mean, and "
+    f"from {FEWEST} seeds on its 95 % interval"
 )
 
 
@@ -50,10 +51,10 @@ def compare(
 
     Runs in one environment whose names differ only in the last part, the seed, have the
     same settings. They are one line of the table and one colour of the figure, in the
-    order of the results. Two columns compare them with the environment's first line: the
-    difference between runs of the same seed, and the probability that a run is better.
-    Runs that failed are counted, and else left out; settings of which all failed come
-    last. docs/sweeps.md explains every column and line.
+    order of the results. Two columns compare them with the environment's first line:
+    the difference between runs of the same seed, and the probability that a run is
+    better. Runs that failed are counted, and else left out; settings of which all
+    failed come last. docs/sweeps.md explains every column and line.
 
     Raises ValueError if no run has ended, if two have the same name, or if runs of one
     line have other settings; and FileNotFoundError if the folder of `path` does not

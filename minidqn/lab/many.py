@@ -27,18 +27,18 @@ def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:
     out = args.out or Path("runs") / f"sweep_{short_name(specs[0].env_id)}"
     others = others_in(out, specs)
     check_together(specs, others)
-    notes = base_line(args, make_spec)
-    print(notes, flush=True)
-    if others:
-        notes += (
-            f"{len(others)} runs of other commands in this folder are in the table, "
-            "too: theirs may be changes to other settings.\n\n"
-        )
+    base = about_base(args, make_spec)
+    print(base, flush=True)
     results = make_runs(args, specs, out) + others
     write_results(results, out / "results.csv")
     table, _ = compare(results, out / "comparison.png")
-    (out / "comparison.md").write_text(notes + table, encoding="utf-8")
-    print(f"{notes}{table}")
+    if others:
+        table = (
+            f"{len(others)} runs of other commands in this folder are in the table, "
+            f"too: theirs may be changes to other settings.\n\n{table}"
+        )
+    (out / "comparison.md").write_text(f"{base}\n{table}", encoding="utf-8")
+    print(table)
     print(f"The runs, results.csv, comparison.md and comparison.png are in {out}")
 
 
@@ -86,12 +86,12 @@ def check_together(specs: list[Spec], others: list[Result]) -> None:
     grouped(expected + others)
 
 
-def base_line(args: Namespace, make_spec: MakeSpec) -> str:
-    """What the settings of a sweep change."""
+def about_base(args: Namespace, make_spec: MakeSpec) -> str:
+    """What the settings of a sweep change: one or two paragraphs."""
     base = one_of_grid(args, make_spec, args.first, {})
-    text = f"{base.env_id}, {base.steps} steps, {base.config}\n\n"
+    text = f"{base.env_id}, {base.steps} steps, {base.config}\n"
     if args.set:
-        text += "The settings in the table are changes to these.\n\n"
+        text += "\nThe settings in the table are changes to these.\n"
     return text
 
 
