@@ -26,13 +26,14 @@ from minidqn.lab.groups import (
 from minidqn.lab.history import WINDOW
 from minidqn.lab.plotting import RED, blank, check_folder, distinct_colors, finished
 from minidqn.lab.settings import DECAYS, from_json
-from minidqn.lab.statistics import FEWEST, interval, iqm
+from minidqn.lab.statistics import FEWEST, improvement, interval, iqm
 from minidqn.nn.layers import Array
 from minidqn.schedules import LinearDecay
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["compare", "improvement", "interval", "iqm", "write_results"]
 
 SHOWN = (
     f"Left: mean of the last {WINDOW} episodes in training, which lags behind in short "
@@ -56,9 +57,8 @@ def compare(
     better. Runs that failed are counted, and else left out; settings of which all
     failed come last. docs/sweeps.md explains every column and line.
 
-    Raises ValueError if no run has ended, if two have the same name, or if runs of one
-    line have other settings; and FileNotFoundError if the folder of `path` does not
-    exist.
+    Raises ValueError if no run has ended, or if runs of one line have the same name or
+    other settings; and FileNotFoundError if the folder of `path` does not exist.
     """
     check_folder(path)
     groups = grouped(results)
