@@ -1,5 +1,6 @@
 """The command line, as a script of one's own has it, and as python -m minidqn."""
 
+import csv
 import json
 import re
 import signal
@@ -968,7 +969,7 @@ OPTIONS = {
     "watch": {"--from", "--seed", "--help"},
     "sweep": {
         *("--seeds", "--first", "--steps", "--set", "--workers", "--dask", "--out"),
-        "--help",
+        *("--test-episodes", "--test-max-steps", "--help"),
     },
 }
 
@@ -1033,6 +1034,100 @@ def test_what_a_sweep_is_asked_for(
         assert len({*asked["compared"]}) == 8
         assert (asked["out"], asked["executor"]) == (tmp_path, None)
         assert asked["workers"] == 3
+
+
+def corridor_sweep(command: Command, *words: object) -> Ended:
+    """A sweep of two short runs into the folder it, in one process."""
+    options = ("--seeds", 2, "--steps", 60, "--workers", 1, "--out", "it")
+    return command("sweep", *options, *words, script=corridor)
+
+
+def settings_in_table() -> list[str]:
+    """The settings in comparison.md, from its first line to its last."""
+    lines = Path("it/comparison.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    return [row.split("|")[1].strip() for row in rows[2:]]
+
+
+def test_the_files_of_a_sweep_cover_all_runs_in_its_folder(command: Command) -> None:
+    """A second command adds its runs: those of the first are not lost from them."""
+    first = corridor_sweep(command, "--set", "n_step=1/2", "--test-episodes", 3)
+    assert first.code == 0, first
+    assert "other commands" not in first.out
+    second = corridor_sweep(command, "--set", "n_step=3", "--test-episodes", 3)
+    assert second.code == 0, second
+    assert "4 runs of other commands in this folder are in the table" in second.out
+    # those of this command come first
+    assert settings_in_table() == ["n_step=3", "n_step=1", "n_step=2"]
+    assert "4 runs of other commands" in Path("it/comparison.md").read_text()
+    with Path("it/results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows[:2]] == ["n_step=3/0", "n_step=3/1"]
+    assert len({row["name"] for row in rows}) == 6
+    assert {row["test_episodes"] for row in rows} == {"3"}
+
+    # more seeds of the same settings belong to the same line
+    more = corridor_sweep(command, "--set=n_step=1", "--test-episodes=3", "--first=2")
+    assert more.code == 0, more
+    assert settings_in_table() == ["n_step=1", "n_step=2", "n_step=3"]
+    assert "| n_step=1 | 4 | 0 |" in Path("it/comparison.md").read_text()
+
+
+def test_runs_that_cannot_be_one_line_are_refused_before_any_is_made(
+    command: Command,
+) -> None:
+    assert corridor_sweep(command, "--set", "n_step=1").code == 0
+    before = files_in("it")
+    other = corridor_sweep(command, "--set", "n_step=1", "--first=2", "--steps=70")
+    assert "'n_step=1/1' and 'n_step=1/2' have steps 60 and 70: expected" in other.error
+    other = corridor_sweep(command, "--set=n_step=1", "--first=2", "--test-episodes=3")
+    assert "have test_episodes 5 and 3: expected" in other.error
+    assert files_in("it") == before
+    # a result of something else in the folder is left alone
+    Path("it/other").mkdir()
+    Path("it/other/summary.json").write_text('{"score": 3}')
+    assert corridor_sweep(command, "--set", "n_step=1").code == 0
+
+
+def test_a_sweep_says_what_its_settings_change(command: Command) -> None:
+    ended = corridor_sweep(command, "--set", "learning_rate=0.01:0")
+    base = f"Corridor-v0, 60 steps, {CONFIG}"
+    assert ended.out.startswith(f"{base}\n")
+    assert ended.out.count(base) == 1
+    text = Path("it/comparison.md").read_text()
+    assert text.startswith(f"{base}\n\nThe settings in the table are changes to these.")
+    # Windows has no colon in the name of a folder
+    assert settings_in_table() == ["learning_rate=0.01~0"]
+    assert (Path("it") / "learning_rate=0.01~0" / "0" / SUMMARY).exists()
+
+
+def test_a_sweep_takes_the_options_of_the_test(command: Command) -> None:
+    ended = corridor_sweep(command, "--test-episodes", 3, "--test-max-steps", 4)
+    assert ended.code == 0, ended
+    result = result_in("it/Corridor-v0/0")
+    assert (result["test_episodes"], result["test_max_steps"]) == (3, 4)
+    assert len(result["eval_returns"]) == 3
+
+
+def test_a_sweep_whose_folder_is_in_use(command: Command) -> None:
+    with locked(Path("it")):
+        ended = corridor_sweep(command)
+    assert ended.code == 2
+    assert ended.err.endswith(
+        "it is in use: expected that no other command makes runs there\n"
+    )
+    assert "__name__" not in ended.err
+
+
+def test_a_wrong_setting_is_told_where_the_right_ones_are_explained(
+    command: Command,
+) -> None:
+    for name in ("train", "sweep"):
+        error = command(name, "CartPole-v1", "--set", "nstep=1/3").error
+        assert "setting 'nstep': expected n_step" in error
+        assert error.endswith("; help(minidqn.DQNConfig) explains the settings")
+    error = command("sweep", "CartPole-v1", "--seeds", "0").error
+    assert error.endswith("; --help lists the options")
 
 
 def test_a_sweep_on_dask_and_one_that_is_stopped(

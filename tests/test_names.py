@@ -25,6 +25,7 @@ def test_a_name_is_a_folder_in_the_folder_of_the_sweep() -> None:
         *("x/", "x//y", "x/./y", "x ", " x", "x/ y", "x.", "x./y", "a\\b"),
         # no name on some systems
         *("a\0b", "a\nb", "a\tb", "\u200b", "\ud800", "a" * 201, "é" * 101),
+        *("rate=3e-3:0", "x/a:b/0", "a<b", "a>b", 'a"b', "a|b", "a?b", "a*b"),
         # a file that a run has in its folder
         *("run.json", "x/run.json", "x/SUMMARY.json", ".lock", "x/.lock"),
         *("agent.safetensors", "checkpoint.safetensors", "history.csv"),
@@ -43,7 +44,7 @@ def test_what_is_no_name_is_refused(name: object) -> None:
     "name",
     [
         *("x", "x/y/z", "lock", "sweep.json", "~", "...x", "a.b", "a b", "é", "名"),
-        *("hidden=64,64/0", "learning_rate=3e-3:0/7", "ALE/Breakout-v5/3"),
+        *("hidden=64,64/0", "learning_rate=3e-3~0/7", "ALE/Breakout-v5/3"),
         *("a" * 200, "a" * 200 + "/0"),
     ],
 )

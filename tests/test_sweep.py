@@ -547,6 +547,15 @@ def test_known_results_are_shown_while_it_waits(
     assert " 1/2 " in capsys.readouterr().err
 
 
+def test_the_bar_has_no_mean_over_different_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list(sweep(notes(2), tmp_path, task=write_down, executor=AtOnce()))
+    shown = capsys.readouterr().err
+    assert " 2/2 " in shown
+    assert "mean" not in shown
+
+
 def test_as_many_processes_as_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -852,8 +861,9 @@ def test_a_script_that_makes_its_own_environment_can_be_called_again(
     assert changed.returncode == 1
     last = changed.stderr.splitlines()[-1]
     assert last.endswith(
-        "out/CartPole-v1/0 has another run, with another code: mine: expected another "
-        "folder"
+        "out/CartPole-v1/0 has another run, with another code: mine (the script itself: "
+        "with your functions in a module of their own, it may change): expected "
+        "another folder"
     )
     unguarded = SWEEP_OF_A_SCRIPT.replace('__name__ == "__main__"', "True")
     failed = call(unguarded.replace('"out"', '"new"'))

@@ -18,7 +18,10 @@ class Parser(ArgumentParser):
     """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; --help lists the options\n")
+        hint = "--help lists the options"
+        if message.startswith("argument --set:"):
+            hint = "help(minidqn.DQNConfig) explains the settings"
+        self.exit(2, f"{self.prog}: error: {message}; {hint}\n")
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -70,6 +73,11 @@ def add_settings(parser: ArgumentParser, text: str) -> None:
     )
 
 
+def add_test(parser: ArgumentParser) -> None:
+    number_option(parser, "--test-episodes", 1, "episodes of the test; 100 by default")
+    number_option(parser, "--test-max-steps", 1, "where an episode of the test is cut")
+
+
 def train_parser(prog: str, with_env: bool) -> ArgumentParser:
     parser = new_parser(
         prog,
@@ -99,8 +107,7 @@ def train_parser(prog: str, with_env: bool) -> ArgumentParser:
         action="store_true",
         help="end the training when the mean of 20 returns counts as solved",
     )
-    number_option(parser, "--test-episodes", 1, "episodes of the test; 100 by default")
-    number_option(parser, "--test-max-steps", 1, "where an episode of the test is cut")
+    add_test(parser)
     number_option(parser, "--log-every", 1, "print a line every N episodes")
     number_option(parser, "--record-every", 1, "write a GIF every N episodes")
     parser.add_argument(
@@ -139,6 +146,7 @@ def sweep_parser(prog: str, with_env: bool) -> ArgumentParser:
     parser.add_argument("--first", type=at_least(0), default=0, help="the first seed")
     number_option(parser, "--steps", 1, "environment steps of training")
     add_settings(parser, "a setting; several values, n_step=1/3/40, make a grid")
+    add_test(parser)
     number_option(parser, "--workers", 1, "processes; by default one per core")
     parser.add_argument(
         "--dask", metavar="ADDRESS", help="of a Dask scheduler that makes the runs"

@@ -156,7 +156,13 @@ def differences(before: Json, now: Json) -> list[str]:
             continue
         if isinstance(was, dict | None) and isinstance(new, dict | None):
             inside = differing(was or {}, new or {})
-            found.append(f"another {name}: {some_of(inside)}")
+            text = f"another {name}: {some_of(inside)}"
+            if name == "code" and module_name("__main__") in inside:
+                text += (
+                    " (the script itself: with your functions in a module of their "
+                    "own, it may change)"
+                )
+            found.append(text)
         else:
             found.append(f"{name} {was} instead of {new}")
     return found

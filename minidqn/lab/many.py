@@ -1,7 +1,8 @@
 """A sweep from the command line: one environment, many seeds, a grid of settings.
 
 The sweep's folder then has a folder for each run, results.csv, comparison.md and
-comparison.png.
+comparison.png. These cover all runs that have ended in the folder: several commands may
+add to one comparison.
 """
 
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from minidqn.lab.compare import compare, write_results
+from minidqn.lab.folder import InUseError, read_results
+from minidqn.lab.groups import Result, grouped
 from minidqn.lab.places import short_name
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
@@ -22,6 +25,25 @@ from minidqn.lab.values import parse
 def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:
     specs = grid(args, make_spec)
     out = args.out or Path("runs") / f"sweep_{short_name(specs[0].env_id)}"
+    others = others_in(out, specs)
+    check_together(specs, others)
+    base = about_base(args, make_spec)
+    print(base, flush=True)
+    results = make_runs(args, specs, out) + others
+    write_results(results, out / "results.csv")
+    table, _ = compare(results, out / "comparison.png")
+    if others:
+        table = (
+            f"{len(others)} runs of other commands in this folder are in the table, "
+            f"too: theirs may be changes to other settings.\n\n{table}"
+        )
+    (out / "comparison.md").write_text(f"{base}\n{table}", encoding="utf-8")
+    print(table)
+    print(f"The runs, results.csv, comparison.md and comparison.png are in {out}")
+
+
+def make_runs(args: Namespace, specs: list[Spec], out: Path) -> list[Result]:
+    """The results of the runs, in their order."""
     executor = None
     if args.dask:
         import distributed
@@ -29,15 +51,48 @@ def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:
         client: Any = distributed.Client
         executor = client(args.dask).get_executor(pure=False)
     found = {}
-    for result in sweep(specs, out, executor=executor, workers=args.workers):
-        found[result["name"]] = result
-        if "failed" in result:
-            print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
-    results = [found[spec.name] for spec in specs]
-    write_results(results, out / "results.csv")
-    table, _ = compare(results, out / "comparison.png")
-    (out / "comparison.md").write_text(table, encoding="utf-8")
-    print(f"{table}\nThe runs, results.csv and comparison.png are in {out}")
+    try:
+        for result in sweep(specs, out, executor=executor, workers=args.workers):
+            found[result["name"]] = result
+            if "failed" in result:
+                print(f"{result['name']} failed: {result['failed']}", file=sys.stderr)
+    except InUseError:
+        raise InUseError(
+            f"{out} is in use: expected that no other command makes runs there"
+        ) from None
+    return [found[spec.name] for spec in specs]
+
+
+def others_in(out: Path, specs: list[Spec]) -> list[Result]:
+    """The results in the folder that are of other commands."""
+    if not out.is_dir():
+        return []
+    names = {spec.name for spec in specs}
+    others = []
+    for result in read_results(out):
+        is_of_spec = "curve" in result  # or else of a task of one's own
+        if is_of_spec and result["name"] not in names:
+            others.append(result)
+    return others
+
+
+def check_together(specs: list[Spec], others: list[Result]) -> None:
+    """Raise ValueError, before any run is made, if they cannot be compared together."""
+    expected = []
+    for spec in specs:
+        about = spec.about()
+        del about["solved_at"]  # a result has that of the environment
+        expected.append({"name": spec.name} | about)
+    grouped(expected + others)
+
+
+def about_base(args: Namespace, make_spec: MakeSpec) -> str:
+    """What the settings of a sweep change: one or two paragraphs."""
+    base = one_of_grid(args, make_spec, args.first, {})
+    text = f"{base.env_id}, {base.steps} steps, {base.config}\n"
+    if args.set:
+        text += "\nThe settings in the table are changes to these.\n"
+    return text
 
 
 def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
@@ -54,19 +109,24 @@ def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
     for combination in product(*texts):
         settings = dict(zip(names, combination, strict=True))
         for seed in seeds:
-            specs.append(one_of_grid(make_spec, seed, args.steps, settings))
+            specs.append(one_of_grid(args, make_spec, seed, settings))
     return specs
 
 
 def one_of_grid(
-    make_spec: MakeSpec, seed: int, steps: int | None, settings: dict[str, str]
+    args: Namespace, make_spec: MakeSpec, seed: int, settings: dict[str, str]
 ) -> Spec:
     """A run with these settings, which are texts, and become part of its name."""
-    options = {} if steps is None else {"steps": steps}
+    options = {} if args.steps is None else {"steps": args.steps}
     spec = make_spec(seed=seed, **options)
+    for name in ("test_episodes", "test_max_steps"):
+        value = getattr(args, name)
+        if value is not None:
+            spec = replace(spec, **{name: value})
     changes = {name: parse(name, text, spec.steps) for name, text in settings.items()}
     spec = with_changes(spec, changes)
     if settings:
         name = ",".join(f"{name}={text}" for name, text in settings.items())
+        name = name.replace(":", "~")  # Windows has no colon in a name
         spec = replace(spec, name=f"{name}/{seed}")
     return spec

@@ -11,6 +11,7 @@ from minidqn.lab.folder import AGENT, CHECKPOINT, HISTORY, LOCK, RUN, SUMMARY
 
 OWN_FILES = {AGENT, CHECKPOINT, HISTORY, LOCK, RUN, SUMMARY}
 LONGEST = 200  # bytes of one part
+FORBIDDEN = set('<>:"\\|?*')  # by Windows; / stands between two parts
 
 
 def check_name(name: Any) -> None:
@@ -19,14 +20,14 @@ def check_name(name: Any) -> None:
     if not all(is_name_of_folder(part) for part in parts):
         raise ValueError(
             f"a spec is named {name!r}: expected the name of a folder in the sweep's, "
-            "such as n_step=3/0"
+            f"such as n_step=3/0, without {' '.join(sorted(FORBIDDEN))}"
         )
 
 
 def is_name_of_folder(part: str) -> bool:
     if part in ("", ".", "..") or part.lower() in OWN_FILES:
         return False
-    if not part.isprintable() or "\\" in part:
+    if not part.isprintable() or FORBIDDEN & set(part):
         return False
     if part != part.strip() or part.endswith("."):
         return False

@@ -9,6 +9,17 @@ The bootstrap asks: what if we had drawn other seeds? It draws as many as there 
 those that we have, with replacement, many times, and sees how the IQM varies. (This has
 nothing to do with the bootstrapping of TD targets.)
 
+From few seeds it draws too few different ones, so its interval is too short. How often
+it holds the true IQM, instead of 95 %, for normally distributed returns:
+
+    seeds      2       3       4       5      10      20
+    held     50 %    75 %    87 %    90 %    93 %    94 %
+
+So below 5 seeds no interval is shown.
+
+Runs of one seed are played with the same test episodes. So two settings are compared
+seed by seed, too: the IQM of the *differences*, with its interval.
+
 Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical
 precipice".
 """
@@ -17,6 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minidqn.nn.layers import Array
+
+FEWEST = 5  # seeds for which an interval is shown
 
 
 def iqm(x: ArrayLike) -> Array:
@@ -48,6 +61,16 @@ def interval(x: ArrayLike, resamples: int = 2000) -> tuple[Array, Array]:
     means = iqm(x[..., draws])  # (..., resamples)
     low, high = np.quantile(means, [0.025, 0.975], axis=-1)
     return low, high
+
+
+def difference(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
+    """The IQM of x - y, and its 95 % interval: middle, low, high.
+
+    x and y are (seeds,), in the same order of seeds.
+    """
+    by_seed = np.asarray(x, float) - np.asarray(y, float)
+    low, high = interval(by_seed)
+    return float(iqm(by_seed)), float(low), float(high)
 
 
 def improvement(x: ArrayLike, y: ArrayLike) -> float:

@@ -95,21 +95,14 @@ def results_of(
     policies: bool,
     progress: bool,
 ) -> Generator[Json]:
-    """The results, and a progress bar with the mean of the tests so far."""
+    """The results, and a progress bar."""
     total = len(specs) if isinstance(specs, Sequence) else None
     engine: Any = nullcontext(executor) if executor else Processes(workers)
     bar = progress_bar(progress, "runs", total)
-    tested = 0
-    sum_of_means = 0.0
     with ExitStack() as held, engine as running_on, bar:
         place = folder if shared else None
         calls = Calls(running_on, folder, held, place, policies, attempts)
         for result in calls.results(jobs(specs, task, folder), bar.refresh):
-            if "eval_mean" in result:
-                tested += 1
-                sum_of_means += result["eval_mean"]
-                mean = sum_of_means / tested
-                bar.set_postfix_str(f"mean {mean:.1f}", refresh=False)
             bar.update()
             yield result
 
