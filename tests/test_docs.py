@@ -109,6 +109,17 @@ def test_a_policy_goes_anywhere(
     assert printed in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
 
+def test_your_own_ideas(tmp_path: Path) -> None:
+    known = run_blocks("docs/extending.md")
+    assert known["with_bonus"] > 0.9  # it has found the treasure
+    assert known["without"] < 0.1
+    env = known["DeepSea"]()
+    for name in ("Munchausen", "SoftDQN", "Forgetful", "Pessimist"):
+        settings = {"n_step": 1} if name == "Munchausen" else {}
+        known["try_it"](env, known[name], 300, **settings)
+    assert known["spec"].agent is known["Pessimist"]
+
+
 def test_masks() -> None:
     known = run_blocks("docs/masks.md")
     assert known["agent"].steps == 300

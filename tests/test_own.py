@@ -18,9 +18,10 @@ from minidqn import (
     sweep,
     train,
 )
-from minidqn.batch import Batch
+from minidqn.batch import BRIDGE, Batch
 from minidqn.exploration import EpsilonGreedy
 from minidqn.nn.layers import Array
+from minidqn.sampler import UniformSampler
 
 from .conftest import TableEnv
 from .test_run import CONFIG, Corridor
@@ -54,6 +55,45 @@ class Drawn(DQN):
         self.exploration = Softmax()
 
 
+class Recent(UniformSampler):
+    """Draws from the last slots alone."""
+
+    def draw(self, batch_size: int, rng: np.random.Generator, step: int) -> Any:
+        ring = self.replay
+        last = np.arange(max(ring.count - 30, 0), ring.count) % ring.slots
+        steps = last[ring.flat_kind[last] != BRIDGE]
+        _, weights = super().draw(batch_size, rng, step)
+        return rng.choice(steps, batch_size), weights
+
+
+class Forgetful(DQN):
+    """An agent with a sampler of its own."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.sampler = Recent(self.replay)
+
+
+class Curious(DQN):
+    """Gets a bonus for states that are rare in its replay buffer."""
+
+    def observe(
+        self,
+        action: Any,
+        reward: Any,
+        obs: Any,
+        terminated: Any,
+        truncated: Any,
+        mask: Any = None,
+    ) -> None:
+        stored = self.replay.obs[:, 0]
+        reward += 0.1 / np.sqrt(stored[:, np.argmax(obs)].sum() + 1)
+        super().observe(action, reward, obs, terminated, truncated, mask)
+
+
+KINDS = [MyDQN, Drawn, Forgetful, Curious]
+
+
 def chain() -> TableEnv:
     return TableEnv([[0, 1], [1, 2], [2, -1]], [[0, 0], [0, 0], [0, 3]], limit=8)
 
@@ -74,7 +114,7 @@ def test_the_targets_of_ones_own_class_are_learned() -> None:
     assert 1.0 < values[MyDQN] < 2.0
 
 
-@pytest.mark.parametrize("kind", [MyDQN, Drawn])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_class_of_ones_own_survives(kind: type[DQN], tmp_path: Path) -> None:
     """Through save, load, copy and a resume to the same bits."""
     straight = made(kind)
@@ -98,7 +138,7 @@ def test_a_class_of_ones_own_survives(kind: type[DQN], tmp_path: Path) -> None:
 
 def test_a_run_and_a_sweep_of_ones_own_class(tmp_path: Path) -> None:
     specs = []
-    for agent in (DQN, MyDQN):
+    for agent in (DQN, *KINDS):
         name = f"{agent.__name__}/0"
         spec = Spec(
             "Corridor-v0", CONFIG, 300, name=name, make_env=Corridor, agent=agent
@@ -106,7 +146,7 @@ def test_a_run_and_a_sweep_of_ones_own_class(tmp_path: Path) -> None:
         specs.append(spec)
     results = list(sweep(specs, tmp_path / "sweep", workers=1, progress=False))
     digests = {result["name"]: result["params_sha256"] for result in results}
-    assert digests["DQN/0"] != digests["MyDQN/0"]
+    assert len(set(digests.values())) == 1 + len(KINDS)
     alone = run(specs[1], tmp_path / "alone", progress=False)
     assert alone["params_sha256"] == digests["MyDQN/0"]
     assert alone["agent"].endswith("MyDQN")

@@ -46,6 +46,8 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
             continue
         obs, _ = envs.reset_one(env, episode.number)
         last, rewards, ended = play_again(env, obs, episode)
+        if type(agent).observe is not DQN.observe:  # yours may store other rewards
+            rewards = []
         if ended or not as_stored(replay, i, last, rewards):
             with np.printoptions(threshold=20, edgeitems=2):
                 warn(
