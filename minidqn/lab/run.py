@@ -9,6 +9,7 @@ happens to a picture, or to a line that is printed, the run is not lost.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.checkpoint import load_run, save
-from minidqn.lab.evaluation import evaluate
+from minidqn.lab.evaluation import evaluate, play_test
 from minidqn.lab.folder import (
     AGENT,
     CHECKPOINT,
@@ -42,12 +43,14 @@ from minidqn.lab.signals import signals_wait
 from minidqn.lab.spec import Spec
 from minidqn.lab.testing import PolicyTest, evaluate_within
 from minidqn.lab.training import Watcher, as_watchers, only_watching, train
+from minidqn.nn.layers import Array
 
 SHARE = 0.02  # of the time may go into checkpoints
 LEAST_SECONDS = 1.0  # from one checkpoint to the next
 TEST_EPISODES = 2  # of each test during training
 TEST_MOMENTS = 50  # of a run, at which it may be tested
 TEST_SHARE = 0.1  # of the steps of training; less than 5 % of the time, without updates
+LONG_TEST = 1_000_000  # steps of a final test that takes minutes
 
 
 def run(
@@ -129,15 +132,7 @@ def train_and_test(
     seconds = None if resumed else time.perf_counter() - start
 
     with closing(spec.make()) as env:
-        returns = evaluate(
-            agent,
-            env,
-            spec.test_episodes,
-            spec.seed,
-            spec.test_epsilon,
-            max_steps=spec.test_max_steps,
-            progress=progress,
-        )
+        returns = final_test(spec, agent, env, progress)
     save(agent, folder / AGENT, replay=False)
     history.write_csv(folder / HISTORY)
     history.tests.write_csv(folder / TESTS)
@@ -166,6 +161,31 @@ def tests(spec: Spec, env: gym.Env[Any, Any]) -> Watcher:
     epsilon = spec.test_epsilon
     test = PolicyTest(env, TEST_EPISODES, epsilon=epsilon, max_steps=longest)
     return evaluate_within(TEST_SHARE, max(spec.steps // TEST_MOMENTS, 1), test)
+
+
+def final_test(
+    spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool
+) -> Array:
+    """The returns of the test's episodes.
+
+    If no episode has ended in training, and the test may be very long, it stops after
+    its first episode, unless that one ends.
+    """
+    longest = spec.test_max_steps
+    options: Any = {"max_steps": longest, "progress": progress}
+    how = (spec.seed, spec.test_epsilon)
+    if agent.episodes == 0 and spec.test_episodes * longest > LONG_TEST:
+        returns, _, cut = play_test(agent, env, 1, *how, **options)
+        if cut:
+            warnings.warn(
+                "no episode has ended in training, nor has the first of the test in "
+                f"{longest} steps, so it is the only one: --test-max-steps 1000 (in a "
+                "Spec, test_max_steps) cuts all of them there",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return returns
+    return evaluate(agent, env, spec.test_episodes, *how, **options)
 
 
 def solved(spec: Spec) -> Watcher:

@@ -63,9 +63,11 @@ def summary(spec: Spec, result: Json) -> str:
         solved = result["eval_mean"] >= result["solved_at"]
         verdict = f": {'solved' if solved else 'not solved'}"
         verdict += f" (from {result['solved_at']:g})"
+    tested = len(result["eval_returns"])
+    episodes = "1 new episode" if tested == 1 else f"{tested} new episodes"
     return (
         f"{result['steps']} steps and {result['updates']} updates{took}. {how} in "
-        f"{spec.test_episodes} new episodes: {result['eval_mean']:.1f} "
+        f"{episodes}: {result['eval_mean']:.1f} "
         f"± {result['eval_std']:.1f}, minimum {result['eval_min']:.0f}{verdict}"
     )
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.envs import Env, Envs, as_envs, in_training
-from minidqn.lab.history import History
+from minidqn.lab.history import LONG, History
 from minidqn.lab.progress import show, training_bar
 from minidqn.lab.resume import resume
 from minidqn.lab.scale import look_at_scale, warn_of_wrapper
@@ -28,6 +28,7 @@ from minidqn.schedules import value_at
 Watcher = Callable[[DQN, History], object]
 
 STEPS_PER_REFRESH = 200  # of the progress bar: more often costs more than a step
+FEWEST = 1_000  # steps of an environment that one episode may well take
 
 
 def train(
@@ -53,8 +54,9 @@ def train(
     does not fit the agent, or if `steps` is too few for the first update.
     """
     envs = as_envs(agent, env)
-    watchers = [*as_watchers(on_step), look_at_scale(agent)]
     last_step = agent.steps + steps
+    watchers = [*as_watchers(on_step), look_at_scale(agent)]
+    watchers.append(look_for_an_end(agent, last_step))
     check_steps(agent, steps)
     history = History() if history is None else history
 
@@ -130,6 +132,29 @@ def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
         RuntimeWarning,
         stacklevel=3,  # at the call of train
     )
+
+
+def look_for_an_end(agent: DQN, last_step: int) -> Watcher:
+    """A watcher that warns if no episode ends in a run, or in its first LONG steps."""
+    num_envs = agent.replay.num_envs
+    look_at = min(last_step, LONG * num_envs)
+    looked = agent.steps >= look_at or look_at <= FEWEST * num_envs
+
+    def watch(agent: DQN, history: History) -> None:
+        nonlocal looked
+        if looked or agent.steps < look_at:
+            return
+        looked = True
+        if agent.episodes == 0:
+            warnings.warn(
+                f"no episode has ended in {agent.steps} steps: does step ever return "
+                "terminated or truncated? gymnasium.wrappers.TimeLimit(env, N) sets a "
+                "limit; so does max_episode_steps=N in gymnasium.register and make",
+                RuntimeWarning,
+                stacklevel=3,  # at the call of train
+            )
+
+    return watch
 
 
 def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:
