@@ -272,7 +272,10 @@ def test_a_run_in_which_no_episode_ends_says_so_once(num_envs: int) -> None:
 
 def test_a_short_run_does_not_ask_why_no_episode_has_ended() -> None:
     """Nor does one whose only episode has ended in its last step."""
-    for env, steps in ((Endless(), 1_000), (TableEnv([[0, 0]], [[1, 1]], 1_200), 1_200)):
+    for env, steps in (
+        (Endless(), 1_000),
+        (TableEnv([[0, 0]], [[1, 1]], 1_200), 1_200),
+    ):
         train(agent_for(env, train_every=1_000), env, steps, progress=False)
 
 

@@ -163,9 +163,7 @@ def tests(spec: Spec, env: gym.Env[Any, Any]) -> Watcher:
     return evaluate_within(TEST_SHARE, max(spec.steps // TEST_MOMENTS, 1), test)
 
 
-def final_test(
-    spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool
-) -> Array:
+def final_test(spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool) -> Array:
     """The returns of the test's episodes.
 
     If no episode has ended in training, and the test may be very long, it stops after
