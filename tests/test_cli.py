@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from minidqn import (
     DQN,
@@ -796,6 +798,27 @@ def test_an_environment_that_fails_is_seen_where_and_the_run_goes_on(
     assert typed().said.startswith(
         "Going on with the run in runs/corridor.\n300 steps "
     )
+
+
+class Hot(Black):
+    """What it shows is far from 1."""
+
+    observation_space = Box(0.0, 6e3, (1,), np.float32)
+
+    def observation(self) -> Any:
+        return 1e3 * super().observation()
+
+
+@pytest.mark.filterwarnings("default:entry 0:RuntimeWarning")
+def test_a_warning_is_a_line_that_says_what_to_type(command: Command) -> None:
+    before = warnings.showwarning
+    words = ["--steps", 600, "--no-animation"]
+    ended = command(*words, script=changed(make_env=Hot))
+    assert ended.code == 0
+    [line] = [line for line in ended.err.splitlines() if "entry 0" in line]
+    assert line.startswith("warning: entry 0 of the observations is about ")
+    assert line.endswith(" (on the command line, --set normalize_obs=running)")
+    assert warnings.showwarning == before
 
 
 def test_a_test_that_is_stopped(

@@ -28,7 +28,7 @@ from minidqn.lab.folder import (
     is_in_use,
 )
 from minidqn.lab.identity import Json
-from minidqn.lab.output import make_unfailing
+from minidqn.lab.output import make_unfailing, plain_warnings
 from minidqn.lab.places import existing, has_run, next_free, short_name
 from minidqn.lab.run import run
 from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
@@ -63,7 +63,8 @@ def main(make_spec: MakeSpec | None = None, shown: Shown | None = None) -> None:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     try:
-        carry_out(command, args, make_spec, shown or Shown())
+        with plain_warnings():
+            carry_out(command, args, make_spec, shown or Shown())
     except REFUSED as error:
         refuse(parser, error)
     except KeyboardInterrupt:

@@ -128,7 +128,8 @@ def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
             return
     warnings.warn(
         f"learning_rate is 0 from step {agent.steps} to {last_step}, so nothing is "
-        "learned: save, and load(path, learning_rate=1e-4)",
+        "learned: save, and load(path, learning_rate=1e-4), or on the command line "
+        "--set learning_rate=1e-4",
         RuntimeWarning,
         stacklevel=3,  # at the call of train
     )
