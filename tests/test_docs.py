@@ -79,6 +79,7 @@ def test_your_own_environment(tmp_path: Path) -> None:
     }
     assert (tmp_path / "policy.safetensors").stat().st_size < 30_000
     assert known["agent"].network is known["build"]  # the last block's
+    del gym.registry["MyEnv-v0"]
 
 
 def test_stop_it_anywhere(tmp_path: Path) -> None:
@@ -145,3 +146,28 @@ def test_every_option_is_described_on_the_page_of_the_command_line() -> None:
     assert len(options) > 10
     for option in options:
         assert option in text, option
+
+
+def test_an_environment_of_ones_own_on_the_command_line(tmp_path: Path) -> None:
+    [module] = [
+        block
+        for block in blocks_of("docs/environments.md")
+        if 'register("MyEnv-v0"' in block
+    ]
+    assert len([line for line in module.splitlines() if line]) <= 8
+    (tmp_path / "my_module.py").write_text(module, encoding="utf-8")
+    words = [
+        "-m",
+        "minidqn",
+        "my_module:MyEnv-v0",
+        "--steps",
+        "1200",
+        "--test-episodes",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=True
+    )
+    assert "in 2 new episodes" in done.stdout
+    assert "warning" not in done.stderr
+    assert (tmp_path / "runs" / "myenv" / "agent.safetensors").exists()
