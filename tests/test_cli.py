@@ -424,8 +424,9 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
         (["Pendulum-v1"], ": error: action space Box(-2.0, 2.0, (1,), float32): expec"),
         (
             ["watch", "CartPole-v7"],
-            " watch: error: there is no file or folder runs/car",
+            " watch: error: Environment version `v7` for environment `CartPole`",
         ),
+        (["watch", "Acrobat-v1"], " watch: error: Environment `Acrobat` doesn't exist"),
         (["sweep", "CartPole-v1", "--seed", "3"], " sweep: error: unrecognized argume"),
         (["watch"], " watch: error: the following arguments are required: ENV"),
     ],
@@ -920,7 +921,11 @@ def test_watching_takes_no_folder_of_a_run(
         assert ended.code == 0, ended
     names = {"corridor", "watch_corridor.gif", "watch_cartpole.gif"}
     assert files_in("runs") == names
-    assert ended.out == "There is no display: see runs/watch_cartpole.gif\n"
+    about, *episodes, where = ended.out.splitlines()
+    assert about.startswith("The agent of ")
+    assert about.endswith("cartpole.safetensors")
+    assert episodes == [f"episode {number}: return 500.0" for number in (1, 2, 3)]
+    assert where == "There is no display: see runs/watch_cartpole.gif"
     ended = command("CartPole", "--steps", 300, "--no-animation")
     assert ended.out.endswith(" are in runs/cartpole\n")
 

@@ -206,6 +206,7 @@ def watchers(args: Namespace, spec: Spec, folder: Path, drawn: bool) -> list[Wat
 def watch_agent(args: Namespace, make_spec: MakeSpec) -> None:
     """Show the agent of --from, or minidqn's own, or else the one in runs/."""
     spec = base_of(args, make_spec)
+    spec.make().close()  # raises if there is no such environment
     name = short_name(spec.env_id)
     path = examples.FOLDER / "trained" / f"{name}.safetensors"
     if args.start is not None:
