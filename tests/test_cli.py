@@ -355,6 +355,10 @@ def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) ->
         ),
         (["--set", "hidden"], "argument --set: 'hidden': expected NAME=VALUE, such as"),
         (["--set", "hiden=3"], "argument --set: setting 'hiden': expected hidden"),
+        (
+            ["--set=n_step=3", "--set=gamma=1", "--set=n_step=4"],
+            "--set n_step is given twice: expected one value; a sweep takes several, ",
+        ),
         (["--set", "double=maybe"], "double=maybe: expected true or false"),
         (["--set", "gamma=2"], "gamma is 2.0: expected 0 to 1"),
         (["--set", "n_step=0"], "n_step is 0: expected an integer of 1 or more"),
@@ -412,7 +416,10 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
     [
         (["CartPloe-v1"], ": error: Environment `CartPloe` doesn't exist"),
         (["train", "CartPloe-v1"], " train: error: Environment `CartPloe` does"),
-        (["absent:CartPole-v1"], ": error: No module named 'absent'"),
+        (
+            ["absent:CartPole-v1"],
+            ": error: No module named 'absent'; type the command in the folder of a",
+        ),
         (
             ["CartPole-v9"],
             ": error: Environment version `v9` for environment `CartPole`",
@@ -543,10 +550,6 @@ def test_a_decay_that_is_replaced_is_said(command: Command) -> None:
         "epsilon is 0.5 throughout, instead of LinearDecay(start=1.0, end=0.1, "
         "steps=100.0); epsilon=0.5:0 would be a decay to 0 over the run"
     )
-
-
-def test_the_last_of_several_values_counts(command: Command) -> None:
-    assert config_of(command, "--set=n_step=3", "--set=n_step=4").n_step == 4
 
 
 def test_a_script_may_have_a_seed_of_its_own(command: Command) -> None:
@@ -887,6 +890,44 @@ def test_an_environment_in_a_module_of_one_s_own(
     assert agent.config.epsilon == LinearDecay(1.0, 0.05, 120)
     assert typed().out.startswith("This run has ended before, in runs/maze; ")
     del gym.registry["Maze-v0"], sys.modules["my_mazes"]
+
+
+@pytest.fixture
+def two_mazes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Modules: one registers two environments, one none; one imports another."""
+    second = 'gym.register("Labyrinth-v0", "two_mazes:Maze")\n'
+    (tmp_path / "two_mazes.py").write_text(MAZE.replace("my_", "two_") + second)
+    (tmp_path / "no_mazes.py").write_text("")
+    (tmp_path / "imports_absent.py").write_text("import absent")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("Maze-v0", "Labyrinth-v0"):
+        gym.registry.pop(name, None)
+    for name in ("two_mazes", "no_mazes"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("two_mazes")
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("two_mazes:Mazes-v0", "; two_mazes registers Labyrinth-v0, Maze-v0"),
+        ("two_mazes:maze", "; two_mazes registers Labyrinth-v0, Maze-v0"),
+        ("no_mazes:Maze-v0", "; no_mazes registers no environment"),
+        ("imports_absent:Maze-v0", "No module named 'absent'"),
+    ],
+)
+def test_what_a_module_registers_is_named(
+    command: Command, env_id: str, message: str
+) -> None:
+    assert command(env_id).error.endswith(message)
+
+
+@pytest.mark.usefixtures("two_mazes")
+def test_the_version_of_a_registered_environment_may_be_left_out(
+    command: Command,
+) -> None:
+    assert command("two_mazes:Maze", "--steps", 1200, "--no-animation").code == 0
 
 
 @pytest.mark.usefixtures("pictures")

@@ -121,6 +121,7 @@ def how_to_go_on(command: str, args: Namespace) -> str:
 
 def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     """Make a run, print what came of it, and draw it."""
+    check_set_once([name for name, _ in args.set])
     spec = spec_of(args, make_spec)
     spec.check()
     drawn = True
@@ -141,6 +142,15 @@ def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     print(f"Drawing the pictures{' and the film' if animation else ''} ...", flush=True)
     draw(spec, folder, result, shown, animation=animation)
     print(f"The agent, its history and pictures are in {folder}")
+
+
+def check_set_once(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"--set {name} is given twice: expected one value; a sweep takes "
+                f"several, {name}=VALUE/VALUE"
+            )
 
 
 def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]:
