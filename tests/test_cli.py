@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 import sys
 import warnings
 from argparse import Namespace
@@ -921,6 +922,19 @@ def test_what_a_module_registers_is_named(
     command: Command, env_id: str, message: str
 ) -> None:
     assert command(env_id).error.endswith(message)
+
+
+def test_the_many_games_of_a_package_are_not_listed(tmp_path: Path) -> None:
+    """In a process of its own, which has not imported the package yet."""
+    pytest.importorskip("ale_py", reason="it takes the extra `atari`")
+    done = subprocess.run(
+        [sys.executable, "-m", "minidqn", "ale_py:ALE/Nothing-v5"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "Environment `Nothing` doesn't exist in namespace ALE." in done.stderr
+    assert "registers" not in done.stderr
 
 
 @pytest.mark.usefixtures("two_mazes")

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from minidqn import DQN, train
+from minidqn import DQN, load, train
 
 ROOT = Path(__file__).parent.parent
 # only runs are shortened: the settings keep their length, and are valid with it
@@ -87,6 +87,36 @@ def test_stop_it_anywhere(tmp_path: Path) -> None:
     assert known["result"]["steps"] == 1_200
     assert (tmp_path / "runs" / "one" / "summary.json").exists()
     assert known["agent"].steps == 1_500
+
+
+def test_a_script_survives_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at step 1,000, it goes on from the last file, to the same bits."""
+    script = next(each for each in blocks_of("docs/resume.md") if "save_every" in each)
+
+    def killed(agent: DQN, history: Any) -> None:
+        if agent.steps == 1_000:
+            raise RuntimeError("killed")
+
+    def train_and_die(*given: Any, on_step: Any, **options: Any) -> None:
+        train(*given, on_step=[on_step, killed], **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minidqn.train", train_and_die)
+        with pytest.raises(RuntimeError, match="killed"):
+            exec(compile(script, "resume.md", "exec"), {})
+    assert load("mine.safetensors").steps == 700
+    for _ in range(2):  # once it has ended, it only tests
+        known: dict[str, Any] = {}
+        exec(compile(script, "resume.md", "exec"), known)
+        assert known["agent"].steps == 1_500
+    (tmp_path / "mine.safetensors").unlink()
+    straight: dict[str, Any] = {}
+    exec(compile(script, "resume.md", "exec"), straight)
+    np.testing.assert_array_equal(
+        known["agent"].online.params, straight["agent"].online.params
+    )
 
 
 def test_a_policy_goes_anywhere(

@@ -93,11 +93,14 @@ def import_module_of(env_id: str) -> None:
     module, _, name = env_id.rpartition(":")
     if not module or module in sys.modules:
         return
+    if module in EXTRAS:  # it registers hundreds, and `advice` knows it
+        import_module(module)
+        return
     before = set(gym.registry)
     try:
         import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module or module in EXTRAS:  # it imports another one
+        if error.name != module:  # it imports another one
             raise
         raise ModuleNotFoundError(
             f"{error}; type the command in the folder of {module}.py"
