@@ -167,7 +167,7 @@ def watch(spec: Spec, path: Path, picture: Path) -> None:
     why_not = why_not_drawn(spec, "human" if in_window else "rgb_array")
     if why_not:
         print(why_not)
-    options = {"render_mode": "human"} if in_window and not why_not else {}
+    options: Any = {"render_mode": "human"} if in_window and not why_not else {}
     with closing(spec.make(**options)) as env:
         for number in range(EPISODES):
             seed = episode_seed(spec.seed, TEST, number)
