@@ -43,7 +43,7 @@ def blas() -> list[str]:
         if library["user_api"] == "blas":
             kind = library.get("architecture", "")
             found.append(f"{library['internal_api']} {library['version']} {kind}")
-    return found
+    return sorted(found)  # they are loaded in any order
 
 
 def learning_curve(history: History, steps: int) -> Json:
