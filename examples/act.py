@@ -42,4 +42,7 @@ class Policy:
 
 
 if __name__ == "__main__":
-    print(Policy(sys.argv[1]).act(sys.argv[2:]))
+    try:
+        print(Policy(sys.argv[1]).act(sys.argv[2:]))
+    except (IndexError, OSError, ValueError) as error:
+        sys.exit(f"usage: python act.py POLICY NUMBER ... ({error})")

@@ -180,7 +180,9 @@ def probability(name: str, value: Any, step: int | None = None) -> float:
         number = math.nan
     if not 0.0 <= number <= 1.0:
         at = "" if step is None else f" at step {step}"
-        raise ValueError(f"{name}{at} is {value!r}: expected 0 to 1")
+        is_mask = name == "epsilon" and isinstance(value, list | tuple | np.ndarray)
+        hint = "; did you mean mask=?" if is_mask else ""
+        raise ValueError(f"{name}{at} is {value!r}: expected 0 to 1{hint}")
     return number
 
 

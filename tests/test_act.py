@@ -148,6 +148,24 @@ def test_it_prints_the_action() -> None:
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], ""),
+        (["--help"], "No such file"),
+        ([shipped_file("CartPole-v1"), "0.01", "-0.02"], "cannot reshape array"),
+        ([shipped_file("CartPole-v1"), "0.01", "-0.02", "0", "x"], "could not convert"),
+    ],
+)
+def test_wrong_words_are_answered_with_a_line(words: list[str], why: str) -> None:
+    command = [sys.executable, str(SCRIPT), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("usage: python act.py POLICY NUMBER ... (")
+    assert why in line
+
+
 def imported(path: Path) -> set[str]:
     """The packages that a file imports."""
     names: set[Any] = set()

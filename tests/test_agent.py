@@ -666,6 +666,10 @@ def test_misuse_is_refused() -> None:
         agent.explore()
     with pytest.raises(ValueError, match="epsilon is 2: expected 0 to 1"):
         agent.act(np.zeros(3), 2)
+    mask: Any
+    for mask in ([1, 0], (True, False), np.array([1, 0], np.int8), np.ones((1, 2))):
+        with pytest.raises(ValueError, match=r"expected 0 to 1; did you mean mask=\?$"):
+            agent.act(np.zeros(3), mask)
     with pytest.raises(ValueError, match=r"shape \(4,\): expected \(3,\)"):
         agent.act(np.zeros(4))
     with pytest.raises(

@@ -1032,6 +1032,20 @@ def test_a_folder_is_no_file(agent: DQN, tmp_path: Path) -> None:
     assert not list(path.iterdir())
 
 
+def test_the_folder_of_a_run_is_answered_with_the_files_in_it(
+    agent: DQN, tmp_path: Path
+) -> None:
+    for name in ("checkpoint.safetensors", "agent.safetensors"):
+        save(agent, tmp_path / name)
+    for read in (load, load_run):
+        with pytest.raises(IsADirectoryError) as refused:
+            read(tmp_path)
+        assert str(refused.value) == (
+            f"'{tmp_path}' is a folder: give {tmp_path / 'agent.safetensors'} or "
+            f"{tmp_path / 'checkpoint.safetensors'}"
+        )
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links take a right there")
 def test_a_link_stays_a_link(agent: DQN, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()

@@ -4,7 +4,9 @@ import csv
 import json
 import re
 import signal
+import subprocess
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from minidqn import (
     DQN,
@@ -34,7 +37,7 @@ from minidqn import (
     save,
     tuned,
 )
-from minidqn.lab import arguments, cli, many, show
+from minidqn.lab import arguments, cli, many, outcome, show
 from minidqn.lab import run as run_module
 from minidqn.lab.cli import main
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
@@ -355,6 +358,10 @@ def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) ->
         ),
         (["--set", "hidden"], "argument --set: 'hidden': expected NAME=VALUE, such as"),
         (["--set", "hiden=3"], "argument --set: setting 'hiden': expected hidden"),
+        (
+            ["--set=n_step=3", "--set=gamma=1", "--set=n_step=4"],
+            "--set n_step is given twice: expected one value; a sweep takes several, ",
+        ),
         (["--set", "double=maybe"], "double=maybe: expected true or false"),
         (["--set", "gamma=2"], "gamma is 2.0: expected 0 to 1"),
         (["--set", "n_step=0"], "n_step is 0: expected an integer of 1 or more"),
@@ -412,7 +419,10 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
     [
         (["CartPloe-v1"], ": error: Environment `CartPloe` doesn't exist"),
         (["train", "CartPloe-v1"], " train: error: Environment `CartPloe` does"),
-        (["absent:CartPole-v1"], ": error: No module named 'absent'"),
+        (
+            ["absent:CartPole-v1"],
+            ": error: No module named 'absent'; type the command in the folder of a",
+        ),
         (
             ["CartPole-v9"],
             ": error: Environment version `v9` for environment `CartPole`",
@@ -424,8 +434,9 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
         (["Pendulum-v1"], ": error: action space Box(-2.0, 2.0, (1,), float32): expec"),
         (
             ["watch", "CartPole-v7"],
-            " watch: error: there is no file or folder runs/car",
+            " watch: error: Environment version `v7` for environment `CartPole`",
         ),
+        (["watch", "Acrobat-v1"], " watch: error: Environment `Acrobat` doesn't exist"),
         (["sweep", "CartPole-v1", "--seed", "3"], " sweep: error: unrecognized argume"),
         (["watch"], " watch: error: the following arguments are required: ENV"),
     ],
@@ -542,10 +553,6 @@ def test_a_decay_that_is_replaced_is_said(command: Command) -> None:
         "epsilon is 0.5 throughout, instead of LinearDecay(start=1.0, end=0.1, "
         "steps=100.0); epsilon=0.5:0 would be a decay to 0 over the run"
     )
-
-
-def test_the_last_of_several_values_counts(command: Command) -> None:
-    assert config_of(command, "--set=n_step=3", "--set=n_step=4").n_step == 4
 
 
 def test_a_script_may_have_a_seed_of_its_own(command: Command) -> None:
@@ -769,7 +776,7 @@ def test_every_part_of_a_run_gets_what_is_its_own(
     def animate(agents: Any, env: Any, path: Any, seeds: Any, max_steps: int) -> None:
         seen["film"] = (type(env), env.render_mode, seeds, max_steps)
 
-    monkeypatch.setattr(run_module, "evaluate", evaluate)
+    monkeypatch.setattr(outcome, "evaluate", evaluate)
     monkeypatch.setattr(show, "animate", animate)
     script = changed(train_wrapper=Doubled, test_epsilon=0.25, solved_at=2.0)
     ended = command("--seed", 5, script=script, shown=Shown(film_steps=17))
@@ -813,6 +820,27 @@ def test_an_environment_that_fails_is_seen_where_and_the_run_goes_on(
     )
 
 
+class Hot(Black):
+    """What it shows is far from 1."""
+
+    observation_space = Box(0.0, 6e3, (1,), np.float32)
+
+    def observation(self) -> Any:
+        return 1e3 * super().observation()
+
+
+@pytest.mark.filterwarnings("default:entry 0:RuntimeWarning")
+def test_a_warning_is_a_line_that_says_what_to_type(command: Command) -> None:
+    before = warnings.showwarning
+    words = ["--steps", 600, "--no-animation"]
+    ended = command(*words, script=changed(make_env=Hot))
+    assert ended.code == 0
+    [line] = [line for line in ended.err.splitlines() if "entry 0" in line]
+    assert line.startswith("warning: entry 0 of the observations is about ")
+    assert line.endswith(" (on the command line, --set normalize_obs=running)")
+    assert warnings.showwarning == before
+
+
 def test_a_test_that_is_stopped(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -821,7 +849,7 @@ def test_a_test_that_is_stopped(
 
     typed = partial(command, "--no-animation", script=corridor)
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "evaluate", stop)
+        patch.setattr(outcome, "evaluate", stop)
         assert typed().code == 130
     assert "300 steps and 251 updates, resumed. Greedy return" in typed().out
 
@@ -880,6 +908,57 @@ def test_an_environment_in_a_module_of_one_s_own(
     del gym.registry["Maze-v0"], sys.modules["my_mazes"]
 
 
+@pytest.fixture
+def two_mazes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Modules: one registers two environments, one none; one imports another."""
+    second = 'gym.register("Labyrinth-v0", "two_mazes:Maze")\n'
+    (tmp_path / "two_mazes.py").write_text(MAZE.replace("my_", "two_") + second)
+    (tmp_path / "no_mazes.py").write_text("")
+    (tmp_path / "imports_absent.py").write_text("import absent")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("Maze-v0", "Labyrinth-v0"):
+        gym.registry.pop(name, None)
+    for name in ("two_mazes", "no_mazes"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("two_mazes")
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("two_mazes:Mazes-v0", "; two_mazes registers Labyrinth-v0, Maze-v0"),
+        ("two_mazes:maze", "; two_mazes registers Labyrinth-v0, Maze-v0"),
+        ("no_mazes:Maze-v0", "; no_mazes registers no environment"),
+        ("imports_absent:Maze-v0", "No module named 'absent'"),
+    ],
+)
+def test_what_a_module_registers_is_named(
+    command: Command, env_id: str, message: str
+) -> None:
+    assert command(env_id).error.endswith(message)
+
+
+def test_the_many_games_of_a_package_are_not_listed(tmp_path: Path) -> None:
+    """In a process of its own, which has not imported the package yet."""
+    pytest.importorskip("ale_py", reason="it takes the extra `atari`")
+    done = subprocess.run(
+        [sys.executable, "-m", "minidqn", "ale_py:ALE/Nothing-v5"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "Environment `Nothing` doesn't exist in namespace ALE." in done.stderr
+    assert "registers" not in done.stderr
+
+
+@pytest.mark.usefixtures("two_mazes")
+def test_the_version_of_a_registered_environment_may_be_left_out(
+    command: Command,
+) -> None:
+    assert command("two_mazes:Maze", "--steps", 1200, "--no-animation").code == 0
+
+
 @pytest.mark.usefixtures("pictures")
 def test_a_tuned_environment_by_its_short_name(
     command: Command, monkeypatch: pytest.MonkeyPatch
@@ -912,7 +991,11 @@ def test_watching_takes_no_folder_of_a_run(
         assert ended.code == 0, ended
     names = {"corridor", "watch_corridor.gif", "watch_cartpole.gif"}
     assert files_in("runs") == names
-    assert ended.out == "There is no display: see runs/watch_cartpole.gif\n"
+    about, *episodes, where = ended.out.splitlines()
+    assert about.startswith("The agent of ")
+    assert about.endswith("cartpole.safetensors")
+    assert episodes == [f"episode {number}: return 500.0" for number in (1, 2, 3)]
+    assert where == "There is no display: see runs/watch_cartpole.gif"
     ended = command("CartPole", "--steps", 300, "--no-animation")
     assert ended.out.endswith(" are in runs/cartpole\n")
 

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from minidqn import DQN, train
+from minidqn import DQN, load, train
 
 ROOT = Path(__file__).parent.parent
 # only runs are shortened: the settings keep their length, and are valid with it
@@ -79,6 +79,7 @@ def test_your_own_environment(tmp_path: Path) -> None:
     }
     assert (tmp_path / "policy.safetensors").stat().st_size < 30_000
     assert known["agent"].network is known["build"]  # the last block's
+    del gym.registry["MyEnv-v0"]
 
 
 def test_stop_it_anywhere(tmp_path: Path) -> None:
@@ -86,6 +87,36 @@ def test_stop_it_anywhere(tmp_path: Path) -> None:
     assert known["result"]["steps"] == 1_200
     assert (tmp_path / "runs" / "one" / "summary.json").exists()
     assert known["agent"].steps == 1_500
+
+
+def test_a_script_survives_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at step 1,000, it goes on from the last file, to the same bits."""
+    script = next(each for each in blocks_of("docs/resume.md") if "save_every" in each)
+
+    def killed(agent: DQN, history: Any) -> None:
+        if agent.steps == 1_000:
+            raise RuntimeError("killed")
+
+    def train_and_die(*given: Any, on_step: Any, **options: Any) -> None:
+        train(*given, on_step=[on_step, killed], **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minidqn.train", train_and_die)
+        with pytest.raises(RuntimeError, match="killed"):
+            exec(compile(script, "resume.md", "exec"), {})
+    assert load("mine.safetensors").steps == 700
+    for _ in range(2):  # once it has ended, it only tests
+        known: dict[str, Any] = {}
+        exec(compile(script, "resume.md", "exec"), known)
+        assert known["agent"].steps == 1_500
+    (tmp_path / "mine.safetensors").unlink()
+    straight: dict[str, Any] = {}
+    exec(compile(script, "resume.md", "exec"), straight)
+    np.testing.assert_array_equal(
+        known["agent"].online.params, straight["agent"].online.params
+    )
 
 
 def test_a_policy_goes_anywhere(
@@ -156,3 +187,28 @@ def test_every_option_is_described_on_the_page_of_the_command_line() -> None:
     assert len(options) > 10
     for option in options:
         assert option in text, option
+
+
+def test_an_environment_of_ones_own_on_the_command_line(tmp_path: Path) -> None:
+    [module] = [
+        block
+        for block in blocks_of("docs/environments.md")
+        if 'register("MyEnv-v0"' in block
+    ]
+    assert len([line for line in module.splitlines() if line]) <= 8
+    (tmp_path / "my_module.py").write_text(module, encoding="utf-8")
+    words = [
+        "-m",
+        "minidqn",
+        "my_module:MyEnv-v0",
+        "--steps",
+        "1200",
+        "--test-episodes",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=True
+    )
+    assert "in 2 new episodes" in done.stdout
+    assert "warning" not in done.stderr
+    assert (tmp_path / "runs" / "myenv" / "agent.safetensors").exists()

@@ -182,6 +182,23 @@ def test_a_count_that_is_none_is_refused(name: str, value: Any) -> None:
         evaluate(agent_for(env), env, **{name: value})
 
 
+class Stuck(TableEnv):
+    """After three steps, its mask allows nothing."""
+
+    def step(self, action: int) -> Any:
+        obs, reward, terminated, truncated, _ = super().step(action)
+        mask = np.ones(1, np.int8) if self.steps < 3 else np.zeros(1, np.int8)
+        return obs, reward, terminated, truncated, {"action_mask": mask}
+
+
+def test_an_error_in_an_episode_names_the_step() -> None:
+    """As in training."""
+    env = Stuck([[0]], [[1]])
+    with pytest.raises(ValueError, match="action_mask allows no action") as refused:
+        evaluate(agent_for(env), env, 2)
+    assert refused.value.__notes__ == ["in step 4 of a test episode"]
+
+
 def test_what_does_not_fit_is_refused() -> None:
     agent = agent_for(chain())
     three_actions: Any = TableEnv(np.zeros((3, 3), int), np.zeros((3, 3)))

@@ -177,3 +177,13 @@ def test_the_script_refuses_what_it_cannot_load(
     with pytest.raises(SystemExit, match="has a network of your own"):
         export_onnx.main()
     assert not out.exists()
+
+
+def test_the_folder_of_a_run_is_answered_with_the_file_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "agent.safetensors"
+    save(shipped("CartPole-v1"), policy, replay=False)
+    monkeypatch.setattr(sys, "argv", ["export_onnx.py", str(tmp_path), "a.onnx"])
+    with pytest.raises(SystemExit, match=f"is a folder: give {policy}"):
+        export_onnx.main()

@@ -582,8 +582,11 @@ def test_an_environment_that_is_registered_in_another_way_makes_another_run() ->
     assert spec.identity() == by_class
     gym.registry.pop("Mine-v0")
     gym.register("Mine-v0", entry_point=lambda **options: Mine())
-    with pytest.raises(TypeError, match=r"<lambda> of tests\.test_identity may be ano"):
+    with pytest.raises(
+        TypeError, match=r"<lambda> of tests\.test_identity may be ano"
+    ) as refused:
         spec.identity()
+    assert str(refused.value).endswith("module; write it as: def NAME(...): return ...")
 
 
 @pytest.mark.usefixtures("registry")

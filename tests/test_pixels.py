@@ -24,6 +24,7 @@ from minidqn import (
 from minidqn.lab.envs import play
 from minidqn.nn.layers import Array
 
+from .conftest import TableEnv
 from .test_resume import assert_same_arrays
 
 
@@ -313,3 +314,44 @@ def test_the_machine_says_how_much_memory_it_has(
 def test_each_frame_is_stored_once() -> None:
     agent = DQN(Box(0, 255, (84, 84), np.uint8), Discrete(6), config(frame_stack=4))
     assert agent.replay.nbytes < 1.02 * 500 * 84 * 84
+
+
+def image_of(dtype: Any, high: float) -> TableEnv:
+    """An environment whose space has images of this dtype, from 0 to `high`."""
+    env = TableEnv([[0, 0]], [[1, 1]])
+    env.observation_space = Box(0, high, (8, 8), dtype)
+    return env
+
+
+def agent_of_images(env: Any) -> DQN:
+    config = DQNConfig(conv=((2, 3, 1),), buffer_size=100)
+    return DQN(env.observation_space, env.action_space, config)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "high", "call"),
+    [
+        (np.int64, 255, "DtypeObservation(env, np.uint8)"),
+        (np.uint8, 1, "DtypeObservation(env, np.float32)"),
+        (np.int64, 1, "DtypeObservation(env, np.float32)"),
+        (np.float32, 255.0, "RescaleObservation(env, 0, 1)"),
+        (np.float64, 2.5, "RescaleObservation(env, 0, 1)"),
+        (
+            np.int32,
+            1000,
+            "RescaleObservation("
+            "gymnasium.wrappers.DtypeObservation(env, np.float32), 0, 1)",
+        ),
+    ],
+)
+def test_the_call_that_converts_pixels_is_named(
+    dtype: Any, high: float, call: str
+) -> None:
+    env = image_of(dtype, high)
+    with pytest.raises(ValueError, match="pixels of Box") as refused:
+        agent_of_images(env)
+    assert str(refused.value).endswith(f"; gymnasium.wrappers.{call} converts")
+    wrapped = eval(
+        f"gymnasium.wrappers.{call}", {"gymnasium": gym, "env": env, "np": np}
+    )
+    agent_of_images(wrapped)  # it does

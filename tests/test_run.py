@@ -17,6 +17,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 
 from minidqn import DQN, DQNConfig, History, LinearDecay, Spec, load, load_run, run
+from minidqn.lab import outcome
 from minidqn.lab import run as run_module
 from minidqn.lab.folder import (
     AGENT,
@@ -252,7 +253,7 @@ def test_a_test_that_was_stopped_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "evaluate", stop)
+        patch.setattr(outcome, "evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             run(SPEC, tmp_path, progress=False)
     monkeypatch.setattr(run_module, "train", stop)  # there is nothing left to train

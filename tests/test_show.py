@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minidqn import DQN, TEST, Axis, DQNConfig, Spec, episode_seed, load, run
+from minidqn import (
+    DQN,
+    TEST,
+    Axis,
+    DQNConfig,
+    Spec,
+    episode_seed,
+    evaluate,
+    load,
+    run,
+)
 from minidqn.lab import show
 from minidqn.lab.envs import play
 from minidqn.lab.folder import AGENT, CHECKPOINT
@@ -37,6 +47,7 @@ RESULT: dict[str, Any] = {
     "eval_mean": 49.5,
     "eval_std": 28.87,
     "eval_min": 0.0,
+    "eval_returns": [0.0, 49.0, 99.0, 50.0],
 }
 
 
@@ -73,8 +84,8 @@ def filmed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_a_run_in_a_line() -> None:
-    assert summary(replace(SPEC, test_episodes=100), RESULT) == (
-        "100 steps and 51 updates in 1.2 s. Greedy return in 100 new episodes: "
+    assert summary(SPEC, RESULT) == (
+        "100 steps and 51 updates in 1.2 s. Greedy return in 4 new episodes: "
         "49.5 ± 28.9, minimum 0: not solved (from 475)"
     )
 
@@ -276,6 +287,9 @@ def test_why_there_is_no_film() -> None:
     ):
         spec = replace(SPEC, env_id="Corridor", make_env=make_env)
         assert why_not_drawn(spec) == reason
+    spec = replace(SPEC, make_env=black_without_a_mode)
+    assert why_not_drawn(spec, "human").endswith("it has no render_mode 'human'")
+    assert why_not_drawn(replace(SPEC, make_env=Blank), "human") == ""
 
 
 # --- Watching
@@ -317,7 +331,10 @@ def test_the_test_episodes_are_shown_in_a_window(
         ("human", episode_seed(3, TEST, number), 0.25) for number in range(3)
     ]
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"episode {number}: return 3.5" for number in (1, 2, 3)]
+    assert lines == [
+        f"The agent of {made[0] / AGENT}",
+        *[f"episode {number}: return 3.5" for number in (1, 2, 3)],
+    ]
     assert not (tmp_path / "watch.gif").exists()
 
 
@@ -334,7 +351,33 @@ def test_without_a_display_there_is_a_film(
     assert picture.parent.is_dir()
     assert list(filmed["agents"]) == ["agent"]
     assert (filmed["path"], filmed["max_steps"]) == (picture, 400)
-    assert capsys.readouterr().out == f"There is no display: see {picture}\n"
+    returns = evaluate(load(made[0] / AGENT), gym.make("CartPole-v1"), 3, SPEC.seed)
+    assert capsys.readouterr().out.splitlines() == [
+        f"The agent of {made[0] / AGENT}",
+        *[f"episode {n}: return {total:.1f}" for n, total in enumerate(returns, 1)],
+        f"There is no display: see {picture}",
+    ]
+
+
+@pytest.mark.parametrize("display", [False, True])
+def test_an_environment_that_cannot_draw_itself_is_played_all_the_same(
+    display: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    spec = Spec("Corridor", CONFIG, 60, make_env=corridor, test_episodes=2)
+    run(spec, tmp_path / "it", progress=False)
+    monkeypatch.setattr(show, "has_display", lambda: display)
+    watch(spec, tmp_path / "it" / AGENT, tmp_path / "films" / "watch.gif")
+    about, why, *episodes = capsys.readouterr().out.splitlines()
+    assert about == f"The agent of {tmp_path / 'it' / AGENT}"
+    assert why == "Corridor cannot draw itself: Corridor() takes no arguments"
+    returns = evaluate(load(tmp_path / "it" / AGENT), Corridor(), 3)
+    assert episodes == [
+        f"episode {n}: return {total:.1f}" for n, total in enumerate(returns, 1)
+    ]
+    assert not (tmp_path / "films").exists()
 
 
 def test_an_agent_of_another_environment_is_not_shown(

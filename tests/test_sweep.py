@@ -127,13 +127,13 @@ def test_a_run_is_tested_as_its_spec_says(
         tests.append((is_wrapped, agent.steps, episodes, seed, epsilon, options))
         return np.arange(float(episodes))
 
-    monkeypatch.setattr("minidqn.lab.run.evaluate", evaluate)
+    monkeypatch.setattr("minidqn.lab.outcome.evaluate", evaluate)
     spec = replace(specs(6)[5], train_wrapper=Wrapped, test_epsilon=0.25)
     spec = replace(spec, test_max_steps=77)
     with spec.make(training=True) as env:
         assert isinstance(env, Wrapped)
     assert alone(spec, tmp_path)["eval_mean"] == 0.5
-    options = {"max_steps": 77, "progress": False}
+    options = {"max_steps": 77, "reseed": True, "progress": False}
     assert tests == [(False, STEPS, 2, 5, 0.25, options)]
 
 
@@ -300,7 +300,7 @@ def test_a_checkpoint_at_the_last_step(
     """Killed after its last checkpoint, before its result."""
     [spec] = specs(1)
     with monkeypatch.context() as patch:
-        patch.setattr("minidqn.lab.run.evaluate", lambda *_, **__: 1 / 0)
+        patch.setattr("minidqn.lab.outcome.evaluate", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             alone(spec, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
@@ -742,7 +742,7 @@ def test_a_run_that_has_not_ended_is_refused_too(
 ) -> None:
     [spec] = specs(1)
     with monkeypatch.context() as patch:
-        patch.setattr("minidqn.lab.run.evaluate", lambda *_, **__: 1 / 0)
+        patch.setattr("minidqn.lab.outcome.evaluate", lambda *_, **__: 1 / 0)
         quietly([spec], tmp_path, executor=AtOnce())
     other = replace(spec, config=replace(CONFIG, gamma=0.5))
     with pytest.raises(

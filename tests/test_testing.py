@@ -1,10 +1,13 @@
 """Tests during training: their scores are kept, and change no number of the run."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -22,6 +25,7 @@ from minidqn import (
 )
 from minidqn.lab.run import TEST_SHARE, train_and_test
 from minidqn.lab.scores import Scores, read_scores
+from minidqn.lab.show import summary
 from minidqn.lab.testing import PolicyTest, evaluate_every, evaluate_within
 from minidqn.lab.watchers import log_tensorboard
 
@@ -203,8 +207,6 @@ def test_a_long_episode_has_a_row_for_each_so_many_steps(
     monkeypatch.setattr(history_module, "LONG", 50)
     env: Any = Endless()
     if num_envs > 1:
-        from gymnasium.vector import AutoresetMode, SyncVectorEnv
-
         env = SyncVectorEnv([Endless] * 3, autoreset_mode=AutoresetMode.DISABLED)
     agent = agent_for(env, num_envs)
     history = train(agent, env, 130 * num_envs, progress=False)
@@ -248,3 +250,57 @@ def test_short_episodes_have_one_row_each() -> None:
     history = train(agent, env, 300, progress=False)
     assert accounted_steps(agent, history) == 300
     assert len(history) == agent.episodes
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_run_in_which_no_episode_ends_says_so_once(num_envs: int) -> None:
+    """At its end, or before it when 10,000 steps have been taken."""
+    env: Any = Endless()
+    if num_envs > 1:
+        env = SyncVectorEnv([Endless] * 3, autoreset_mode=AutoresetMode.DISABLED)
+    for steps, said_at in ((1_200, 1_200), (12_000, 10_000)):
+        agent = agent_for(env, num_envs, train_every=1_000)
+        with pytest.warns(RuntimeWarning, match="no episode") as warned:
+            train(agent, env, steps * num_envs, progress=False)
+        [warning] = warned
+        assert warning.filename == __file__
+        assert str(warning.message).startswith(
+            f"no episode has ended in {said_at * num_envs} steps: does step ever return "
+            "terminated or truncated? gymnasium.wrappers.TimeLimit(env, N) sets a limit"
+        )
+
+
+def test_a_short_run_does_not_ask_why_no_episode_has_ended() -> None:
+    """Nor does one whose only episode has ended in its last step."""
+    for env, steps in (
+        (Endless(), 1_000),
+        (TableEnv([[0, 0]], [[1, 1]], 1_200), 1_200),
+    ):
+        train(agent_for(env, train_every=1_000), env, steps, progress=False)
+
+
+ENDLESS = Spec("Endless-v0", replace(CONFIG, train_every=100), 1_200, make_env=Endless)
+
+
+def test_the_test_of_such_a_run_stops_after_an_episode(tmp_path: Path) -> None:
+    """Otherwise it would take ten million steps."""
+    with pytest.warns(RuntimeWarning) as warned:
+        result = run(ENDLESS, tmp_path, progress=False)
+    assert result["eval_returns"] == [100_000.0]
+    assert str(warned[-1].message) == (
+        "no episode has ended in training, nor has the first of the test in 100000 "
+        "steps, so it is the only one: --test-max-steps 1000 (in a Spec, "
+        "test_max_steps) cuts all of them there"
+    )
+    assert ". Greedy return in 1 new episode: 100000.0" in summary(ENDLESS, result)
+
+
+@pytest.mark.filterwarnings("ignore:no episode has ended in 1200:RuntimeWarning")
+def test_a_test_that_is_short_enough_is_whole(tmp_path: Path) -> None:
+    """So is one whose first episode ends."""
+    cut = replace(ENDLESS, test_max_steps=50)
+    with pytest.warns(RuntimeWarning, match="100 of 100 episodes had not ended after"):
+        assert len(run(cut, tmp_path / "cut", progress=False)["eval_returns"]) == 100
+    late = replace(ENDLESS, make_env=partial(TableEnv, [[0, 0]], [[1, 1]], 1_300))
+    late = replace(late, test_episodes=20)
+    assert run(late, tmp_path / "late", progress=False)["eval_returns"] == [1300.0] * 20

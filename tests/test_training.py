@@ -285,6 +285,7 @@ def test_an_episode_after_which_a_schedule_fails_gets_its_row(
     assert accounted_steps(agent, history) == agent.steps
 
 
+@pytest.mark.filterwarnings("ignore:no episode has ended:RuntimeWarning")
 def test_a_long_unfinished_episode() -> None:
     """No row until it ends; then one, with all of its steps and updates."""
     env = TableEnv([[0, 0]], [[1, 1]], limit=3000)

@@ -15,7 +15,18 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from minidqn import DQN, TEST, History, Metrics, episode_seed, evaluate, load, train
+from minidqn import (
+    DQN,
+    TEST,
+    CheckpointError,
+    History,
+    Metrics,
+    episode_seed,
+    evaluate,
+    load,
+    save,
+    train,
+)
 from minidqn.lab.history import Episode
 from minidqn.lab.testing import evaluate_every, save_best
 from minidqn.lab.training import Watcher
@@ -354,6 +365,50 @@ def test_a_run_that_goes_on_keeps_its_best_policy(tmp_path: Path) -> None:
     assert files[0] == files[1] != files[2]
 
 
+def test_a_better_policy_of_another_run_is_kept(tmp_path: Path) -> None:
+    """It is tested first, on the same episodes; what is no better does not replace it."""
+    path = tmp_path / "best"
+    good = agent_for(chain(), learning_rate=0.01)
+    train(good, chain(), 500, progress=False)
+    save(good, path, replay=False)
+    before = path.read_bytes()
+    for best in (-math.inf, -1.0):
+        agent = agent_for(chain())
+        watch = save_best(20, path, chain(), episodes=3, best=best)
+        history = train(agent, chain(), 40, on_step=watch, progress=False)
+        assert (path.read_bytes() == before) == (best == -math.inf)
+        assert history.tests.steps.tolist() == [20, 40]  # those of this run alone
+    assert load(path).online.params.tolist() != good.online.params.tolist()
+
+
+def test_a_worse_policy_of_another_run_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "best"
+    bad = agent_for(chain())
+    bad.online.params[:] = 0.0  # it always takes action 0
+    save(bad, path, replay=False)
+    before = path.read_bytes()
+    agent = agent_for(chain(), learning_rate=0.01)
+    watch = save_best(100, path, chain(), episodes=3)
+    train(agent, chain(), 500, on_step=watch, progress=False)
+    assert path.read_bytes() != before
+
+
+def test_a_file_that_is_no_policy_is_not_replaced(in_folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="file is no safetensors file"):
+        save_best(20, "file", chain())
+    save_best(20, "file", chain(), best=0.0)  # somebody knows what is there
+
+    other = TableEnv(np.zeros((3, 3), int), np.zeros((3, 3)))
+    save(agent_for(other), "other", replay=False)
+    before = (in_folder / "other").read_bytes()
+    watch = save_best(20, "other", chain())
+    agent = agent_for(chain())
+    with pytest.raises(ValueError, match=r"^other: the environment's spaces are "):
+        train(agent, chain(), 40, on_step=watch, progress=False)
+    assert agent.steps == 1
+    assert (in_folder / "other").read_bytes() == before
+
+
 def rows_in(path: Path) -> int:
     return len(path.read_text().splitlines()) - 1  # without the names
 
@@ -554,7 +609,7 @@ def test_a_file_that_cannot_be_is_refused(watcher: str, in_folder: Path) -> None
             make(path=folder)
     with pytest.raises(TypeError):
         make(path=None)
-    for good in ("file", "folder/agent.st", in_folder / "new"):
+    for good in ("folder/agent.st", in_folder / "new"):
         make(path=good)
 
 

@@ -180,6 +180,11 @@ class FileArray:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[str, Stored]]:
     """Open a checkpoint: its text and its arrays, which are valid in the `with`."""
+    if path.is_dir():
+        files = [str(file) for file in sorted(path.glob("*.safetensors"))]
+        raise IsADirectoryError(
+            f"'{path}' is a folder: give {' or '.join(files) or 'a file'}"
+        )
     with path.open("rb"):
         pass  # raises the system's own error, which names the path
     try:

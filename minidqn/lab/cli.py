@@ -28,7 +28,7 @@ from minidqn.lab.folder import (
     is_in_use,
 )
 from minidqn.lab.identity import Json
-from minidqn.lab.output import make_unfailing
+from minidqn.lab.output import make_unfailing, plain_warnings
 from minidqn.lab.places import existing, has_run, next_free, short_name
 from minidqn.lab.run import run
 from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
@@ -63,7 +63,8 @@ def main(make_spec: MakeSpec | None = None, shown: Shown | None = None) -> None:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     try:
-        carry_out(command, args, make_spec, shown or Shown())
+        with plain_warnings():
+            carry_out(command, args, make_spec, shown or Shown())
     except REFUSED as error:
         refuse(parser, error)
     except KeyboardInterrupt:
@@ -120,6 +121,7 @@ def how_to_go_on(command: str, args: Namespace) -> str:
 
 def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     """Make a run, print what came of it, and draw it."""
+    check_set_once([name for name, _ in args.set])
     spec = spec_of(args, make_spec)
     spec.check()
     drawn = True
@@ -140,6 +142,15 @@ def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     print(f"Drawing the pictures{' and the film' if animation else ''} ...", flush=True)
     draw(spec, folder, result, shown, animation=animation)
     print(f"The agent, its history and pictures are in {folder}")
+
+
+def check_set_once(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"--set {name} is given twice: expected one value; a sweep takes "
+                f"several, {name}=VALUE/VALUE"
+            )
 
 
 def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]:
@@ -205,6 +216,7 @@ def watchers(args: Namespace, spec: Spec, folder: Path, drawn: bool) -> list[Wat
 def watch_agent(args: Namespace, make_spec: MakeSpec) -> None:
     """Show the agent of --from, or minidqn's own, or else the one in runs/."""
     spec = base_of(args, make_spec)
+    spec.make().close()  # raises if there is no such environment
     name = short_name(spec.env_id)
     path = examples.FOLDER / "trained" / f"{name}.safetensors"
     if args.start is not None:

@@ -105,15 +105,19 @@ def total_of(
     """The sum of an episode's rewards, its length, and if it ended by `max_steps`."""
     total = 0.0
     step = 0
-    for step, (reward, over, _) in enumerate(moves):
-        total += reward
-        if step % STEPS_PER_REFRESH == STEPS_PER_REFRESH - 1:
-            bar.set_postfix_str(f"step {step + 1}", refresh=False)
-            bar.update(0)
-        if over:
-            return total, step, True
-        if step >= max_steps:
-            break
+    try:
+        for step, (reward, over, _) in enumerate(moves):
+            total += reward
+            if step % STEPS_PER_REFRESH == STEPS_PER_REFRESH - 1:
+                bar.set_postfix_str(f"step {step + 1}", refresh=False)
+                bar.update(0)
+            if over:
+                return total, step, True
+            if step >= max_steps:
+                break
+    except Exception as error:
+        error.add_note(f"in step {step + 1} of a test episode")
+        raise
     return total, step, False
 
 

@@ -90,9 +90,12 @@ def name_of(function: Any) -> str:
     """Module and name of a function or a class: the same in every process."""
     name = function.__qualname__
     if "<lambda>" in name or "<locals>" in name:
+        hint = ""
+        if "<lambda>" in name:
+            hint = "; write it as: def NAME(...): return ..."
         raise TypeError(
             f"{name} of {function.__module__} may be another function next time: "
-            "expected one from the top level of a module"
+            f"expected one from the top level of a module{hint}"
         )
     return f"{module_name(function.__module__)}.{name}"
 

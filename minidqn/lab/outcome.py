@@ -1,18 +1,50 @@
-"""What came of a run, in numbers: the content of its summary.json."""
+"""The test of a run, and what came of it in numbers: the content of summary.json."""
 
 import hashlib
+import warnings
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from threadpoolctl import threadpool_info
 
 from minidqn.agent import DQN
+from minidqn.lab.evaluation import evaluate, play_test
 from minidqn.lab.history import History
 from minidqn.lab.identity import Json
 from minidqn.lab.plotting import rolling_mean
 from minidqn.lab.spec import Spec
 from minidqn.nn.layers import Array
 
+LONG_TEST = 1_000_000  # steps of a final test that takes minutes
 POINTS = 100  # of the learning curve
+
+
+def final_test(spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool) -> Array:
+    """The returns of the test's episodes.
+
+    If no episode has ended in training, and the test may be very long, it stops after
+    its first episode, unless that one ends.
+    """
+    longest = spec.test_max_steps
+    options: Any = {
+        "max_steps": longest,
+        "reseed": spec.reseed,
+        "progress": progress,
+    }
+    how = (spec.seed, spec.test_epsilon)
+    if agent.episodes == 0 and spec.test_episodes * longest > LONG_TEST:
+        returns, _, cut = play_test(agent, env, 1, *how, **options)
+        if cut:
+            warnings.warn(
+                "no episode has ended in training, nor has the first of the test in "
+                f"{longest} steps, so it is the only one: --test-max-steps 1000 (in a "
+                "Spec, test_max_steps) cuts all of them there",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return returns
+    return evaluate(agent, env, spec.test_episodes, *how, **options)
 
 
 def outcome(
@@ -43,7 +75,7 @@ def blas() -> list[str]:
         if library["user_api"] == "blas":
             kind = library.get("architecture", "")
             found.append(f"{library['internal_api']} {library['version']} {kind}")
-    return found
+    return sorted(found)  # they are loaded in any order
 
 
 def learning_curve(history: History, steps: int) -> Json:

@@ -2,11 +2,18 @@
 
 A terminal may have no sign for ±. A pipe may be closed at its other end, as by
 `| head`, and a disk may be full. Then the output is lost, but the run goes on.
+
+On the command line, a warning is one line.
 """
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from tqdm import tqdm
 
 
 class Unfailing:
@@ -50,3 +57,19 @@ def make_unfailing() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
         setattr(sys, name, Unfailing(stream))
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show each warning as a line, without the place in the code that gave it."""
+    before = warnings.showwarning
+    warnings.showwarning = print_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning; a progress bar stays below it."""
+    tqdm.write(f"warning: {' '.join(str(message).split())}", file=sys.stderr)

@@ -19,7 +19,6 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.checkpoint import load_run, save
-from minidqn.lab.evaluation import evaluate
 from minidqn.lab.folder import (
     AGENT,
     CHECKPOINT,
@@ -36,7 +35,7 @@ from minidqn.lab.folder import (
 )
 from minidqn.lab.history import WINDOW, History
 from minidqn.lab.identity import Json
-from minidqn.lab.outcome import outcome
+from minidqn.lab.outcome import final_test, outcome
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.signals import signals_wait
 from minidqn.lab.spec import Spec
@@ -129,16 +128,7 @@ def train_and_test(
     seconds = None if resumed else time.perf_counter() - start
 
     with closing(spec.make()) as env:
-        returns = evaluate(
-            agent,
-            env,
-            spec.test_episodes,
-            spec.seed,
-            spec.test_epsilon,
-            max_steps=spec.test_max_steps,
-            reseed=spec.reseed,
-            progress=progress,
-        )
+        returns = final_test(spec, agent, env, progress)
     save(agent, folder / AGENT, replay=False)
     history.write_csv(folder / HISTORY)
     history.tests.write_csv(folder / TESTS)

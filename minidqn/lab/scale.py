@@ -27,7 +27,10 @@ NORMALIZERS = (
     gym.wrappers.vector.NormalizeObservation,
 )
 NEAR_ONE = "a network learns best from numbers near 1"
-RUNNING = 'normalize_obs="running" scales each entry by what was observed'
+RUNNING = (
+    'normalize_obs="running" scales each entry by what was observed (on the command '
+    "line, --set normalize_obs=running)"
+)
 
 
 def look_at_scale(agent: DQN) -> Callable[[DQN, History], None]:

@@ -63,9 +63,11 @@ def summary(spec: Spec, result: Json) -> str:
         solved = result["eval_mean"] >= result["solved_at"]
         verdict = f": {'solved' if solved else 'not solved'}"
         verdict += f" (from {result['solved_at']:g})"
+    tested = len(result["eval_returns"])
+    episodes = "1 new episode" if tested == 1 else f"{tested} new episodes"
     return (
         f"{result['steps']} steps and {result['updates']} updates{took}. {how} in "
-        f"{spec.test_episodes} new episodes: {result['eval_mean']:.1f} "
+        f"{episodes}: {result['eval_mean']:.1f} "
         f"± {result['eval_std']:.1f}, minimum {result['eval_min']:.0f}{verdict}"
     )
 
@@ -131,40 +133,50 @@ def film(spec: Spec, agents: dict[str, DQN], path: Path, steps: int) -> None:
     env.close()
 
 
-def why_not_drawn(spec: Spec) -> str:
+def why_not_drawn(spec: Spec, mode: str = "rgb_array") -> str:
     """Why the environment draws no pictures of itself; nothing if it does."""
     prepare_drawing()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Gymnasium's, which say the same
-            with closing(spec.make(render_mode="rgb_array")) as env:
+            with closing(spec.make(render_mode=mode)) as env:
                 env.reset(seed=spec.seed)
                 picture = env.render()
-                mode = env.render_mode
+                can_draw = env.render_mode == mode
     # it takes no render_mode, or a package is missing, or whatever it may raise
     except Exception as error:
         reason = str(error) or type(error).__name__
         return f"{spec.env_id} cannot draw itself: {reason}"
-    if not isinstance(picture, np.ndarray) or mode != "rgb_array":
-        return f"{spec.env_id} cannot draw itself: it has no render_mode 'rgb_array'"
+    if mode == "rgb_array" and not isinstance(picture, np.ndarray):
+        can_draw = False  # in a window, nothing is returned
+    if not can_draw:
+        return f"{spec.env_id} cannot draw itself: it has no render_mode {mode!r}"
     return ""
 
 
 def watch(spec: Spec, path: Path, picture: Path) -> None:
-    """Show a saved agent playing: in a window, or else in a GIF, `picture`."""
+    """Show a saved agent playing: in a window, or else in a GIF, `picture`.
+
+    If the environment cannot draw itself, only the returns are shown.
+    """
     agent = load_policy(spec, path)
     with closing(spec.make()) as env:
         check_spaces(agent, env.observation_space, env.action_space)
-    if not has_display():
+    print(f"The agent of {path}")
+    in_window = has_display()
+    why_not = why_not_drawn(spec, "human" if in_window else "rgb_array")
+    if why_not:
+        print(why_not)
+    options: Any = {"render_mode": "human"} if in_window and not why_not else {}
+    with closing(spec.make(**options)) as env:
+        for number in range(EPISODES):
+            seed = episode_seed(spec.seed, TEST, number)
+            total = 0.0
+            moves = play(agent, env, seed, spec.test_epsilon)
+            for reward, _, _ in islice(moves, spec.test_max_steps + 1):
+                total += reward
+            print(f"episode {number + 1}: return {total:.1f}", flush=True)
+    if not in_window and not why_not:
         picture.parent.mkdir(parents=True, exist_ok=True)
         film(spec, {path.stem: agent}, picture, steps=400)
         print(f"There is no display: see {picture}")
-        return
-    env = spec.make(render_mode="human")
-    for number in range(EPISODES):
-        seed = episode_seed(spec.seed, TEST, number)
-        total = 0.0
-        for reward, _, _ in play(agent, env, seed, spec.test_epsilon):
-            total += reward
-        print(f"episode {number + 1}: return {total:.1f}")
-    env.close()

@@ -16,12 +16,15 @@ import gymnasium as gym
 
 from minidqn.agent import DQN
 from minidqn.checks import probability
-from minidqn.lab.checkpoint import save
+from minidqn.lab.checkpoint import load, opened, save
 from minidqn.lab.checks import count, file_to_write, number, one_environment
+from minidqn.lab.envs import check_spaces
 from minidqn.lab.evaluation import check_test, play_test
 from minidqn.lab.history import History
+from minidqn.lab.settings import own_schedules
 from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import step_is_due
+from minidqn.nn.layers import Array
 
 SEED = 1_000_000  # far from those of final tests, which begin at 0
 MAX_STEPS = 100_000  # of a test episode
@@ -56,6 +59,12 @@ class PolicyTest:
 
     def make(self, agent: DQN, history: History) -> float:
         """Test the policy and keep the scores; return their mean."""
+        returns, lengths = self.play(agent)
+        history.tests.add(agent.steps, returns, lengths)
+        return float(returns.mean())
+
+    def play(self, agent: DQN) -> tuple[Array, Array]:
+        """The returns and the lengths of the episodes."""
         returns, lengths, _ = play_test(
             agent,
             self.env,
@@ -65,8 +74,7 @@ class PolicyTest:
             max_steps=self.max_steps,
             reseed=self.reseed,
         )
-        history.tests.add(agent.steps, returns, lengths)
-        return float(returns.mean())
+        return returns, lengths
 
 
 def evaluate_every(
@@ -108,18 +116,26 @@ def save_best(
 
     The best of many tests is partly luck. So its episodes are those of another `seed`
     than the final test's, which still tells how good a policy is. Only a mean return
-    above `best` is saved: for a run that continues, give the mean of the policy at
-    `path` in this test.
+    above `best` is saved. By default, `best` is that of the policy which is at `path`
+    already: it is tested in the first step. A run of fewer than `steps` steps makes no
+    test, and no file.
     """
     steps = count("steps", steps)
     file = file_to_write(path)
     test = PolicyTest(env, episodes, seed, epsilon)
     if best != -math.inf:
         best = number("best", best)
+    is_known = best != -math.inf or not file.exists()
+    if not is_known:
+        with opened(file):
+            pass  # raises CheckpointError if `save` did not write it
 
     def watch(agent: DQN, history: History) -> None:
-        nonlocal best
+        nonlocal best, is_known
         test.check(agent)
+        if not is_known:
+            best = mean_of_saved(file, agent, test)
+            is_known = True
         if step_is_due(agent, steps):
             mean = test.make(agent, history)
             if mean > best:
@@ -127,6 +143,18 @@ def save_best(
                 save(agent, file, replay=False)
 
     return watch
+
+
+def mean_of_saved(file: Path, agent: DQN, test: PolicyTest) -> float:
+    """The mean return of the policy in a file, which may have the agent's own parts."""
+    own: Any = own_schedules(agent.config)
+    policy = load(file, agent.network, **own)
+    try:
+        check_spaces(policy, test.env.observation_space, test.env.action_space)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    returns, _ = test.play(policy)
+    return float(returns.mean())
 
 
 def evaluate_within(share: float, steps: int, test: PolicyTest) -> Watcher:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.envs import Env, Envs, as_envs
-from minidqn.lab.history import History
+from minidqn.lab.history import LONG, History
 from minidqn.lab.in_use import in_training
 from minidqn.lab.progress import show, training_bar
 from minidqn.lab.resume import resume
@@ -29,6 +29,7 @@ from minidqn.schedules import value_at
 Watcher = Callable[[DQN, History], object]
 
 STEPS_PER_REFRESH = 200  # of the progress bar: more often costs more than a step
+FEWEST = 1_000  # steps of an environment that one episode may well take
 
 
 def train(
@@ -58,8 +59,8 @@ def train(
     the first update.
     """
     envs = as_envs(agent, env, reseed)
-    watchers = [*as_watchers(on_step), look_at_scale(agent)]
     last_step = agent.steps + steps
+    watchers = all_watchers(agent, on_step, last_step)
     check_steps(agent, steps)
     history = History() if history is None else history
 
@@ -102,6 +103,14 @@ def as_watchers(on_step: Watcher | Sequence[Watcher]) -> list[Watcher]:
     return watchers
 
 
+def all_watchers(
+    agent: DQN, on_step: Watcher | Sequence[Watcher], last_step: int
+) -> list[Watcher]:
+    """Those that were given, and two that warn of what an environment may lack."""
+    ours = [look_at_scale(agent), look_for_an_end(agent, last_step)]
+    return [*as_watchers(on_step), *ours]
+
+
 def only_watching(watch: Watcher) -> Watcher:
     """A watcher that cannot end the run: with fewer steps it would be another one."""
 
@@ -132,7 +141,8 @@ def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
             return
     warnings.warn(
         f"learning_rate is 0 from step {agent.steps} to {last_step}, so nothing is "
-        "learned: save, and load(path, learning_rate=1e-4)",
+        "learned: save, and load(path, learning_rate=1e-4), or on the command line "
+        "--set learning_rate=1e-4",
         RuntimeWarning,
         stacklevel=3,  # at the call of train
     )
@@ -147,6 +157,29 @@ def warn_if_random_again(agent: DQN) -> None:
             RuntimeWarning,
             stacklevel=3,  # at the call of train
         )
+
+
+def look_for_an_end(agent: DQN, last_step: int) -> Watcher:
+    """A watcher that warns if no episode ends in a run, or in its first LONG steps."""
+    num_envs = agent.replay.num_envs
+    look_at = min(last_step, LONG * num_envs)
+    looked = agent.steps >= look_at or look_at <= FEWEST * num_envs
+
+    def watch(agent: DQN, history: History) -> None:
+        nonlocal looked
+        if looked or agent.steps < look_at:
+            return
+        looked = True
+        if agent.episodes == 0:
+            warnings.warn(
+                f"no episode has ended in {agent.steps} steps: does step ever return "
+                "terminated or truncated? gymnasium.wrappers.TimeLimit(env, N) sets a "
+                "limit; so does max_episode_steps=N in gymnasium.register and make",
+                RuntimeWarning,
+                stacklevel=3,  # at the call of train
+            )
+
+    return watch
 
 
 def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:

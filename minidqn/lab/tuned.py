@@ -4,6 +4,7 @@ They are in examples/: one script for each environment, which gives the reasons.
 script defines spec(steps, seed), a run of any length, and SHOWN, for its pictures.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import gymnasium as gym
+
 from minidqn.config import DQNConfig
+from minidqn.lab.identity import registered, some_of
 from minidqn.lab.settings import changed
 from minidqn.lab.spec import Spec
 from minidqn.schedules import LinearDecay
@@ -71,11 +75,10 @@ def example(env_id: str) -> Any:
 def maker_of(env_id: str) -> MakeSpec:
     """The function that makes an environment's runs: its example's, or `untuned`.
 
-    Raises ImportError if env_id, as module:Env-v0, names a module that does not exist.
+    Raises ImportError if env_id, as module:Env-v0, names a module that does not exist,
+    and gymnasium.error.NameNotFound if the module registers other environments.
     """
-    module = env_id.rpartition(":")[0]
-    if module:
-        import_module(module)  # it registers the environment
+    import_module_of(env_id)
     if not has_example(env_id):
         return partial(untuned, env_id)
     make: MakeSpec = example(env_id).spec
@@ -83,6 +86,31 @@ def maker_of(env_id: str) -> MakeSpec:
     if game in MINATAR + BOARD:  # one example for several games
         return partial(make, game)
     return make
+
+
+def import_module_of(env_id: str) -> None:
+    """Import the module of module:Env-v0, which registers the environment."""
+    module, _, name = env_id.rpartition(":")
+    if not module or module in sys.modules:
+        return
+    if module in EXTRAS:  # it registers hundreds, and `advice` knows it
+        import_module(module)
+        return
+    before = set(gym.registry)
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:  # it imports another one
+            raise
+        raise ModuleNotFoundError(
+            f"{error}; type the command in the folder of {module}.py"
+        ) from None
+    if registered(env_id) is None and not has_example(env_id):
+        new = sorted(set(gym.registry) - before)
+        raise gym.error.NameNotFound(
+            f"Environment `{name}` doesn't exist; {module} registers "
+            f"{some_of(new) or 'no environment'}"
+        )
 
 
 def untuned(env_id: str, steps: int = 50_000, seed: int = 0) -> Spec:

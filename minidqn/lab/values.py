@@ -110,7 +110,7 @@ def expected(kind: Any) -> str:
     if kind is float:
         return "a number"
     if kind == Schedule:
-        return "a number, or START:END for a decay over the run"
+        return "a number, START:END for a decay over the run, or START:END:STEPS"
     if kind == KINDS["conv"]:
         return "channels, kernel and stride of each layer, such as (16,3,1),(32,3,1)"
     return "integers, such as 64,64"

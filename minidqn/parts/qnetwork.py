@@ -155,9 +155,22 @@ def check_pixels(space: Box) -> None:
     if not fits:
         raise ValueError(
             f"pixels of {space}: expected bytes of 0 to 255 (not 0 to 1), or booleans "
-            "or floats of 0 to 1; gymnasium.wrappers.RescaleObservation or "
-            "DtypeObservation converts"
+            f"or floats of 0 to 1; {as_pixels(space)} converts"
         )
+
+
+def as_pixels(space: Box) -> str:
+    """The wrapper, in Python, with which other numbers become pixels."""
+    env = "env"
+    if space.dtype.kind in "iu":
+        lowest = space.low.min()
+        highest = space.high.max()
+        is_byte = lowest >= 0 and 1 < highest <= 255
+        dtype = "np.uint8" if is_byte else "np.float32"
+        env = f"gymnasium.wrappers.DtypeObservation(env, {dtype})"
+        if is_byte or (lowest >= 0 and highest <= 1):
+            return env
+    return f"gymnasium.wrappers.RescaleObservation({env}, 0, 1)"
 
 
 def check_own_network(config: DQNConfig) -> None:
