@@ -516,6 +516,13 @@ def config_of(command: Command, *words: str, script: Any = corridor) -> DQNConfi
     return load_run(Path("it") / CHECKPOINT)[0].config
 
 
+def test_environments_side_by_side(command: Command) -> None:
+    words = ["--no-animation", "--out", "it", "--num-envs", 3]
+    assert command(*words, script=corridor).code == 0
+    agent, _ = load_run(Path("it") / CHECKPOINT)
+    assert agent.replay.num_envs == 3
+
+
 def test_settings_from_the_command_line(command: Command) -> None:
     texts = ["hidden=6,4", "huber_delta=inf", "double=no", "epsilon=0.5"]
     texts += ["learning_rate=3e-3:0", "batch_size=9"]
@@ -1047,7 +1054,7 @@ OPTIONS = {
     "train": {
         *("--seed", "--steps", "--set", "--out", "--fresh", "--from", "--until-solved"),
         *("--test-episodes", "--test-max-steps", "--log-every", "--record-every"),
-        *("--live", "--no-animation", "--help"),
+        *("--live", "--no-animation", "--num-envs", "--help"),
     },
     "watch": {"--from", "--seed", "--help"},
     "sweep": {

@@ -103,6 +103,7 @@ OTHERS: dict[str, list[Any]] = {
     ],
     "network": [build, partial(build, n_actions=3)],
     "agent": [OwnAgent],
+    "num_envs": [2],
     "solved_at": [475.0, 1.0],
     "until_solved": [True],
     "test_epsilon": [0.1],

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import SyncVectorEnv
 
 from minidqn import DQN, DQNConfig, History, LinearDecay, Spec, load, load_run, run
 from minidqn.lab import outcome
@@ -485,6 +487,33 @@ def test_what_no_run_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
         replace(SPEC, env_id="CartPloe-v1", make_env=None).check()
     with pytest.raises(ValueError, match="conv"):
         replace(SPEC, config=replace(CONFIG, conv=((8, 3, 1),))).check()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_run_in_several_environments(wrapped: bool, tmp_path: Path) -> None:
+    """Gymnasium's own vector environment, unless something is added to it."""
+    wrapper = Doubled if wrapped else None
+    spec = Spec("CartPole-v1", CONFIG, 400, num_envs=4, train_wrapper=wrapper)
+    with closing(spec.make_training()) as env:
+        assert isinstance(env, SyncVectorEnv) == wrapped
+    result = run(spec, tmp_path, progress=False)
+    agent, history = load_run(tmp_path / CHECKPOINT)
+    assert (agent.replay.num_envs, result["num_envs"]) == (4, 4)
+    assert 400 <= agent.steps < 404
+    assert len(history) > 4
+    with pytest.raises(ValueError, match="num_envs is 0: expected 1 or more"):
+        replace(spec, num_envs=0)
+
+
+def test_a_stopped_run_in_several_environments_resumes_exactly(tmp_path: Path) -> None:
+    spec = replace(SPEC, num_envs=3)
+    whole = run(spec, tmp_path / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, tmp_path / "stopped", on_step=interrupt_at(150), progress=False)
+    agent, _ = load_run(tmp_path / "stopped" / CHECKPOINT)
+    assert 150 <= agent.steps < 300
+    resumed = run(spec, tmp_path / "stopped", progress=False)
+    assert without_seconds(resumed) == without_seconds(whole)
 
 
 def test_environments_are_closed(

@@ -27,6 +27,8 @@ def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
         changes = {name: parse(name, text, left) for name, text in args.set}
         config = changed(before, from_here(changes, counted))
         spec = replace(spec, config=config)
+    if args.num_envs is not None:
+        spec = replace(spec, num_envs=args.num_envs)
     spec = with_test(spec, args)
     for line in replaced_decays(before, changes):
         print(line)

@@ -25,7 +25,11 @@ BEATS = "chance to beat the first line"  # headings of columns of the table
 DIFFERENCE = "difference, same seeds"
 
 # what all runs of a group have in common
-SHARED = {each.name for each in (*fields(Spec), *fields(DQNConfig))} - {"name", "seed"}
+SHARED = {each.name for each in (*fields(Spec), *fields(DQNConfig))} - {
+    "name",
+    "seed",
+    "start",
+}
 
 
 @dataclass

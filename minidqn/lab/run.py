@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
 from minidqn.lab.checkpoint import load_run, save
+from minidqn.lab.envs import Env
 from minidqn.lab.folder import (
     AGENT,
     CHECKPOINT,
@@ -114,7 +115,7 @@ def train_and_test(
     At most a `share` of the time goes into checkpoints.
     """
     start = time.perf_counter()
-    with closing(spec.make(training=True)) as env, closing(spec.make()) as test_env:
+    with closing(spec.make_training()) as env, closing(spec.make()) as test_env:
         resumed = (folder / CHECKPOINT).exists()
         agent, history = begin(spec, env, folder / CHECKPOINT)
         watchers = [tests(spec, test_env)]
@@ -135,7 +136,7 @@ def train_and_test(
     return outcome(spec, agent, history, returns, seconds)
 
 
-def begin(spec: Spec, env: gym.Env[Any, Any], checkpoint: Path) -> tuple[DQN, History]:
+def begin(spec: Spec, env: Env, checkpoint: Path) -> tuple[DQN, History]:
     """The agent of a run, and its history: new, or from where the run has got to."""
     if checkpoint.exists():
         own: Any = own_schedules(spec.config)
@@ -173,7 +174,7 @@ def solved(spec: Spec) -> Watcher:
 def train_and_save(
     spec: Spec,
     agent: DQN,
-    env: gym.Env[Any, Any],
+    env: Env,
     history: History,
     folder: Path,
     watchers: list[Watcher],

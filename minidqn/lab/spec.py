@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
 from minidqn.assembly import Build
@@ -14,7 +16,7 @@ from minidqn.checks import fits_into_memory, probability
 from minidqn.config import DQNConfig
 from minidqn.lab.checkpoint import load_run
 from minidqn.lab.code import code_of, digest_of_file
-from minidqn.lab.envs import check_spaces
+from minidqn.lab.envs import Env, check_spaces
 from minidqn.lab.folder import normal
 from minidqn.lab.history import History
 from minidqn.lab.identity import Json, as_plain, environment, registered
@@ -38,6 +40,7 @@ class Spec:
         train_wrapper   wraps it for training only, and may change its rewards
         network         builds your own network; see DQN
         agent           your own class of agents, which inherits from DQN
+        num_envs        environments to train in, side by side
         start           the file of a saved agent, with which the run begins
         solved_at       the mean return that counts as solved; by default, as the
                         environment says
@@ -61,6 +64,7 @@ class Spec:
     train_wrapper: Callable[[Any], gym.Env[Any, Any]] | None = None
     network: Build | None = None
     agent: type[DQN] = DQN
+    num_envs: int = 1
     start: Path | None = None
     solved_at: float | None = None
     until_solved: bool = False
@@ -74,7 +78,7 @@ class Spec:
             folder = self.env_id.replace(":", ".")  # Windows has no colon in a name
             object.__setattr__(self, "name", f"{folder}/{self.seed}")
         probability("test_epsilon", self.test_epsilon)
-        for name in ("steps", "test_episodes", "test_max_steps"):
+        for name in ("num_envs", "steps", "test_episodes", "test_max_steps"):
             value = getattr(self, name)
             if value < 1:
                 raise ValueError(f"{name} is {value}: expected 1 or more")
@@ -94,6 +98,22 @@ class Spec:
             env = self.train_wrapper(env)
         return env
 
+    def make_training(self) -> Env:
+        """What to train in: one environment, or a vector of num_envs.
+
+        The vector is Gymnasium's own, if the environment has one and nothing is added
+        to it. It resets itself, so a stopped run begins its unfinished episodes again.
+        """
+        if self.num_envs == 1:
+            return self.make(training=True)
+        known = registered(self.env_id) if self.make_env is None else None
+        own = known is not None and known.vector_entry_point is not None
+        if own and self.train_wrapper is None:
+            return gym.make_vec(self.env_id, self.num_envs, "vector_entry_point")
+        make_one = partial(self.make, training=True)
+        mode = AutoresetMode.DISABLED
+        return SyncVectorEnv([make_one] * self.num_envs, autoreset_mode=mode)
+
     def threshold(self) -> float:
         """The mean return that counts as solved; inf if it is not known."""
         if self.solved_at is not None:
@@ -106,16 +126,18 @@ class Spec:
             return float("inf")
         return known.reward_threshold
 
-    def begin(self, env: gym.Env[Any, Any]) -> tuple[DQN, History]:
+    def begin(self, env: Env) -> tuple[DQN, History]:
         """The agent with which the run begins, a new one or a saved one."""
-        spaces = (env.observation_space, env.action_space)
+        spaces = spaces_of(env)
+        n = self.num_envs
         if self.start is None:
-            agent = self.agent(*spaces, self.config, self.seed, network=self.network)
+            agent = self.agent(*spaces, self.config, self.seed, n, self.network)
             return agent, History()
         agent, history = load_run(
             self.start,
             self.network,
             seed=self.seed,
+            num_envs=n,
             agent=self.agent,
             decays_begin=False,
             **vars(self.config),
@@ -125,7 +147,7 @@ class Spec:
 
     def check(self) -> None:
         """Raise an error for a run that could not begin."""
-        with closing(self.make(training=True)) as env:
+        with closing(self.make_training()) as env:
             agent, _ = self.begin(env)
         if not agent.replay.made:
             fits_into_memory("a replay buffer", agent.replay.nbytes / 1e6)
@@ -163,6 +185,13 @@ class Spec:
         schedules = own_schedules(self.config)
         code = code_of(makers, self.train_wrapper, self.network, self.agent, schedules)
         return normal(self.about() | {"environment": how, "code": code})
+
+
+def spaces_of(env: Env) -> tuple[Any, Any]:
+    """The spaces of one environment, also of those of a vector."""
+    if isinstance(env, VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
 
 
 def plain(name: str, value: Any) -> Any:
