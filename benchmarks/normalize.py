@@ -1,4 +1,4 @@
-"""Does it help to scale observations by what was observed, with tuned settings?
+"""Whether scaling observations by what was observed helps, with tuned settings.
 
 Each classic environment with its tuned settings, and with each way to scale observations:
 not at all, by the bounds of the space, or by mean and variance so far ("running"). The last
