@@ -51,6 +51,7 @@ docs/cli
 docs/environments
 docs/deploy
 docs/masks
+docs/recorded
 docs/resume
 docs/sweeps
 docs/results

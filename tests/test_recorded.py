@@ -78,27 +78,28 @@ def cartpole(limit: int = 100) -> gym.Env[Any, Any]:
     return gym.make("CartPole-v1", max_episode_steps=limit)
 
 
+def write_minari(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, recorded: list[Episode]
+) -> Any:
+    """Write a data set of CartPole to a folder, and let Minari look there: Minari."""
+    minari = pytest.importorskip("minari", reason="it takes the extra `minari`")
+    pytest.importorskip("h5py", reason="it takes the extra `minari`")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
+    buffers = []
+    for episode in recorded:
+        arguments = episode._asdict()
+        buffers.append(minari.data_collector.EpisodeBuffer(**arguments))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no author, no description
+        minari.create_dataset_from_buffers(name, buffers, env="CartPole-v1")
+    return minari
+
+
 def minari_episodes(
     folder: Path, monkeypatch: pytest.MonkeyPatch, recorded: list[Episode]
 ) -> Any:
     """The episodes, written by Minari to a folder, and read by its own reader."""
-    minari = pytest.importorskip("minari", reason="it takes the extra `minari`")
-    pytest.importorskip("h5py", reason="it takes the extra `minari`")
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
-    buffers = [
-        minari.data_collector.EpisodeBuffer(
-            observations=episode.observations,
-            actions=episode.actions,
-            rewards=episode.rewards,
-            terminations=episode.terminations,
-            truncations=episode.truncations,
-            infos=episode.infos,
-        )
-        for episode in recorded
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no author, no description
-        minari.create_dataset_from_buffers("cartpole/test-v0", buffers, env=cartpole())
+    minari = write_minari(folder, monkeypatch, "cartpole/test-v0", recorded)
     return minari.load_dataset("cartpole/test-v0").iterate_episodes()
 
 
