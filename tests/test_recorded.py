@@ -1,5 +1,6 @@
 """Recorded episodes: stored as own steps are, learned from alone, then gone on from."""
 
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -371,3 +372,48 @@ def test_learning_needs_updates_and_steps() -> None:
     with pytest.raises(ValueError, match="batch"):
         learn_offline(agent, 1, progress=False)
     assert (agent.updates, agent.updates_skipped) == (0, 0)
+
+
+def test_a_bar_shows_the_updates(capsys: pytest.CaptureFixture[str]) -> None:
+    agent = agent_for(chain())
+    observe_episodes(agent, [short_episode()] * 4)
+    learn_offline(agent, 3, progress=False)
+    assert capsys.readouterr().err == ""
+    learn_offline(agent, 7)
+    assert "7/7" in capsys.readouterr().err
+
+
+def test_an_episode_may_have_one_step() -> None:
+    agent = agent_for(chain())
+    ended = Episode(STATES[[2, 0]], [1], [1.0], [True], [False])
+    cut = Episode(STATES[[0, 1]], [1], [0.0], [False], [False])
+    observe_episodes(agent, [ended, cut])
+    assert agent.replay.kind[:3, 0].tolist() == [TERMINATED, BRIDGE, TRUNCATED]
+
+
+def test_ctrl_c_comes_at_the_end_of_an_update() -> None:
+    def interrupting(step: int) -> float:
+        if agent.updates == 2:
+            signal.raise_signal(signal.SIGINT)
+        return 1e-3
+
+    agent = agent_for(chain(), learning_rate=interrupting)
+    observe_episodes(agent, [short_episode()] * 4)
+    with pytest.raises(KeyboardInterrupt):
+        learn_offline(agent, 10, progress=False)
+    assert (agent.updates, agent.updates_due) == (3, 0)
+
+
+def test_ctrl_c_while_episodes_are_stored_leaves_no_updates_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def observe(*step: Any) -> None:
+        DQN.observe(agent, *step)
+        if agent.steps == 10:
+            raise KeyboardInterrupt
+
+    agent = agent_for(chain())
+    monkeypatch.setattr(agent, "observe", observe)
+    with pytest.raises(KeyboardInterrupt):
+        observe_episodes(agent, [short_episode()] * 4)
+    assert (agent.steps, agent.updates_due) == (10, 0)
