@@ -52,6 +52,7 @@ docs/environments
 docs/deploy
 docs/masks
 docs/extending
+docs/recorded
 docs/resume
 docs/sweeps
 docs/results

@@ -13,6 +13,8 @@ import pytest
 
 from minidqn import DQN, load, train
 
+from .test_recorded import cartpole, record, write_minari
+
 ROOT = Path(__file__).parent.parent
 # only runs are shortened: the settings keep their length, and are valid with it
 SHORTER = {
@@ -155,6 +157,20 @@ def test_masks() -> None:
     known = run_blocks("docs/masks.md")
     assert known["agent"].steps == 300
     assert known["env"].observation_space.shape == (18,)
+
+
+def test_recorded_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_minari(tmp_path, monkeypatch, "cartpole/recorded-v0", record(cartpole(), 20))
+    known = run_blocks("docs/recorded.md")
+    assert known["dataset"].total_episodes == 20
+    # the demonstrations: as many steps as the page says
+    recorded = sum(len(episode.actions) for episode in known["episodes"])
+    page = (ROOT / "docs" / "recorded.md").read_text(encoding="utf-8")
+    assert f"{recorded:,} recorded steps" in page
+    rate = known["config"].learning_rate
+    assert rate.steps == recorded + 20_000
+    assert known["agent"].steps == recorded + 1_200
+    assert known["agent"].updates == 1_200
 
 
 def test_a_sweep(tmp_path: Path) -> None:
