@@ -153,6 +153,14 @@ def test_your_own_ideas(tmp_path: Path) -> None:
     assert known["spec"].agent is known["Pessimist"]
 
 
+def test_reading_names_every_file() -> None:
+    text = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+    files = (ROOT / "minidqn").rglob("*.py")
+    names = {path.relative_to(ROOT).as_posix() for path in files}
+    named = {name for name in names if f"(../{name})" in text}
+    assert {name for name in names - named if "__" not in name} == set()
+
+
 def test_masks() -> None:
     known = run_blocks("docs/masks.md")
     assert known["agent"].steps == 300

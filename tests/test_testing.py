@@ -127,9 +127,9 @@ def test_the_curve_has_a_second_line() -> None:
     lines = {str(line.get_label()): line for line in figure.axes[0].lines}
     line = lines["tests: mean, lowest to highest"]
     assert np.asarray(line.get_xydata()).tolist() == [[5.0, 2.0], [10.0, 6.0]]
-    (band,) = figure.axes[0].collections
-    corners = np.asarray(band.get_paths()[0].vertices)
-    assert (corners[:, 1].min(), corners[:, 1].max()) == (1.0, 8.0)
+    (bars,) = figure.axes[0].collections
+    ends = [np.asarray(bar.vertices).tolist() for bar in bars.get_paths()]
+    assert ends == [[[5.0, 1.0], [5.0, 3.0]], [[10.0, 4.0], [10.0, 8.0]]]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

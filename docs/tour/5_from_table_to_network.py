@@ -202,16 +202,17 @@ source(Network.move_towards)
 #
 # slope is also its derivative by u. u contains -Q(s, a), so the derivative by Q(s, a) is -slope.
 #
-# Below is one update of minidqn. Some names in it:
+# Below is one update of minidqn, and above it the method that computes the targets y. Some names in them:
 #
 # - `online` is the network that learns. `target` is the target network.
 # - `sampler` draws the places in the memory where the steps of the batch begin. `replay` fetches the batch.
-# - `loss.targets` computes y, as in chapter 4. `loss.gradient` computes Huber's loss and its gradient.
+# - `greedy` chooses the next action, and `loss.targets` computes y, as in chapter 4. `loss.gradient` computes Huber's loss and its gradient.
 # - `clip_by_global_norm` makes a gradient shorter if it is too long.
 #
 # The lines about `double` and `weights` belong to chapter 7.
 
 # %%
+source(DQN.targets)
 source(DQN.learn)
 
 # %% [markdown]

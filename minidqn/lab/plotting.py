@@ -115,9 +115,9 @@ def draw_scores(axes: Any, scores: Scores) -> None:
     """Draw the tests during training: their means, from the lowest to the highest."""
     lowest = [returns.min() for returns in scores.returns]
     highest = [returns.max() for returns in scores.returns]
-    axes.fill_between(scores.steps, lowest, highest, color=GREEN, alpha=0.2, lw=0)
+    axes.vlines(scores.steps, lowest, highest, color=GREEN, lw=1)
     label = "tests: mean, lowest to highest"
-    axes.plot(scores.steps, scores.means, ".-", color=GREEN, lw=1.5, label=label)
+    axes.plot(scores.steps, scores.means, "o-", color=GREEN, ms=4, lw=1, label=label)
 
 
 def draw_test(axes: Any, returns: Array, epsilon: float, solved_at: Any) -> None:
@@ -171,5 +171,5 @@ def plot_learning_curve(
     right.set(ylim=(0.0, 1.05), ylabel="epsilon")
     axes.spines["top"].set_visible(False)
     right.spines["top"].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return finished(figure, path)
