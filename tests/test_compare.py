@@ -119,6 +119,7 @@ def test_a_table() -> None:
     assert "environment" not in a  # there is only one
     assert (a["seeds"], a["failed"], a["mean"]) == ("4", "1", "6.00")
     assert (a["worst seed"], a["updates"]) == ("2.00 (seed 2)", "1,000")
+    assert a["steps"] == "400"
     assert a["solved"] == "2 of 4 from 5"
     assert a["IQM (95 % interval)"] == "6.00"
     assert (b["failed"], b["solved"]) == ("0", "")

@@ -1,6 +1,7 @@
 """The test: whole episodes, of its own seeds, which leave no trace in the agent."""
 
 import inspect
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -85,6 +86,24 @@ def test_a_test_that_fails_leaves_no_trace(
     with pytest.raises(error, match="no more"):
         evaluate(agent, env, 2)
     assert agent.rng is rng
+
+
+class Broken(TableEnv):
+    """Its third reward is not a number."""
+
+    def step(self, action: int) -> Any:
+        obs, reward, *rest = super().step(action)
+        return obs, math.nan if self.steps == 3 else reward, *rest
+
+
+def test_a_reward_that_is_no_number_is_refused_in_a_test_too() -> None:
+    env = Broken([[0, 0]], [[1, 1]], limit=5)
+    agent = agent_for(env)
+    with pytest.raises(
+        ValueError, match="reward is nan, of type float: expected"
+    ) as error:
+        evaluate(agent, env, 2)
+    assert error.value.__notes__ == ["in step 3 of a test episode"]
 
 
 # --- Episodes that do not end

@@ -86,7 +86,7 @@ def train_parser(prog: str, with_env: bool) -> ArgumentParser:
         with_env,
     )
     number_option(parser, "--seed", 0, "of all random numbers; 0 by default")
-    number_option(parser, "--steps", 1, "environment steps of training, in total")
+    number_option(parser, "--steps", 1, "of training; 50,000, or as tuned")
     number_option(parser, "--num-envs", 1, "environments to train in, side by side")
     add_settings(parser, "another value for a setting, such as hidden=128,128")
     parser.add_argument(

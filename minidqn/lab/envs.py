@@ -22,6 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
 from minidqn.experience import reset_result, step_result
+from minidqn.experience import step as check_step
 from minidqn.lab.in_use import check_free, members
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import CurrentStack
@@ -60,6 +61,7 @@ def play(
     while not over:
         action = agent.act(seen, epsilon, info.get("action_mask"))
         obs, reward, terminated, truncated, info = step_result(env.step(action))
+        check_step(agent.n_actions, action, reward, terminated, truncated)
         seen = obs if stack is None else stack.add(obs)
         over = terminated or truncated
         yield float(reward), over, seen

@@ -150,6 +150,7 @@ def row(group: Group, first: Group) -> dict[str, str]:
         "solved": solved,
         DIFFERENCE: "" if group is first else difference_to(first, group),
         BEATS: f"{improvement(means, eval_means(first.ended)):.2f}",
+        "steps": f"{runs[0]['steps']:,}",
         "updates": f"{runs[0]['updates']:,}",
     }
 

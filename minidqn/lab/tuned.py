@@ -102,8 +102,9 @@ def import_module_of(env_id: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != module:  # it imports another one
             raise
+        file = module.removesuffix(".py")
         raise ModuleNotFoundError(
-            f"{error}; type the command in the folder of {module}.py"
+            f"{error}; type the command in the folder of {file}.py, as {file}:{name}"
         ) from None
     if registered(env_id) is None and not has_example(env_id):
         new = sorted(set(gym.registry) - before)
