@@ -163,6 +163,7 @@ def test_a_network_of_one_s_own_is_shown_too(
     assert (before.online.params != after.online.params).any()
 
 
+@pytest.mark.filterwarnings("ignore:epsilon is 1 again")
 def test_before_a_run_from_a_saved_agent_was_that_agent(
     tmp_path: Path, made: tuple[Path, Any], filmed: dict[str, Any]
 ) -> None:
