@@ -213,6 +213,8 @@ source(Network.move_towards)
 
 # %%
 source(DQN.targets)
+
+# %%
 source(DQN.learn)
 
 # %% [markdown]

@@ -15,13 +15,20 @@ HERE = Path(__file__).parent
 CHAPTERS = sorted(HERE.glob("[0-9]*.py"))
 
 
-def notebook(chapter: Path) -> Any:
-    """The chapter as a notebook, executed from top to bottom."""
+def cells_of(chapter: Path) -> Any:
+    """The chapter as a notebook that has not been run."""
     import jupytext
-    from nbclient import NotebookClient
 
     book: Any = jupytext.read(chapter)
     book.cells = [c for c in book.cells if "solution" not in c.metadata.get("tags", ())]
+    return book
+
+
+def notebook(chapter: Path) -> Any:
+    """The chapter as a notebook, executed from top to bottom."""
+    from nbclient import NotebookClient
+
+    book = cells_of(chapter)
     book.metadata.kernelspec = {
         "name": "python3",
         "display_name": "Python 3",
