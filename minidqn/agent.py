@@ -168,7 +168,7 @@ class DQN:
         self.replay.begin(obs, mask)
         self.episodes = begun_so_far  # all of them have ended now
         self.exploration.stop()
-        self.scaling.observe(self.replay.head)
+        self.scaling.look_at(self.replay)
         self.sampler.admit()
 
     def observe(
@@ -197,7 +197,7 @@ class DQN:
         self.episodes += ended
         if ended > 0:
             self.exploration.stop(self.replay.ended)
-        self.scaling.observe(self.replay.head)
+        self.scaling.look_at(self.replay)
         self.sampler.admit()
 
     @property

@@ -26,6 +26,7 @@ import numpy as np
 
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array, Layer
+from minidqn.replay import Replay
 
 SMALLEST = 1e-8  # is added to a variance: that of a constant entry is 0
 LARGEST = 10.0  # what the network sees at most: a rare outlier teaches too much
@@ -67,6 +68,10 @@ class Statistics:
         rows = obs.reshape(len(obs), -1)  # (E, D)
         count_rows(rows, self.count, self.mean, self.squares)
 
+    def look_at(self, replay: Replay) -> None:
+        """Count the current observations."""
+        self.observe(replay.head)
+
     @property
     def scale(self) -> Array:
         """What a distance from the mean is multiplied with, (D,).
@@ -93,6 +98,9 @@ class Unscaled:
         return {}
 
     def observe(self, obs: Array) -> None:
+        """Nothing is to be counted."""
+
+    def look_at(self, replay: Replay) -> None:
         """Nothing is to be counted."""
 
 
