@@ -60,7 +60,7 @@ class BoardGame(gym.Env[Any, Any]):
     Letters: R rows, C columns, A actions.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 2}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 2}  # noqa: RUF012  # its way
     rows: int
     columns: int
     in_a_row: int

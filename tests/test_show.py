@@ -233,7 +233,7 @@ def test_what_the_first_filters_became_is_drawn(
 class Raises(Corridor):
     """It says that it can be drawn."""
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  # Gymnasium's
 
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode = render_mode

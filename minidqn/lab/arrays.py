@@ -177,11 +177,17 @@ def expected_names(header: Header, arrays: Stored) -> set[str]:
         names.add("repeat")
     # the first files have a ring even where the agent has not begun
     if header.begun or "replay_obs" in arrays:
-        names.update(RING_ARRAYS)
-        if header.config.priority_alpha > 0.0:
-            names.update(PRIORITY_ARRAYS)
-        if "replay_mask" in arrays:  # an environment gave masks
-            names.add("replay_mask")
+        names.update(ring_names(header, arrays))
+    return names
+
+
+def ring_names(header: Header, arrays: Stored) -> set[str]:
+    """The names of the arrays of a replay buffer that belong to a header."""
+    names = set(RING_ARRAYS)
+    if header.config.priority_alpha > 0.0:
+        names.update(PRIORITY_ARRAYS)
+    if "replay_mask" in arrays:  # an environment gave masks
+        names.add("replay_mask")
     return names
 
 

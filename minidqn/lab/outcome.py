@@ -27,14 +27,17 @@ def final_test(spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool) -
     its first episode, unless that one ends.
     """
     longest = spec.test_max_steps
-    options: Any = {
-        "max_steps": longest,
-        "reseed": spec.reseed,
-        "progress": progress,
-    }
-    how = (spec.seed, spec.test_epsilon)
     if agent.episodes == 0 and spec.test_episodes * longest > LONG_TEST:
-        returns, _, cut = play_test(agent, env, 1, *how, **options)
+        returns, _, cut = play_test(
+            agent,
+            env,
+            1,
+            spec.seed,
+            spec.test_epsilon,
+            max_steps=longest,
+            reseed=spec.reseed,
+            progress=progress,
+        )
         if cut:
             warnings.warn(
                 "no episode has ended in training, nor has the first of the test in "
@@ -44,7 +47,16 @@ def final_test(spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool) -
                 stacklevel=3,
             )
             return returns
-    return evaluate(agent, env, spec.test_episodes, *how, **options)
+    return evaluate(
+        agent,
+        env,
+        spec.test_episodes,
+        spec.seed,
+        spec.test_epsilon,
+        max_steps=longest,
+        reseed=spec.reseed,
+        progress=progress,
+    )
 
 
 def outcome(

@@ -27,6 +27,7 @@ NORMALIZERS = (
     gym.wrappers.vector.NormalizeObservation,
 )
 NEAR_ONE = "a network learns best from numbers near 1"
+WIDE = "; the bounds of the observation space are far too wide"
 RUNNING = (
     'normalize_obs="running" scales each entry by what was observed (on the command '
     "line, --set normalize_obs=running)"
@@ -49,22 +50,31 @@ def look_at_scale(agent: DQN) -> Callable[[DQN, History], None]:
 def warn_of_scale(agent: DQN) -> None:
     """Warn if the network sees numbers that are far too large, or all but equal."""
     config = agent.config
-    scaled = config.normalize_obs
-    if config.conv or agent.network is not None or scaled == "running":
+    if config.conv or agent.network is not None:
         return
     seen = observations(agent)  # (N, D)
-    if scaled == "bounds":
+    if config.normalize_obs == "bounds":
         space: Any = agent.observation_space
         layer = Normalize(space.low, space.high)
-        if (layer.scale == 1.0).all() and (layer.shift == 0.0).all():
+        does_nothing = (layer.scale == 1.0).all() and (layer.shift == 0.0).all()
+        if does_nothing:
             say(
                 'normalize_obs="bounds" does nothing: the observation space has no '
-                f"bounds, or those of -1 to 1; {RUNNING}"
+                f"bounds, or those of -1 to 1; {RUNNING}",
+                frames=5,
             )
-        seen = seen * layer.scale + layer.shift
+        judge(seen * layer.scale + layer.shift, agent, WIDE)
+    elif config.normalize_obs is False:
+        judge(seen, agent, "")
+
+
+def judge(seen: Array, agent: DQN, why: str) -> None:
+    """Warn of what the network sees, (N, D); `why` is a reason for small numbers."""
     sizes = np.sqrt(np.mean(seen**2, axis=0))  # (D,)
     spreads = np.std(seen, axis=0)  # (D,)
     spreads[spreads == 0.0] = math.inf  # a constant entry teaches nothing anyway
+    # an integer, such as a byte that counts, may rightly change seldom
+    small_is_wrong = agent.replay.dtype.kind == "f"
 
     if sizes.max() > LARGE:
         entry = int(sizes.argmax())
@@ -72,11 +82,8 @@ def warn_of_scale(agent: DQN) -> None:
             f"entry {entry} of the observations is about {sizes[entry]:.3g}: "
             f"{NEAR_ONE}; {RUNNING}"
         )
-    elif spreads.min() < SMALL and agent.replay.dtype.kind == "f":
+    elif spreads.min() < SMALL and small_is_wrong:
         entry = int(spreads.argmin())
-        why = ""
-        if scaled == "bounds":
-            why = "; the bounds of the observation space are far too wide"
         say(
             f"entry {entry} of the observations varies by {spreads[entry]:.3g} alone: "
             f"{NEAR_ONE}{why}; {RUNNING}"
@@ -106,5 +113,5 @@ def warn_of_wrapper(env: Any) -> None:
         env = env.env
 
 
-def say(text: str, frames: int = 5) -> None:
+def say(text: str, frames: int = 6) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=frames)  # at the call of train

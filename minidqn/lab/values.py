@@ -46,12 +46,10 @@ def parse(name: str, text: str, steps: int) -> Any:
 
 
 def value_of(kind: Any, text: str, steps: int) -> Any:
-    if kind == KINDS["normalize_obs"] and text in NORMALIZE:
-        return text
-    if kind in (bool, KINDS["normalize_obs"]):
-        if text.lower() not in FLAGS:
-            raise ValueError
-        return FLAGS[text.lower()]
+    if kind == KINDS["normalize_obs"]:
+        return text if text in NORMALIZE else flag(text)
+    if kind is bool:
+        return flag(text)
     if kind is int:
         return integer(text)
     if kind is float:
@@ -62,6 +60,13 @@ def value_of(kind: Any, text: str, steps: int) -> Any:
     if kind == KINDS["conv"] and value and isinstance(value[0], int):
         return (value,)  # a single layer: conv=16,3,1
     return value
+
+
+def flag(text: str) -> bool:
+    """True or False, as one writes it. Raises ValueError for another text."""
+    if text.lower() not in FLAGS:
+        raise ValueError(f"{text}: expected true or false")
+    return FLAGS[text.lower()]
 
 
 def integer(text: str) -> int:
