@@ -218,7 +218,7 @@ def test_a_decay_begins_at_a_number(begin: Any) -> None:
 def test_a_policy_that_acts_at_random_again_is_warned_of(tmp_path: Path) -> None:
     save(trained(200), tmp_path / "policy", replay=False)
     with pytest.warns(
-        RuntimeWarning, match="epsilon is 1 again, so the policy that wa"
+        RuntimeWarning, match="epsilon is 1 again, so most actions are ra"
     ):
         train(load(tmp_path / "policy"), chain(), 20, progress=False)
     with warnings.catch_warnings():

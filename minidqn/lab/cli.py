@@ -1,6 +1,6 @@
 """The command line: python -m minidqn, and the scripts in examples/.
 
-    train    makes a run (run.py), prints what came of it, and draws it (show.py)
+    train    makes a run (run.py), prints its result, and draws it (show.py)
     watch    shows an agent that has learned
     sweep    makes many runs (many.py)
 
@@ -120,7 +120,7 @@ def how_to_go_on(command: str, args: Namespace) -> str:
 
 
 def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
-    """Make a run, print what came of it, and draw it."""
+    """Make a run, print its result, and draw it."""
     check_set_once([name for name, _ in args.set])
     spec = spec_of(args, make_spec)
     spec.check()

@@ -2,7 +2,7 @@
 
 A *picture* is what the environment draws after one step, under a caption. A *film* is
 the list of pictures of one episode. A *frame* of the GIF has a picture of each film,
-side by side. So one sees how several agents play the same episode:
+side by side. It shows how several agents play the same episode:
 
     before, step 9, ended  |  after, step 18
                            |

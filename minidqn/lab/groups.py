@@ -19,7 +19,7 @@ from minidqn.lab.spec import Spec
 from minidqn.lab.statistics import FEWEST, difference, improvement, interval, iqm
 from minidqn.nn.layers import Array
 
-Result = dict[str, Any]  # settings of a run, and what came of it: see outcome.py
+Result = dict[str, Any]  # settings and results of a run: see outcome.py
 
 BEATS = "chance to beat the first line"  # headings of columns of the table
 DIFFERENCE = "difference, same seeds"
@@ -36,7 +36,7 @@ SHARED = {each.name for each in (*fields(Spec), *fields(DQNConfig))} - {
 class Group:
     """The runs of some settings in one environment, by their names."""
 
-    env_id: str  # "" if nobody knows it
+    env_id: str  # "" if it is not known
     settings: str
     runs: dict[str, Result] = field(default_factory=dict)
 

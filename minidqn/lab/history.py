@@ -37,7 +37,7 @@ COLUMNS = len(Episode._fields)
 RETURN = Episode._fields.index("episode_return")
 METRICS = len(Metrics._fields)
 WINDOW = 20  # episodes: a mean return is over the last 20, wherever minidqn shows one
-LONG = 10_000  # steps: an episode that takes longer has a row for each so many steps
+LONG = 10_000  # a longer episode has a row for each 10,000 steps
 NO_UPDATES = (0.0,) * (1 + METRICS)
 
 

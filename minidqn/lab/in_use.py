@@ -1,4 +1,4 @@
-"""Which agents and environments are in use: nobody else may step them meanwhile.
+"""Which agents and environments are in use: no one else may step them.
 
 A step from elsewhere would be missing in the stream of experience: the replay buffer
 would store a jump that the environment cannot make.

@@ -1,4 +1,4 @@
-"""The test of a run, and what came of it in numbers: the content of summary.json."""
+"""The final test of a run, and its results in numbers: the content of summary.json."""
 
 import hashlib
 import warnings

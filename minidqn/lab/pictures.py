@@ -51,7 +51,7 @@ def picture(drawn: Any, caption: str, over: bool) -> Image.Image:
 def as_bytes(colors: Array) -> Array:
     """Colours as uint8, 0 to 255: (H, W, 3), or (H, W) and (H, W, 1), which are grey.
 
-    Integers, of whatever type, are 0 to 255 already. Floats are 0 to 1, or else, if any
+    Integers of any type are 0 to 255 already. Floats are 0 to 1, or else, if any
     is above 1, 0 to 255. Booleans are black and white.
     """
     if colors.ndim == 3 and colors.shape[2] == 1:

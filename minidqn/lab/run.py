@@ -2,10 +2,10 @@
 
     result = run(Spec("CartPole-v1", tuned("CartPole-v1"), 40_000), "runs/cartpole")
 
-It holds the folder, so that no other process writes there. It refuses the folder of
+It locks the folder, so that no other process writes there. It refuses the folder of
 another run. If the result is there, it is returned. If there is a checkpoint, the run
-goes on from it. The result is written before anything is made of it: so whatever
-happens to a picture, or to a line that is printed, the run is not lost.
+continues from it. The result is written before it is printed or drawn, so an error
+there does not lose the run.
 """
 
 import time
@@ -47,7 +47,7 @@ SHARE = 0.02  # of the time may go into checkpoints
 LEAST_SECONDS = 1.0  # from one checkpoint to the next
 TEST_EPISODES = 2  # of each test during training
 TEST_MOMENTS = 50  # of a run, at which it may be tested
-TEST_SHARE = 0.1  # of the steps of training; less than 5 % of the time, without updates
+TEST_SHARE = 0.1  # steps of these tests, as a share of the steps of training
 
 
 def run(
@@ -58,10 +58,10 @@ def run(
     progress: bool = True,
     keep_checkpoint: bool = True,
 ) -> Json:
-    """Make a run in `folder`, go on with it, or read what came of it: its result.
+    """Make a run in `folder`, continue it, or read its result; the result is returned.
 
     `on_step` watches it; watchers change no number of a run. Without `keep_checkpoint`,
-    of the agent only its policy is left in the end. Raises OtherRunError if another run
+    only the agent's policy is kept after the run. Raises OtherRunError if another run
     is in the folder, and InUseError if another process makes one there.
     """
 
@@ -209,7 +209,7 @@ def train_and_save(
 
 
 def checkpoints(path: Path, share: float) -> Watcher:
-    """A watcher that saves as often as takes at most a `share` of the time."""
+    """A watcher that saves now and then, in at most a `share` of the time."""
     due = time.perf_counter() + LEAST_SECONDS
 
     def watch(agent: DQN, history: History) -> None:

@@ -143,7 +143,7 @@ def why_not_drawn(spec: Spec, mode: str = "rgb_array") -> str:
                 env.reset(seed=spec.seed)
                 picture = env.render()
                 can_draw = env.render_mode == mode
-    # it takes no render_mode, or a package is missing, or whatever it may raise
+    # it takes no render_mode, or a package is missing, or it raises another error
     except Exception as error:
         reason = str(error) or type(error).__name__
         return f"{spec.env_id} cannot draw itself: {reason}"

@@ -152,8 +152,9 @@ def warn_if_random_again(agent: DQN) -> None:
     """A policy that was trained before acts at random, as a new agent does."""
     if agent.from_policy and agent.steps == 0 and agent.epsilon > 0.5:
         warnings.warn(
-            f"epsilon is {agent.epsilon:g} again, so the policy that was loaded hardly "
-            "acts at first: load(path, epsilon=0.05), or --set epsilon=0.05",
+            f"epsilon is {agent.epsilon:g} again, so most actions are random, and the "
+            "loaded policy may be lost: load(path, epsilon=0.05), or, on the command "
+            "line, --set epsilon=0.05",
             RuntimeWarning,
             stacklevel=3,  # at the call of train
         )

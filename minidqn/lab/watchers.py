@@ -96,7 +96,7 @@ def log_every(episodes: int) -> Watcher:
 def log_csv(path: str | Path) -> Watcher:
     """Write each episode's row to a CSV file, which can be read during the run.
 
-    The file begins anew with each history.
+    A new history begins a new file.
     """
     file = file_to_write(path)
     logged: History | None = None
@@ -173,7 +173,7 @@ def record_every(
 
 def live_plot(solved_at: float | None = None, share: float = 0.05) -> Watcher:
     """Plot the returns in a window, in at most this `share` of the time."""
-    if solved_at == math.inf:  # nobody said from where on it counts as solved
+    if solved_at == math.inf:  # no return is known to count as solved
         solved_at = None
     if solved_at is not None:
         solved_at = number("solved_at", solved_at)

@@ -73,7 +73,7 @@ class GeometricDecay:
 
 @dataclass(frozen=True)
 class Delayed:
-    """`decay`, which counts from `begin` on: a run that continues may decay anew.
+    """`decay`, counted from `begin` on: it begins in the middle of a run.
 
     `load` makes it of a decay that it is given. Raises ValueError if `begin` is not a
     number.
