@@ -592,3 +592,28 @@ def test_what_has_ended_can_be_read_where_nobody_may_write(
         assert not (tmp_path / LOCK).exists()
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_a_result_names_the_matrix_products_of_numpy_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenCV, which Gymnasium loads for Atari, brings a library of its own."""
+    numpy, other = str(Path(np.__file__).parent.resolve()), "/lib/opencv.libs/openblas"
+
+    def loaded(*paths: str) -> list[str]:
+        """What a result says if these libraries are in memory."""
+        libraries = [
+            {
+                "user_api": "blas",
+                "internal_api": "openblas",
+                "version": f"1.{number}",
+                "filepath": path,
+            }
+            for number, path in enumerate(paths)
+        ]
+        monkeypatch.setattr(outcome, "threadpool_info", lambda: libraries)
+        return outcome.blas()
+
+    assert loaded(other, f"{numpy}.libs/openblas.so") == ["openblas 1.1 "]
+    assert loaded(f"{numpy}/.dylibs/openblas.so", other) == ["openblas 1.0 "]
+    assert loaded(other) == ["openblas 1.0 "], "NumPy may use one of the system"

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -81,12 +82,18 @@ def outcome(
 
 
 def blas() -> list[str]:
-    """Which matrix products were used: they round in the way of the processor."""
+    """Which library multiplied NumPy's matrices: each processor has its own rounding.
+
+    OpenCV and SciPy load a library of their own, which no agent uses. That of NumPy lies
+    in its folder or beside it (numpy.libs), if NumPy was installed as a wheel.
+    """
+    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    of_numpy = str(Path(np.__file__).resolve().parent)
+    used = [library for library in loaded if library["filepath"].startswith(of_numpy)]
     found = []
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            kind = library.get("architecture", "")
-            found.append(f"{library['internal_api']} {library['version']} {kind}")
+    for library in used or loaded:
+        kind = library.get("architecture", "")
+        found.append(f"{library['internal_api']} {library['version']} {kind}")
     return sorted(found)  # they are loaded in any order
 
 
