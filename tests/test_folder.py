@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from minidqn.lab import folder as module
 from minidqn.lab.folder import (
+    LOCK,
     InUseError,
     OtherRunError,
     is_free,
@@ -234,6 +237,17 @@ def test_one_may_wait_for_the_other(tmp_path: Path) -> None:
         waiting.result()
         holding.result()
     assert (tmp_path / "written").exists()
+
+
+def test_whoever_only_asks_keeps_no_one_out(tmp_path: Path) -> None:
+    """To ask is to lock for a moment: a run that begins in that moment waits for it."""
+    asking = FileLock(tmp_path / LOCK, thread_local=False)
+    asking.acquire()
+    end = threading.Timer(0.05, asking.release)
+    end.start()
+    with locked(tmp_path):
+        assert not asking.is_locked
+    end.join()
 
 
 def hold_and_die(folder: Path) -> None:

@@ -29,6 +29,7 @@ HISTORY = "history.csv"
 TESTS = "tests.csv"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+MOMENT = 0.25  # seconds: who holds a lock longer than that does not only ask
 
 
 class OtherRunError(ValueError):
@@ -142,7 +143,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / LOCK
-    lock = FileLock(file, timeout=-1 if wait else 0, thread_local=False)
+    lock = FileLock(file, timeout=-1 if wait else MOMENT, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
@@ -159,7 +160,10 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether a process has locked a folder at this moment."""
+    """Whether a process has locked a folder at this moment.
+
+    It can only be asked by locking the folder, much shorter than a MOMENT.
+    """
     if not folder.exists():
         return False
     try:

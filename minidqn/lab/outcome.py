@@ -84,8 +84,8 @@ def outcome(
 def blas() -> list[str]:
     """Which library multiplied NumPy's matrices: each processor has its own rounding.
 
-    OpenCV and SciPy load a library of their own, which no agent uses. That of NumPy lies
-    in its folder or beside it (numpy.libs), if NumPy was installed as a wheel.
+    OpenCV and SciPy load libraries of their own, which no agent uses. The one of NumPy
+    lies in its folder or beside it (numpy.libs), if NumPy was installed as a wheel.
     """
     loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
     of_numpy = str(Path(np.__file__).resolve().parent)
