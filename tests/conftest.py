@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +20,13 @@ settings.register_profile("fresh", deadline=None, print_blob=True)
 settings.register_profile("minidqn", deadline=None, derandomize=True)
 settings.load_profile("minidqn")
 
+BROWSERS = (
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+    None,
+)
+
 
 @pytest.fixture(autouse=True)
 def figures_are_closed() -> Iterator[None]:
@@ -26,6 +34,23 @@ def figures_are_closed() -> Iterator[None]:
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the tests of the pages."""
+    api = pytest.importorskip("playwright.sync_api", reason="it takes playwright")
+    with api.sync_playwright() as playwright:
+        for path in BROWSERS:
+            if path is None or Path(path).exists():
+                try:
+                    options: Any = {"executable_path": path, "args": ["--no-sandbox"]}
+                    started = playwright.chromium.launch(**options)
+                except api.Error as error:
+                    pytest.skip(f"there is no Chromium that starts: {str(error)[:200]}")
+                yield started
+                started.close()
+                return
 
 
 def plain(compiled: Any) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -26,12 +25,6 @@ from minidqn import (
 from minidqn.lab.folder import AGENT, CHECKPOINT, SUMMARY
 
 playground = import_module("minidqn.examples.playground")
-BROWSERS = (
-    "/usr/bin/chromium",
-    "/usr/bin/chromium-browser",
-    "/usr/bin/google-chrome",
-    None,
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +36,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "argv", ["playground.py", str(out)])
         playground.main()
     return out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="it takes playwright")
-    with api.sync_playwright() as playwright:
-        for path in BROWSERS:
-            if path is None or Path(path).exists():
-                try:
-                    options: Any = {"executable_path": path, "args": ["--no-sandbox"]}
-                    started = playwright.chromium.launch(**options)
-                except api.Error as error:
-                    pytest.skip(f"there is no Chromium that starts: {str(error)[:200]}")
-                yield started
-                started.close()
-                return
 
 
 def open_page(browser: Any, folder: Path, width: int = 860) -> tuple[Any, list[str]]:
