@@ -47,6 +47,7 @@ docs/tour/*
 :caption: In depth
 
 docs/one_page
+docs/watch_it_learn
 docs/cli
 docs/environments
 docs/deploy
@@ -169,10 +170,14 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
     return f"{page_of(source, 'docs/api')}#L-{inspect.getsourcelines(found)[1]}"
 
 
-def front_page(app: Any, error: Exception | None) -> None:
-    """README is the front page too: index.html."""
+def copies(app: Any, error: Exception | None) -> None:
+    """README is the front page, too: index.html. Pages that run are copied as they are."""
     if error is None and app.builder.name == "html":
         shutil.copy(app.outdir / "README.html", app.outdir / "index.html")
+        examples = app.outdir / "examples"
+        examples.mkdir(exist_ok=True)
+        for name in ("watch_it_learn.html", "playground.html", "one_page.py"):
+            shutil.copy(ROOT / "examples" / name, examples / name)
 
 
 def setup(app: Any) -> None:
@@ -180,4 +185,4 @@ def setup(app: Any) -> None:
     app.connect("source-read", prepare)
     app.connect("autodoc-process-signature", shorten)
     app.connect("html-collect-pages", source_pages)
-    app.connect("build-finished", front_page)
+    app.connect("build-finished", copies)
