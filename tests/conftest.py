@@ -37,8 +37,8 @@ def figures_are_closed() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, for the tests of the pages."""
+def chromium() -> Iterator[Any]:
+    """A browser for the tests of the pages."""
     api = pytest.importorskip("playwright.sync_api", reason="it takes playwright")
     with api.sync_playwright() as playwright:
         for path in BROWSERS:
@@ -51,6 +51,14 @@ def browser() -> Iterator[Any]:
                 yield started
                 started.close()
                 return
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """Chromium, whose pages are closed after each test: they go on drawing else."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 def plain(compiled: Any) -> Callable[..., Any]:

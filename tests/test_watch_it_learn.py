@@ -1,5 +1,6 @@
 """The page that learns, in a real browser: its numbers are those of examples/one_page.py."""
 
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,24 @@ def source(name: str) -> str:
     return text[start : text.index("</script>", start)].strip()
 
 
-def open_page(browser: Any, width: int = 1200, **options: Any) -> tuple[Any, list[str]]:
-    """The page, and a list of what goes wrong there."""
-    page = browser.new_page(viewport={"width": width, "height": 800}, **options)
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    """A function that opens the page. Nothing may go wrong there until the test ends."""
     wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text))
-    page.goto(PAGE.as_uri())
-    page.wait_for_function("runs[0].report")  # the first step has been made
-    return page, wrong
+
+    def open_it(width: int = 1200, **options: Any) -> Any:
+        page = browser.new_page(viewport={"width": width, "height": 800}, **options)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.goto(PAGE.as_uri())
+        page.wait_for_function("runs[0].report")  # the first step has been made
+        return page
+
+    yield open_it
+    assert wrong == []
 
 
 def test_the_algorithm_is_short() -> None:
@@ -101,8 +111,8 @@ class Chosen:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_update_is_that_of_the_page(browser: Any, seed: int) -> None:
-    page, wrong = open_page(browser)
+def test_an_update_is_that_of_the_page(open_page: Open, seed: int) -> None:
+    page = open_page()
     rng = np.random.default_rng(seed)
     agent = played(rng)
     given = as_json(agent)
@@ -140,11 +150,10 @@ def test_an_update_is_that_of_the_page(browser: Any, seed: int) -> None:
     ):
         for values, array in zip(found[name], expected, strict=True):
             close(values, array, tolerance)
-    assert wrong == []
 
 
-def test_the_physics_is_gymnasiums(browser: Any) -> None:
-    page, _ = open_page(browser)
+def test_the_physics_is_gymnasiums(open_page: Open) -> None:
+    page = open_page()
     env: Any = gym.make("CartPole-v1").unwrapped
     env.reset(seed=3)
     first = [float(x) for x in env.state]
@@ -171,8 +180,8 @@ def test_the_physics_is_gymnasiums(browser: Any) -> None:
     assert [truncated for *_, truncated in found] == [False] * 499 + [True]
 
 
-def test_where_an_episode_ends(browser: Any) -> None:
-    page, _ = open_page(browser)
+def test_where_an_episode_ends(open_page: Open) -> None:
+    page = open_page()
     code = """state => {
         const env = new CartPole();
         env.reset(new Random(0));
@@ -188,9 +197,9 @@ def test_where_an_episode_ends(browser: Any) -> None:
     assert page.evaluate(code, [0, 0, -limit - 1e-6, 0])
 
 
-def test_the_loop_is_that_of_the_page(browser: Any) -> None:
+def test_the_loop_is_that_of_the_page(open_page: Open) -> None:
     """When it resets, explores, learns, and with which epsilon and learning rate."""
-    page, _ = open_page(browser)
+    page = open_page()
     code = """() => {
         const training = new Training(SETTINGS);
         const { agent } = training;
@@ -219,9 +228,9 @@ def test_the_loop_is_that_of_the_page(browser: Any) -> None:
     assert ended <= resets <= ended + 1
 
 
-def test_the_probed_source_computes_the_same(browser: Any) -> None:
+def test_the_probed_source_computes_the_same(open_page: Open) -> None:
     """Line by line, an update is what it is without lines; and the lines are passed."""
-    page, wrong = open_page(browser)
+    page = open_page()
     code = """() => {
         const passed = new Set();
         const kits = [ALGORITHM, probe(ALGORITHM)].map(source =>
@@ -240,12 +249,11 @@ def test_the_probed_source_computes_the_same(browser: Any) -> None:
     assert "const action = agent.act(this.obs, this.epsilon);" in texts
     assert "const grads = this.online.backward(dq);" in texts
     assert len(passed) > 60
-    assert wrong == []
 
 
-def test_the_policy_as_a_file(browser: Any, tmp_path: Path) -> None:
+def test_the_policy_as_a_file(open_page: Open, tmp_path: Path) -> None:
     """minidqn.load reads it, and it acts as the page does."""
-    page, wrong = open_page(browser)
+    page = open_page()
     page.click("#one_update")
     page.wait_for_function("runs[0].report.updates === 1")
     with page.expect_download() as download:
@@ -262,11 +270,10 @@ def test_the_policy_as_a_file(browser: Any, tmp_path: Path) -> None:
     q = page.evaluate("states => runs[0].demo.network.forward(states)", states.tolist())
     found = agent.q_values(states.astype(np.float32))
     np.testing.assert_allclose(found, q, rtol=1e-4, atol=1e-5)  # it is of float32
-    assert wrong == []
 
 
-def test_the_policy_goes_on_in_the_playground(browser: Any) -> None:
-    page, _ = open_page(browser)
+def test_the_policy_goes_on_in_the_playground(open_page: Open) -> None:
+    page = open_page()
     page.click("#one_update")
     page.wait_for_function("runs[0].report.updates === 1")
     states = [[0.1, 0.2, -0.05, 0.3], [-1.0, 0.5, 0.1, -0.4]]
@@ -286,3 +293,214 @@ def test_a_playground_without_a_network_says_so(browser: Any) -> None:
     page = browser.new_page()
     page.goto(PAGE.with_name("playground.html").as_uri())
     assert "no network on this page" in page.inner_text("#help")
+
+
+def test_it_learns_before_your_eyes(open_page: Open) -> None:
+    page = open_page()
+    assert page.inner_text("#says") == "Press Start."
+    page.click("#run")
+    page.wait_for_function("runs[0].report.updates > 20")
+    page.click("#run")
+    assert page.inner_text("#run") == "Go on"
+    page.wait_for_function("!runs[0].waits && unseen.size === 0")
+    steps = page.evaluate("runs[0].report.steps")
+    assert f"step\t{steps:,}" in page.inner_text("#numbers")
+    returns = page.evaluate("runs[0].returns")
+    assert sum(length for _, length in returns) == returns[-1][0] <= steps
+
+
+def test_one_step_lights_its_lines_up(open_page: Open) -> None:
+    page = open_page()
+    page.click("#one_step")
+    page.wait_for_selector("#source .lit")
+    page.wait_for_function("lines_to_show.length === 0")
+    assert page.evaluate("runs[0].report.steps") == 2
+    seen = page.locator("#source .visited, #source .lit").all_inner_texts()
+    lines = [line.split("//")[0].strip() for line in seen]
+    assert "const action = agent.act(this.obs, this.epsilon);" in lines
+    assert "this.kind[this.head] = BRIDGE;" in lines
+    assert not any("online.backward(dq)" in line for line in lines)  # no update yet
+
+
+@pytest.mark.parametrize("button", ["#one_step", "#slow", "#real"])
+def test_run_b_goes_at_the_pace_of_a(open_page: Open, button: str) -> None:
+    page = open_page()
+    page.evaluate("choose_difference(MISTAKES[2])")
+    page.wait_for_function("runs[1]?.report && runs[0].report")
+    page.click(button)
+    if button != "#one_step":
+        page.click("#run")
+    page.wait_for_function("runs[0].report.steps >= 2 && runs[1].report.steps >= 2")
+    assert page.evaluate("Math.abs(runs[0].report.steps - runs[1].report.steps)") < 50
+
+
+def test_each_difference_says_what_to_look_for(open_page: Open) -> None:
+    page = open_page()
+    for number in range(page.evaluate("DIFFERENCES.length")):
+        page.select_option("#difference", str(number))
+        assert len(page.inner_text("#look")) > 60
+        page.wait_for_function("runs[1]?.report")
+        same, of_a, of_b = page.evaluate(
+            "[runs[1].source === ALGORITHM, runs[0].settings, runs[1].settings]"
+        )
+        assert same
+        assert of_a != of_b
+    page.select_option("#difference", "-1")
+    assert page.evaluate("runs.length") == 1
+    for button in page.locator(".mistake").all():
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true"
+        assert len(page.inner_text("#look")) > 60
+        assert page.locator("#source .wrong").count() >= 1
+        assert page.evaluate("JSON.stringify(runs[0].settings)") == page.evaluate(
+            "JSON.stringify(runs[1].settings)"
+        )
+    button.click()  # once more: no run B
+    assert page.evaluate("[runs.length, difference]") == [1, None]
+    assert page.input_value("#set_n_step") == "40"
+    assert page.input_value("#set_time_limit") == "500"
+
+
+# a mistake, and the right program beside it, for some steps
+BOTH = """([place, seed, steps, settings]) => {
+    const mistake = MISTAKES[place];
+    return [ALGORITHM, change(ALGORITHM, mistake.edits)].map(source => {
+        const kit = new Function(`${TOOLS}\\nreturn ${classes_of(source)};`)();
+        const training = new kit.Training({...SETTINGS, ...mistake.both, ...settings, seed});
+        const first = training.agent.online.params.flat(2);
+        const returns = [];
+        let began = 0;
+        for (let i = 0; i < steps; i++) {
+            training.step();
+            if (training.over) {
+                returns.push(training.steps - began);
+                began = training.steps;
+            }
+        }
+        const q = training.update.q.map(row => Math.max(...row));
+        const now = training.agent.online.params.flat(2);
+        return {
+            updates: training.agent.adam.t,
+            q: q.reduce((sum, value) => sum + value) / q.length,
+            mean: returns.slice(-20).reduce((sum, value) => sum + value) / 20,
+            moved: Math.hypot(...now.map((value, i) => value - first[i])),
+        };
+    });
+}"""
+
+
+def both(open_page: Open, name: str, steps: int, **settings: Any) -> list[Any]:
+    """The numbers of A and B for five seeds."""
+    page = open_page()
+    names = page.evaluate("MISTAKES.map(mistake => mistake.name)")
+    place = names.index(name)
+    return [page.evaluate(BOTH, [place, seed, steps, settings]) for seed in range(5)]
+
+
+def test_without_a_target_network_q_runs_away(open_page: Open) -> None:
+    for right, broken in both(open_page, "No target network", 1000):
+        assert right["q"] < 20
+        assert broken["q"] > 1000  # no true value is above 200
+
+
+def test_a_wrong_sign_unlearns(open_page: Open) -> None:
+    for right, broken in both(open_page, "A sign wrong in backward", 2000):
+        assert broken["mean"] < 20  # as long as it takes to fall
+        assert right["mean"] > 1.5 * broken["mean"]
+
+
+def test_without_bias_correction_the_first_steps_are_too_large(open_page: Open) -> None:
+    for right, broken in both(open_page, "No bias correction in Adam", 300):
+        assert broken["updates"] == right["updates"] == 25
+        assert broken["moved"] > 2 * right["moved"]
+
+
+def test_a_time_limit_taken_for_the_end_makes_values_small(open_page: Open) -> None:
+    name = "truncated taken for terminated"
+    for right, broken in both(open_page, name, 5000, batch=32):
+        assert right["q"] > 1.3 * broken["q"]
+        assert broken["q"] < 60
+
+
+def test_an_update_an_episode_is_too_few(open_page: Open) -> None:
+    for right, broken in both(open_page, "One update an episode", 3000, batch=32):
+        assert right["updates"] == 700
+        assert broken["updates"] < 200
+        assert right["q"] > 1.5 * broken["q"]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "wrong_arrays"),
+    [(None, []), (2, ["W2", "b2"]), (3, [])],
+)
+def test_the_gradient_check(
+    open_page: Open, mistake: int | None, wrong_arrays: list[str]
+) -> None:
+    """A wrong sign is found; it is wrong twice, and so right, in the first layer."""
+    page = open_page()
+    if mistake is not None:
+        page.evaluate("place => choose_difference(MISTAKES[place])", mistake)
+        page.wait_for_function("runs[1]?.report")
+    page.click("#check")
+    rows = page.locator("#checked tbody tr").all_inner_texts()
+    assert len(rows) == 6
+    assert all("✓ right" in row for row in rows if row[:2] not in wrong_arrays)
+    found = [row[:2] for row in rows if "✗ wrong" in row]
+    assert found == wrong_arrays
+    first = page.locator("#checked tbody tr td:nth-child(2)").all_inner_texts()
+    assert all("✓ right" in cell for cell in first)  # run A is always right
+
+
+def test_a_setting_that_cannot_be(open_page: Open) -> None:
+    page = open_page()
+    page.fill("#set_gamma", "1.5")
+    page.keyboard.press("Tab")
+    assert page.evaluate("runs[0].settings.gamma") == 0.995
+    page.fill("#set_gamma", "0.9")
+    page.keyboard.press("Tab")
+    assert page.evaluate("runs[0].settings.gamma") == 0.9
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_it_fits_the_screen(open_page: Open, width: int) -> None:
+    page = open_page(width)
+    page.evaluate("choose_difference(MISTAKES[0])")
+    page.wait_for_function("runs[1]?.report")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for button in page.locator("button:visible").all():
+        box = button.bounding_box()
+        assert box["height"] >= 40
+        assert (box["x"] >= 0, box["x"] + box["width"] <= width) == (True, True)
+
+
+def test_it_works_by_keyboard_alone(open_page: Open) -> None:
+    page = open_page()
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    buttons = ["run", "one_step", "one_update", "slow", "real", "fast", "again"]
+    assert reached == ["", *buttons, "stage_a"]  # the first is a link
+    page.keyboard.down("ArrowLeft")
+    assert page.evaluate("runs[0].demo.push") == -8
+    page.keyboard.up("ArrowLeft")
+    assert page.evaluate("runs[0].demo.push") == 0
+    page.focus("#one_update")
+    page.keyboard.press("Enter")
+    page.wait_for_function("runs[0].report.updates === 1")
+
+
+def test_less_motion(open_page: Open) -> None:
+    """Whoever asks for it gets a picture a second."""
+    page = open_page(reduced_motion="reduce")
+    page.click("#run")
+    page.wait_for_function("runs[0].report.steps > 300")
+    drawn = page.evaluate("""() => new Promise(end => {
+        const seen = new Set(), start = performance.now();
+        const look = now => {
+            seen.add(runs[0].demo.obs.join());
+            if (now - start > 2500) end(seen.size); else requestAnimationFrame(look);
+        };
+        requestAnimationFrame(look);
+    })""")
+    assert 2 <= drawn <= 4
