@@ -2,7 +2,7 @@
 
 A cart on a rail carries a pole. Each step pushes it left or right, and gives a
 reward of 1 while the pole stands and the cart is near the middle. After 500
-steps the episode is truncated, so 500 is perfect.
+steps the episode is cut off (truncated), so 500 is perfect.
 
     python examples/cartpole.py --seed 1
 

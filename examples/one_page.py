@@ -1,6 +1,6 @@
 """The whole of DQN on one page. Read it from top to bottom, then run it.
 
-    python examples/one_page.py --seed 3  # 10 s; faster with OPENBLAS_NUM_THREADS=1
+    OPENBLAS_NUM_THREADS=1 python examples/one_page.py --seed 3  # 10 s, on one core
 
 A cart carries a pole. Each step pushes the cart left or right, and gives a reward of 1
 while the pole stands. Q(s, a) is the mean sum of the rewards after action a in state
@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 STEPS = 40_000  # environment steps in all
-BATCH = 128  # transitions in an update; there is one update every 4 steps
+BATCH = 128  # transitions (s, a, R, s') in an update; one update every 4 steps
 N_STEP = 40  # rewards that are added up; the network estimates the rest
 GAMMA = 0.995  # discount
 BOUNDS = np.array([4.8, 1.0, 0.418, 1.0])  # observations are divided by these
@@ -103,11 +103,11 @@ class Replay:
 def look_ahead(starts, head, reward, kind):
     """R, the discount and the slot of s' in the TD target, for each start: (B,) each.
 
-    The target is y = R + discount * Q(s', a'). R sums N_STEP rewards, or fewer at the
-    end of an episode or at `head`. After k rewards the discount is GAMMA^k, or 0 if the
-    episode terminated, because no reward follows. A truncated episode was only cut by a
-    time limit, so the value of its final observation counts. Some of the actions were
-    random, so R is a little too low: a price for speed.
+    The TD target is what Q(s, a) should be: y = R + discount * Q(s', a'). R sums N_STEP
+    rewards, or fewer at the end of an episode or at `head`. After k rewards the
+    discount is GAMMA^k, or 0 if the episode terminated: no reward follows. A truncated
+    episode was only cut by a time limit, so its final observation has a value. Some
+    actions were random, so R is a little too low: a price for learning faster.
     """
     returns, discounts = np.zeros(len(starts)), np.ones(len(starts))
     ends = starts.copy()
@@ -126,7 +126,7 @@ class Agent:
     def __init__(self, sizes, capacity, seed):
         self.rng = np.random.default_rng(seed)
         self.online = Network(sizes, self.rng)
-        self.target = copy.deepcopy(self.online)  # a slow copy, or y runs away with Q
+        self.target = copy.deepcopy(self.online)  # a slow copy keeps y steady
         self.adam = Adam(self.online.params)
         self.replay = Replay(capacity, n_obs=sizes[0][0])
 
@@ -149,7 +149,7 @@ class Agent:
         q_next = self.target.forward(ring.obs[ends])  # (B, A)
         y = returns + discounts * q_next[rows, next_actions]  # (B,), constants
 
-        # Huber's loss: u^2 / 2 up to |u| = 1, then |u| - 1/2; so slope (u - slope/2)
+        # Huber's loss: u^2 / 2 if |u| < 1, else |u| - 1/2; both slope * (u - slope/2)
         q = self.online.forward(ring.obs[starts])  # (B, A), kept for backward
         u = y - q[rows, actions]  # (B,)
         slope = np.clip(u, -1.0, 1.0)

@@ -113,6 +113,7 @@ def main() -> None:
     try:
         agent, steps = ended_run(args.run)
         page(agent, [])  # raises, before the run is made, if the agent cannot be shown
+        print(f"Making the run once more, to keep the network at {MOMENTS} moments")
         text = page(agent, again(agent, steps))
     except (CheckpointError, OSError, ValueError) as error:
         parser.error(str(error))

@@ -36,9 +36,9 @@ def test_animation_goes_on_for_the_one_that_stays_up(tmp_path: Path) -> None:
     path = tmp_path / "film.gif"
     animate(agents, env, path, seeds=[1, 2], max_steps=40)
     with Image.open(path) as film:
+        assert film.info["duration"] == 40  # milliseconds: real time
         grey = [frame.convert("L") for frame in ImageSequence.Iterator(film)]
         frames = [np.asarray(frame) for frame in grey]
-        assert film.info["duration"] == 40  # milliseconds: real time
     assert (frames[0][:, : frames[0].shape[1] // 2] == 255).mean() > 0.5
     assert len(frames) >= 2 * 20  # one for every second step, of both episodes
     frame = frames[20]
@@ -99,7 +99,7 @@ def test_a_film_shows_the_first_state_the_last_and_every_so_many_between() -> No
 
 def test_a_film_ends_after_so_many_steps() -> None:
     env = Shades(length=10)
-    assert shades(film(small_agent(), env, 5, "caption", max_steps=7)) == [0, 3, 6]
+    assert shades(film(small_agent(), env, 5, "caption", max_steps=7)) == [0, 3, 6, 7]
     assert len(env.actions) == 7
 
 
@@ -213,7 +213,26 @@ def test_a_caption_says_the_step_and_the_end() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ImageDraw.ImageDraw, "text", write)
         film(small_agent(), Shades(length=5), 5, "before", max_steps=7)
-    assert written == ["before, step 0", "before, step 3", "before, step 5, ended"]
+        film(small_agent(), Shades(length=5), 5, "after", max_steps=4)
+        film(small_agent(), Shades(length=3), 5, "both", max_steps=3)
+    assert written == [
+        "before, step 0",
+        "before, step 3",
+        "before, step 5, ended",
+        "after, step 0",
+        "after, step 3",
+        "after, step 4: the film is cut here",
+        "both, step 0",
+        "both, step 3, ended",
+    ]
+
+
+def test_the_last_frame_of_an_episode_stays_for_a_second(tmp_path: Path) -> None:
+    env = Shades(length=4, fps=50)
+    animate({"one": small_agent()}, env, tmp_path / "film.gif", seeds=[3, 4])
+    with Image.open(tmp_path / "film.gif") as gif:
+        shown = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
+    assert shown == [40, 40, 1040, 40, 40, 1040]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,9 @@ def test_the_curve_has_a_second_line() -> None:
     history.tests.add(10, np.array([4.0, 8.0]), np.array([1, 1]))
     figure = plot_learning_curve(history)
     lines = {str(line.get_label()): line for line in figure.axes[0].lines}
-    line = lines["tests: mean, lowest to highest"]
+    line = lines[
+        "tests, greedy: 2 episodes, the same each time;\nmean, lowest to highest"
+    ]
     assert np.asarray(line.get_xydata()).tolist() == [[5.0, 2.0], [10.0, 6.0]]
     (bars,) = figure.axes[0].collections
     ends = [np.asarray(bar.vertices).tolist() for bar in bars.get_paths()]

@@ -71,8 +71,9 @@ measured = (loss(w + h, b) - loss(w - h, b)) / (2 * h)
 print(f"dL/dw measured: {measured:.6f}")
 
 # %% [markdown]
-# The two agree. But how small should h be? Let us try many values of h, on a function whose derivative we know from
-# school. (Our loss is a parabola in w. For a parabola this quotient is exact with any h, so it would show nothing.)
+# The two agree. But how small should h be? Let us try many values of h, on a function f whose derivative we know from
+# school: `curved`. (Our loss is a parabola in w. For a parabola this quotient is exact with any h, so it would show
+# nothing.)
 
 
 # %% mystnb={"image": {"alt": "The error of the difference quotient against the step h: it falls until h is about 1e-5, then rises again."}}
@@ -101,7 +102,7 @@ plt.show()
 # %% [markdown]
 # On the left, h is too large. The function is curved between w - h and w + h, and the error is about h².
 #
-# On the right, h is too small. A computer keeps about 16 digits of a number. L(w + h) and L(w - h) agree in nearly
+# On the right, h is too small. A computer keeps about 16 digits of a number. f(w + h) and f(w - h) agree in nearly
 # all of them. Their difference is then mostly *rounding error*, and the quotient is wrong by about 1e-16 / h.
 #
 # The best h lies between, near 1e-5. There the quotient is right to about nine digits.
@@ -112,7 +113,8 @@ plt.show()
 # A *layer* is many neurons side by side. A *network* is several layers, one after the other. Chapter 2 shows how they
 # work. Here we only check minidqn's own network. All its weights and biases, its *parameters*, are in one
 # vector, `network.params`. `network.backward` computes the derivative of the loss for each of them, and puts it into
-# `network.grads`.
+# `network.grads`. We give the network `np.float64`, numbers of 16 digits. Without it, minidqn takes numbers of 7 digits,
+# which are faster, but too coarse for this check.
 
 # %%
 from minidqn.nn.layers import Linear
@@ -190,6 +192,9 @@ plt.show()
 # minidqn's tests use both ways, on all of its layers: see `tests/test_network.py`.
 #
 # ## Exercises
+#
+# Write your answer, run its cell, and then run the cell below it. That cell says "Right!", or gives a hint. Its code is
+# folded, because it contains the answer.
 #
 # **1.** The neuron also has a bias. Write dL/db.
 

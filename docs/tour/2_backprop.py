@@ -18,6 +18,7 @@ from tour import exercise, hint_for, is_close, source
 # z = x W + b, and then, with a ReLU, y = max(z, 0)
 #
 # x is (B, I): B rows and I columns. The weights W are (I, O). The biases b are (O,). So z and y are (B, O).
+# (Chapter 1 wrote w x. With matrices the order counts: each row of x is an example, so x comes first.)
 #
 # `backward` is given dy. We write dy for the derivative of the loss with respect to each number in y. So dy has the
 # shape of y. In the same way dz, dW, db and dx have the shapes of z, W, b and x. `backward` keeps dW and db, and

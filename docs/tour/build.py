@@ -4,7 +4,8 @@
     python docs/tour/build.py 3 6    # or only some
 
 It takes the extra `tour`. Cells tagged "solution" are left out of the notebooks, and are what
-tests/test_tour.py holds the exercises' checkers against.
+tests/test_tour.py holds the exercises' checkers against. The code of cells tagged "checker" is
+folded, in Jupyter and on the site, because it shows the answer.
 """
 
 import argparse
@@ -40,10 +41,18 @@ def notebook(chapter: Path) -> Any:
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number}"
         cell.metadata.pop("execution", None)  # times, which would differ in every build
+        if "checker" in cell.metadata.get("tags", ()):
+            fold(cell)
         if cell.cell_type == "code":  # without what tqdm advises to install
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
             join_texts(cell)
     return book
+
+
+def fold(cell: Any) -> None:
+    """Hide the code of a cell until the reader asks for it."""
+    cell.metadata["jupyter"] = {"source_hidden": True}  # for Jupyter
+    cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]  # for the site
 
 
 def join_texts(cell: Any) -> None:

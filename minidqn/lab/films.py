@@ -29,6 +29,8 @@ from minidqn.lab.plotting import check_folder
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+HOLD = 1000  # milliseconds that the last frame of an episode stays
+
 
 class Gif(bytes):
     """The content of a GIF file. As the result of a notebook's cell it shows itself."""
@@ -50,9 +52,9 @@ def animate(
     """A GIF of greedy agents side by side: the same episode for each, one per seed.
 
     `agents` maps a caption to an agent. `env` must have render_mode="rgb_array" and
-    the agents' spaces. An episode is shown for at most `max_steps` steps; where an
-    agent's ends before the others', its last picture stays. The GIF is returned, and
-    written to `path` unless that is None.
+    the agents' spaces. An episode is shown for at most `max_steps` steps; if it is cut
+    there, its last caption says so. Where an agent's ends before the others', its last
+    picture stays. The GIF is returned, and written to `path` unless that is None.
 
     Raises ValueError if `env` does not fit or if there is nothing to show, and
     FileNotFoundError if the folder of `path` does not exist.
@@ -68,14 +70,15 @@ def animate(
         check_env(agent, env)
     check_folder(path)
 
+    milliseconds = round(1000 * steps_per_picture(env) / steps_per_second(env))
     frames: list[Image] = []
     for seed in seeds:
         films = []
         for caption, agent in agents.items():
             films.append(film(agent, env, seed, caption, max_steps))
         frames.extend(side_by_side(films))
-    milliseconds = 1000 * steps_per_picture(env) / steps_per_second(env)
-    gif = Gif(as_gif(frames, round(milliseconds)))
+        frames.extend([frames[-1]] * (HOLD // milliseconds))
+    gif = Gif(as_gif(frames, milliseconds))
     if path is not None:
         Path(path).write_bytes(gif)
     return gif
@@ -108,8 +111,11 @@ def film(
     for step, (_, over, obs) in enumerate(play(agent, env, seed)):
         if sees_images:
             q_values.append(agent.q_values(obs))
-        if over or step % steps_per_picture(env) == 0:
+        cut = step >= max_steps and not over
+        if over or cut or step % steps_per_picture(env) == 0:
             text = f"{caption}, step {step}"
+            if cut:
+                text += ": the film is cut here"
             pictures[step] = picture(env.render(), text, over)
         if step >= max_steps:
             break

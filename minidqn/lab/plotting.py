@@ -111,12 +111,19 @@ def draw_returns(axes: Any, history: History, solved_at: float | None) -> None:
     axes.set(xlabel="environment steps", ylabel="return")
 
 
-def draw_scores(axes: Any, scores: Scores) -> None:
+def how_played(epsilon: float) -> str:
+    return f"epsilon {epsilon:g}" if epsilon > 0.0 else "greedy"
+
+
+def draw_scores(axes: Any, scores: Scores, epsilon: float) -> None:
     """Draw the tests during training: their means, from the lowest to the highest."""
     lowest = [returns.min() for returns in scores.returns]
     highest = [returns.max() for returns in scores.returns]
     axes.vlines(scores.steps, lowest, highest, color=GREEN, lw=1)
-    label = "tests: mean, lowest to highest"
+    episodes = max(len(returns) for returns in scores.returns)
+    tested = "1 episode" if episodes == 1 else f"{episodes} episodes"
+    label = f"tests, {how_played(epsilon)}: {tested}, the same each time;"
+    label += "\nmean, lowest to highest"
     axes.plot(scores.steps, scores.means, "o-", color=GREEN, ms=4, lw=1, label=label)
 
 
@@ -127,7 +134,7 @@ def draw_test(axes: Any, returns: Array, epsilon: float, solved_at: Any) -> None
     axes.axhline(returns.mean(), color=GREEN, lw=1)
     if solved_at is not None and math.isfinite(solved_at):
         axes.axhline(solved_at, color=RED, lw=1, ls="--")
-    how = f"epsilon {epsilon:g}" if epsilon > 0.0 else "greedy"
+    how = how_played(epsilon)
     axes.set_title(
         f"test, {how}\nmean {returns.mean():.1f}\nminimum {returns.min():g}",
         fontsize="medium",
@@ -148,8 +155,9 @@ def plot_learning_curve(
 ) -> "Figure":
     """Draw the return of every episode: in training, and at the right in the test.
 
-    `test_returns`, (N,), were played with `test_epsilon`. `solved_at` is the return
-    from which the task is solved. A second axis shows the epsilon of training.
+    `test_returns`, (N,), and the tests during training were played with `test_epsilon`.
+    `solved_at` is the return from which the task is solved. A second axis shows the
+    epsilon of training.
     """
     check_folder(path)
     figure = blank(9, 4.8, shown=path is None)
@@ -162,7 +170,7 @@ def plot_learning_curve(
         axes = figure.subplots()
     draw_returns(axes, history, solved_at)
     if len(history.tests) > 0:
-        draw_scores(axes, history.tests)
+        draw_scores(axes, history.tests, test_epsilon)
 
     right = axes.twinx()
     label = "epsilon, right axis"
