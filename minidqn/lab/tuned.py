@@ -43,6 +43,7 @@ EXTRAS = {
     "opencv": ("cv2", "atari"),
     "minatar": ("minatar", "minatar"),
     "seaborn": ("seaborn", "minatar"),
+    "distributed": ("distributed", "dask"),
     "Box2D": ("Box2D", "examples"),
     "pygame": ("pygame", "examples"),
 }
