@@ -420,6 +420,14 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
         (["CartPloe-v1"], ": error: Environment `CartPloe` doesn't exist"),
         (["train", "CartPloe-v1"], " train: error: Environment `CartPloe` does"),
         (
+            ["Depot-v0"],
+            ": error: Environment `Depot` doesn't exist. If a module of yours registe",
+        ),
+        (
+            ["CartPole-v1", "--set", "n_step=1/3"],
+            ": error: --set n_step=1/3: expected one value; a grid of several is for ",
+        ),
+        (
             ["absent:CartPole-v1"],
             ": error: No module named 'absent'; type the command in the folder of a",
         ),

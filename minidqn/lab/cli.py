@@ -121,7 +121,7 @@ def how_to_go_on(command: str, args: Namespace) -> str:
 
 def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     """Make a run, print its result, and draw it."""
-    check_set_once([name for name, _ in args.set])
+    check_set_once(args.set)
     spec = spec_of(args, make_spec)
     spec.check()
     drawn = True
@@ -144,8 +144,14 @@ def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     print(f"The agent, its history and pictures are in {folder}")
 
 
-def check_set_once(names: list[str]) -> None:
-    for name in names:
+def check_set_once(settings: list[tuple[str, str]]) -> None:
+    names = [name for name, _ in settings]
+    for name, value in settings:
+        if "/" in value:
+            raise ValueError(
+                f"--set {name}={value}: expected one value; a grid of several is for "
+                "sweep: python -m minidqn sweep"
+            )
         if names.count(name) > 1:
             raise ValueError(
                 f"--set {name} is given twice: expected one value; a sweep takes "
