@@ -29,7 +29,14 @@ from minidqn.lab.folder import (
 )
 from minidqn.lab.identity import Json
 from minidqn.lab.output import make_unfailing, plain_warnings
-from minidqn.lab.places import existing, has_run, next_free, short_name
+from minidqn.lab.places import (
+    begun,
+    existing,
+    has_run,
+    next_free,
+    short_name,
+    with_other_code,
+)
 from minidqn.lab.run import run
 from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
 from minidqn.lab.snapshot import CheckpointError
@@ -192,7 +199,10 @@ def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
         say_what_is_there(folder, identity, args)
         return folder
     folder = next_free(base)
-    if folder != base:
+    older = with_other_code(base, identity)
+    if older and not args.fresh:
+        print(f"{older}: it begins anew in {folder}", flush=True)
+    elif folder != base:
         print(f"{base} has another run: this one is in {folder}", flush=True)
     return folder
 
@@ -229,5 +239,8 @@ def watch_agent(args: Namespace, make_spec: MakeSpec) -> None:
         path = args.start
     elif not has_example(spec.env_id) or not path.exists():
         path = Path("runs") / name
+        others = [folder for folder in begun(path) if folder != path]
+        if others:
+            print(f"There are other runs: --from {others[0]} shows the last one")
     path = saved_agent(path, (AGENT, CHECKPOINT))
     watch(spec, path, Path("runs") / f"watch_{name}.gif")
