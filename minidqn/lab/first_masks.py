@@ -14,10 +14,8 @@ import gymnasium as gym
 import numpy as np
 
 MASK = "action_mask"
-EXPECTED = (
-    'expected info["action_mask"] after reset and after each step; where there is none '
-    "every action counts as allowed"
-)
+ALLOWED = "where there is none, every action counts as allowed"
+EXPECTED = f'expected info["action_mask"] after reset and after each step; {ALLOWED}'
 Infos = Sequence[dict[str, Any]]  # one for each environment, or one of a vector
 
 
@@ -54,7 +52,7 @@ class FirstMasks:
         for info in infos:
             for name, value in info.items():
                 if is_like_a_mask(name, value, self.n_actions):
-                    return f'info["{name}"]'
+                    return f'the mask "{name}"'
         for env in self.envs:
             if env.has_wrapper_attr("action_masks"):  # as Stable-Baselines3 has it
                 return "a method action_masks"
@@ -63,6 +61,14 @@ class FirstMasks:
     def say(self, text: str) -> None:
         self.looking = False
         warnings.warn(text, RuntimeWarning, stacklevel=7)  # at the call of train
+
+
+def look_at_recorded(infos: dict[str, Any], n_actions: int) -> None:
+    """Warn if a recorded episode has masks, but under another name."""
+    other = FirstMasks(n_actions).other_name([infos])
+    if other and not has_mask(infos):
+        text = f'the episodes have {other}: expected infos["action_mask"]; {ALLOWED}'
+        warnings.warn(text, RuntimeWarning, stacklevel=3)  # where they are given
 
 
 def some_ended(terminated: Any, truncated: Any) -> bool:
