@@ -69,6 +69,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "lab/history": "history training resume checkpoint",
     "lab/envs": "envs training masks resume",
     "lab/masking": "masking",
+    "lab/first_masks": "masks recorded",
     "lab/recorded": "recorded",
     "lab/in_use": "envs training",
     "lab/resume": "resume envs",

@@ -21,8 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+
+try:
+    import onnx
+    from onnx import helper, numpy_helper
+except ModuleNotFoundError as error:
+    text = f'{error}; pip install -e ".[onnx]" installs it'
+    raise ModuleNotFoundError(text) from None
 
 from minidqn import DQN, CheckpointError, load
 from minidqn.nn.layers import Layer, Linear

@@ -20,9 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+try:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+except ModuleNotFoundError as error:
+    text = f'{error}; pip install -e ".[tune]" installs it'
+    raise ModuleNotFoundError(text) from None
 
 from minidqn import DQNConfig, LinearDecay, Spec, sweep
 from minidqn.lab.compare import compare

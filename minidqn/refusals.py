@@ -5,6 +5,7 @@ instead. These functions run only after an error, so they may be slow.
 """
 
 import math
+import re
 import reprlib
 from contextlib import suppress
 from operator import index
@@ -14,6 +15,8 @@ import numpy as np
 
 from minidqn.nn.layers import Array
 
+GYMNASIUM = "gymnasium."  # its modules
+FIVE = "expected obs, reward, terminated, truncated, info"
 OLD_API = (
     "(Gymnasium since 0.26); wrap an environment of the old API, for example with the "
     "package shimmy; gymnasium.make has no apply_api_compatibility any more"
@@ -45,12 +48,28 @@ def wrong_reset(result: Any) -> str:
 
 def wrong_step(result: Any) -> str:
     """The message if env.step did not return five values, the last a dict."""
-    expected = "expected obs, reward, terminated, truncated, info"
     if not isinstance(result, (tuple, list)):
-        return f"env.step returned {described(result)}: {expected} {OLD_API}"
+        return f"env.step returned {described(result)}: {FIVE} {OLD_API}"
     if len(result) != 5:
-        return f"env.step returned {len(result)} values: {expected} {OLD_API}"
+        return f"env.step returned {len(result)} values: {FIVE} {OLD_API}"
     return f"env.step returned the info {described(result[4])}: expected a dict"
+
+
+def add_notes(error: Exception, where: str) -> None:
+    """Say in which step an error came, and what is wrong if a wrapper cannot say it.
+
+    Gymnasium's wrappers unpack what step returned before minidqn sees it.
+    """
+    error.add_note(where)
+    unpacked = re.search(r"to unpack \(expected 5(?:, got (\d))?\)", str(error))
+    if unpacked is None or not isinstance(error, ValueError):
+        return
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is not None and place.tb_frame.f_globals["__name__"].startswith(GYMNASIUM):
+        number = unpacked.group(1) or "more"
+        error.add_note(f"env.step returned {number} values: {FIVE} {OLD_API}")
 
 
 def no_numbers(obs: Any) -> str:

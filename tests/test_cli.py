@@ -38,6 +38,7 @@ from minidqn import (
     tuned,
 )
 from minidqn.lab import arguments, cli, many, outcome, show
+from minidqn.lab import code as code_module
 from minidqn.lab import run as run_module
 from minidqn.lab.cli import main
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
@@ -244,6 +245,20 @@ def test_a_command_that_is_stopped_goes_on(
     assert files_in("runs") == {"corridor"}
 
 
+def test_a_run_whose_code_has_changed_names_the_old_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = partial(command, "--no-animation", script=corridor)
+    typed()
+    code = dict(code_module.code_of_minidqn())
+    code["minidqn/agent.py"] = "edited"
+    monkeypatch.setattr(code_module, "code_of_minidqn", lambda: code)
+    assert typed().said.startswith(
+        "runs/corridor has this run with another code: minidqn/agent.py: it begins "
+        "anew in runs/corridor-2\n300 steps"
+    )
+
+
 def test_a_fresh_run(command: Command, tmp_path: Path) -> None:
     typed = partial(command, "--no-animation", script=corridor)
     typed()
@@ -419,6 +434,14 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
     [
         (["CartPloe-v1"], ": error: Environment `CartPloe` doesn't exist"),
         (["train", "CartPloe-v1"], " train: error: Environment `CartPloe` does"),
+        (
+            ["Depot-v0"],
+            ": error: Environment `Depot` doesn't exist. If a module of yours registe",
+        ),
+        (
+            ["CartPole-v1", "--set", "n_step=1/3"],
+            ": error: --set n_step=1/3: expected one value; a grid of several is for ",
+        ),
         (
             ["absent:CartPole-v1"],
             ": error: No module named 'absent'; type the command in the folder of a",
@@ -1026,8 +1049,16 @@ def test_what_is_watched(command: Command, monkeypatch: pytest.MonkeyPatch) -> N
         (folder / CHECKPOINT, 0),
         (folder / CHECKPOINT, 0),
     ]
+    command("--no-animation", "--seed", 1, script=corridor)
+    with_another = command("watch", "--from", folder, script=corridor)
+    assert with_another.out == ""
+    with_another = command("watch", script=corridor)
+    assert watched[4:] == [(folder / CHECKPOINT, 0)] * 2
+    assert with_another.out == (
+        "There are other runs: --from runs/corridor-2 shows the last one\n"
+    )
     command("watch", "CartPole-v1")
-    [_, _, _, _, (path, _)] = watched
+    path, _ = watched[-1]
     assert path.parts[-2:] == ("trained", "cartpole.safetensors")
     assert load(path).n_actions == 2
 

@@ -98,6 +98,7 @@ def failed(name: str, **more: Any) -> dict[str, Any]:
 
 def rows_of(table: str) -> list[dict[str, str]]:
     """The lines of a Markdown table: the text below each heading."""
+    table = table.split("\n\n")[0]  # without what is said below it
     heads, rule, *lines = (
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in table.strip().splitlines()
@@ -120,7 +121,13 @@ def test_a_table() -> None:
     assert (a["seeds"], a["failed"], a["mean"]) == ("4", "1", "6.00")
     assert (a["worst seed"], a["updates"]) == ("2.00 (seed 2)", "1,000")
     assert a["steps"] == "400"
-    assert a["solved"] == "2 of 4 from 5"
+    assert a["solved"] == "2 of 5 from 5"  # the failed one is not
+    below = table.split("\n\n")[1:]
+    says = "runs of {} failed: they count as not solved, and are left out of the means."
+    assert below == [
+        f"1 of 5 {says.format('a in Some-v0')}",
+        f"1 of 1 {says.format('d')}\n",
+    ]
     assert a["IQM (95 % interval)"] == "6.00"
     assert (b["failed"], b["solved"]) == ("0", "")
     # how long a run took says more of what ran beside it than of its settings
@@ -141,8 +148,9 @@ def test_a_table_says_how_far_settings_are_from_the_first() -> None:
     results.append(failed("none/0"))
     table, _ = compare(results)
     found = [row[DIFFERENCE] for row in rows_of(table)]
-    assert found[:2] == ["", "+2.00 (+2.00 to +2.00)"]
+    assert found[:2] == ["", "+2.00 (+2.00 to +2.00), 5 pairs"]
     assert found[2].startswith("-2.50 (-4")
+    assert found[2].endswith(")")  # all seeds are pairs
     assert found[3:] == ["", "", ""]
 
 

@@ -39,6 +39,9 @@ from minidqn.nn.layers import Array
 from .conftest import TableEnv
 from .test_training import agent_for, chain
 
+# SeedEnv gives every second mask, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore:the first step gave a mask")
+
 
 class SeedEnv(gym.Env[Array, Any]):
     """Shows the seed of its reset, and the steps since; every second one has a mask."""

@@ -26,6 +26,7 @@ from minidqn.lab.identity import as_plain, differences, environment, registered
 from minidqn.lab.jobs import identity_of
 from minidqn.lab.run import run, train_and_test
 from minidqn.lab.sweep import sweep
+from minidqn.parts.decays import Delayed
 
 ROOT = Path(__file__).parent.parent
 SPEC = Spec("CartPole-v1", DQNConfig(learning_starts=100), 1000, 0)
@@ -386,6 +387,23 @@ def test_a_comment_changes_nothing_and_a_statement_makes_another_run(
     second = modules.code("mine")
     assert second != first
     assert differences({"code": first}, {"code": second}) == ["another code: mine"]
+
+
+def test_another_decay_is_said_with_its_numbers() -> None:
+    config = DQNConfig(epsilon=LinearDecay(1.0, 0.1, 500))
+    other = replace(config, epsilon=LinearDecay(1.0, 0.05, 500))
+    constant = replace(config, epsilon=0.1)
+    delayed = replace(config, epsilon=Delayed(LinearDecay(1.0, 0.1, 500), 9))
+    ids = [
+        Spec("CartPole-v1", each, 5_000).identity()
+        for each in (config, other, constant, delayed)
+    ]
+    first = "LinearDecay(start=1.0, end=0.1, steps=500.0)"
+    second = "LinearDecay(start=1.0, end=0.05, steps=500.0)"
+    assert differences(ids[0], ids[1]) == [f"epsilon {first} instead of {second}"]
+    assert differences(ids[0], ids[2]) == [f"epsilon {first} instead of 0.1"]
+    third = f"Delayed(decay={first}, begin=9.0)"
+    assert differences(ids[0], ids[3]) == [f"epsilon {first} instead of {third}"]
 
 
 def test_the_modules_that_it_imports_are_part_of_it(modules: Modules) -> None:

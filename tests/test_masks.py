@@ -326,6 +326,70 @@ def test_a_run_never_takes_a_forbidden_action(kind: Any, last: tuple[int, ...]) 
     assert len(np.unique(stored, axis=0)) > 8
 
 
+class Forgetful(MaskedEnv):
+    """Gives its masks only in some infos, or with another name."""
+
+    def __init__(self, at_reset: str, at_step: str) -> None:
+        super().__init__()
+        self.at_reset = at_reset
+        self.at_step = at_step
+
+    def observation(self) -> Any:
+        obs, info = super().observation()
+        self.mask[:] = True  # any action may be taken
+        return obs, info
+
+    def reset(self, **options: Any) -> Any:
+        obs, info = super().reset(**options)
+        return obs, {self.at_reset: info["action_mask"], "masked": 0.5}
+
+    def step(self, action: Any) -> Any:
+        *result, info = super().step(action)
+        return *result, {self.at_step: info["action_mask"], "_masks": [1, 1, 1, 1]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("at_reset", "at_step", "says"),
+    [
+        ("action_mask", "other", "reset gave a mask, but the first step gave none: ex"),
+        ("other", "action_mask", "the first step gave a mask, but reset gave none: ex"),
+        (
+            "action_masks",
+            "action_masks",
+            "environment has the mask .action_masks.: expected info",
+        ),
+        ("other", "legal_mask", "the environment has the mask .legal_mask.: expected"),
+    ],
+)
+def test_masks_that_are_missing_are_said_once(
+    at_reset: str, at_step: str, says: str, kind: Any
+) -> None:
+    env, parts = make(kind, lambda: Forgetful(at_reset, at_step))
+    agent = agent_for(env, len(parts))
+    with pytest.warns(RuntimeWarning, match=says) as warned:
+        train(agent, env, 100, progress=False)
+    assert [each.filename for each in warned] == [__file__]
+    assert "every action counts as allowed" in str(warned[0].message)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_environment_without_masks_is_not_warned_of(kind: Any) -> None:
+    env, parts = make(kind, lambda: Forgetful("other", "other"))
+    train(agent_for(env, len(parts)), env, 100, progress=False)
+
+
+def test_masks_of_a_method_are_said() -> None:
+    class Method(Forgetful):
+        def action_masks(self) -> Any:
+            return self.mask
+
+    env = gym.wrappers.TimeLimit(Method("other", "other"), 5)
+    with pytest.warns(RuntimeWarning, match="has a method action_masks: expected info"):
+        train(agent_for(env), env, 100, progress=False)
+
+
 def test_evaluation_never_takes_a_forbidden_action() -> None:
     env = MaskedEnv()
     agent = agent_for(env)

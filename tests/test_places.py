@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from minidqn.lab.folder import CHECKPOINT, LOCK, RUN, SUMMARY, locked
-from minidqn.lab.places import existing, has_run, next_free, short_name
+from minidqn.lab.places import (
+    begun,
+    existing,
+    has_run,
+    next_free,
+    short_name,
+    with_other_code,
+)
 
 
 def make(folder: Path, seed: int, *files: str) -> Path:
@@ -31,6 +38,33 @@ def test_each_run_has_the_next_number(tmp_path: Path) -> None:
     assert existing(base, {"seed": 0}) == first
     assert existing(base, {"seed": 1}) == second
     assert existing(base, {"seed": 2}) is None
+
+
+def test_a_run_with_another_code_is_named(tmp_path: Path) -> None:
+    base = tmp_path / "cartpole"
+    for name, seed, code in (("cartpole", 0, "a"), ("cartpole-2", 1, "b")):
+        folder = make(tmp_path / name, seed, SUMMARY)
+        identity = {"seed": seed, "code": {"mine": code, "numpy": "2"}}
+        (folder / RUN).write_text(json.dumps(identity))
+    (make(tmp_path / "cartpole-3", 0) / RUN).write_text("damaged")
+    changed = {"seed": 1, "code": {"mine": "c", "numpy": "2"}}
+    says = f"{tmp_path / 'cartpole-2'} has this run with another code: mine"
+    assert with_other_code(base, changed) == says
+    assert with_other_code(base, changed | {"seed": 2}) == ""
+    same = {"seed": 1, "code": {"mine": "b", "numpy": "2"}}
+    assert with_other_code(base, same) == ""
+    assert with_other_code(tmp_path / "absent" / "cartpole", changed) == ""
+
+
+def test_the_run_that_was_begun_last_comes_first(tmp_path: Path) -> None:
+    base = tmp_path / "cartpole"
+    for time, name in enumerate(("cartpole-2", "cartpole", "cartpole-3")):
+        folder = make(tmp_path / name, time)
+        os.utime(folder / RUN, (time, time))
+    (tmp_path / "cartpole-4").mkdir()
+    make(tmp_path / "other", 0)
+    names = [folder.name for folder in begun(base)]
+    assert names == ["cartpole-3", "cartpole", "cartpole-2"]
 
 
 def test_a_number_that_was_deleted_hides_no_other(tmp_path: Path) -> None:

@@ -263,6 +263,15 @@ def test_masks_are_stored() -> None:
     assert stored[4] == [True, True]
 
 
+def test_masks_of_another_name_are_said_once() -> None:
+    infos = {"action_masks": np.ones((4, 2))}
+    episode = short_episode()._replace(infos=infos)
+    agent = agent_for(chain())
+    with pytest.warns(RuntimeWarning, match='have the mask "action_masks": ') as warned:
+        observe_episodes(agent, [episode, episode])
+    assert [each.filename for each in warned] == [__file__]
+
+
 def test_masks_of_minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [episode] = record(cartpole(5), 1)
     masks = [np.array([1, 1]), *[np.array([0, 1])] * len(episode.actions)]

@@ -483,8 +483,13 @@ def test_what_no_run_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
         replace(SPEC, until_solved=True, train_wrapper=Doubled)
     with pytest.raises(ValueError, match="steps is 20: expected learning_starts, 50"):
         replace(SPEC, steps=20).check()
-    with pytest.raises(gym.error.NameNotFound):
+    with pytest.raises(gym.error.NameNotFound, match=r"mean: `CartPole`\?$"):
         replace(SPEC, env_id="CartPloe-v1", make_env=None).check()
+    says = r"exist\. If a module of yours registers it: my_module:Depot-v0$"
+    with pytest.raises(gym.error.NameNotFound, match=says):
+        replace(SPEC, env_id="Depot-v0", make_env=None).check()
+    with pytest.raises(gym.error.NameNotFound, match=r"doesn't exist\.$"):
+        replace(SPEC, env_id="DepotNoFrameskip-v0", make_env=None).check()
     with pytest.raises(ValueError, match="conv"):
         replace(SPEC, config=replace(CONFIG, conv=((8, 3, 1),))).check()
 

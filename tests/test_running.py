@@ -1,6 +1,7 @@
 """Observations of any scale: counted along, seen by their own mean and variance."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from minidqn import (
     save,
     train,
 )
+from minidqn.lab.tuned import untuned
 from minidqn.lab.values import parse
 from minidqn.parts.running import LARGEST, RunningNormalize, Statistics
 
@@ -37,8 +39,14 @@ SMALL: dict[str, Any] = {
 class Tap(gym.Env[Any, Any]):
     """A shower: its temperature, near 38, is to be held between 37 and 39."""
 
-    def __init__(self, scale: float = 1.0, bounds: tuple[float, float] = (0, 100)):
+    def __init__(
+        self,
+        scale: float = 1.0,
+        bounds: tuple[float, float] = (0, 100),
+        reward: float = 1.0,
+    ):
         self.scale = scale
+        self.reward = reward
         self.observation_space = Box(*bounds, (1,), np.float32)
         self.action_space = Discrete(3)
 
@@ -54,7 +62,7 @@ class Tap(gym.Env[Any, Any]):
     def step(self, action: Any) -> Any:
         self.heat += action - 1
         self.left -= 1
-        reward = 1.0 if 37 <= self.heat <= 39 else -1.0
+        reward = self.reward if 37 <= self.heat <= 39 else -self.reward
         self.heat += self.np_random.integers(-1, 2)
         return self.seen(), reward, self.left == 0, False, {}
 
@@ -291,6 +299,28 @@ def test_a_scale_that_fits_is_not_warned_of(normalize: str) -> None:
     train(agent_of(env, normalize_obs=normalize), env, 600, progress=False)
     cartpole = gym.make("CartPole-v1")
     train(agent_of(cartpole, normalize_obs=False), cartpole, 1000, progress=False)
+
+
+def test_rewards_that_are_too_large_are_said_once() -> None:
+    (text,) = warned_of(Tap(reward=300.0))
+    assert text.startswith("the rewards are about 300, or minus that: a network learns")
+    assert "TransformReward(env, lambda r: r / 100)" in text
+    (text,) = warned_of(Tap(reward=25.0))
+    assert "lambda r: r / 10)" in text
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("env_id", ["CliffWalking-v1", "Taxi-v4"])
+def test_rewards_of_usual_sizes_are_not_warned_of(env_id: str) -> None:
+    """Nor a policy that walks off the cliff again and again, as seed 5 does."""
+    env = gym.wrappers.FlattenObservation(gym.make(env_id))
+    for seed in (4, 5):
+        tried = untuned(env_id, 2_000).config
+        config = replace(tried, buffer_size=2_000, learning_starts=500)
+        agent = DQN(env.observation_space, env.action_space, config, seed)
+        train(agent, env, 600, progress=False)
+    small = Tap(reward=9.0)
+    train(agent_of(small), small, 600, progress=False)
 
 
 def test_the_wrapper_of_gymnasium_is_warned_of() -> None:

@@ -57,6 +57,28 @@ def accounted_steps(agent: DQN, history: History) -> int:
     return steps
 
 
+@pytest.mark.filterwarnings("ignore:.*WARN.*:DeprecationWarning")
+@pytest.mark.parametrize("values", [4, 6])
+def test_a_step_of_the_old_api_in_a_wrapper_is_explained(values: int) -> None:
+    """A wrapper of Gymnasium unpacks what step returned before minidqn sees it."""
+
+    class Old(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            obs, reward, terminated, _, info = super().step(action)
+            return (obs, reward, terminated, info, info, info)[:values]
+
+    env = gym.wrappers.TimeLimit(Old(chain()), 5)
+    with pytest.raises(ValueError, match="values to unpack") as raised:
+        train(agent_for(env), env, 100, progress=False)
+    where, why = raised.value.__notes__
+    assert where == "in step 1 of the run"
+    assert why.startswith(f"env.step returned {'4' if values == 4 else 'more'} values:")
+    assert "expected obs, reward, terminated, truncated, info (Gymnasium since" in why
+    with pytest.raises(ValueError, match="values to unpack") as raised:
+        evaluate(agent_for(env), env, 1)
+    assert raised.value.__notes__[1] == why
+
+
 def test_steps_updates_and_history_add_up() -> None:
     env = chain()
     agent = agent_for(env)

@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import runpy
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -470,6 +472,25 @@ def test_a_log_is_written_when_an_episode_ends_and_not_at_every_step(
     assert (rows_in(path), history.writes) == (0, 1)  # the names of the columns
     train(agent, env, 26, history=history, on_step=watch, progress=False)
     assert (rows_in(path), history.writes) == (2, 3)
+
+
+def test_a_missing_tensorboard_is_said_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"pip install tensorboardX installs it$"):
+        log_tensorboard(tmp_path)
+
+
+@pytest.mark.parametrize("script", ["export_onnx", "tune"])
+def test_a_script_without_its_package_says_what_installs_it(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("onnx", "optuna"):
+        monkeypatch.setitem(sys.modules, package, None)
+    path = Path(__file__).parent.parent / "examples" / f"{script}.py"
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[\w+\]" installs it$'):
+        runpy.run_path(str(path))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -29,7 +29,14 @@ from minidqn.lab.folder import (
 )
 from minidqn.lab.identity import Json
 from minidqn.lab.output import make_unfailing, plain_warnings
-from minidqn.lab.places import existing, has_run, next_free, short_name
+from minidqn.lab.places import (
+    begun,
+    existing,
+    has_run,
+    next_free,
+    short_name,
+    with_other_code,
+)
 from minidqn.lab.run import run
 from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
 from minidqn.lab.snapshot import CheckpointError
@@ -121,7 +128,7 @@ def how_to_go_on(command: str, args: Namespace) -> str:
 
 def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     """Make a run, print its result, and draw it."""
-    check_set_once([name for name, _ in args.set])
+    check_set_once(args.set)
     spec = spec_of(args, make_spec)
     spec.check()
     drawn = True
@@ -144,8 +151,14 @@ def train(args: Namespace, make_spec: MakeSpec, shown: Shown) -> None:
     print(f"The agent, its history and pictures are in {folder}")
 
 
-def check_set_once(names: list[str]) -> None:
-    for name in names:
+def check_set_once(settings: list[tuple[str, str]]) -> None:
+    names = [name for name, _ in settings]
+    for name, value in settings:
+        if "/" in value:
+            raise ValueError(
+                f"--set {name}={value}: expected one value; a grid of several is for "
+                "sweep: python -m minidqn sweep"
+            )
         if names.count(name) > 1:
             raise ValueError(
                 f"--set {name} is given twice: expected one value; a sweep takes "
@@ -186,7 +199,10 @@ def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
         say_what_is_there(folder, identity, args)
         return folder
     folder = next_free(base)
-    if folder != base:
+    older = with_other_code(base, identity)
+    if older and not args.fresh:
+        print(f"{older}: it begins anew in {folder}", flush=True)
+    elif folder != base:
         print(f"{base} has another run: this one is in {folder}", flush=True)
     return folder
 
@@ -223,5 +239,8 @@ def watch_agent(args: Namespace, make_spec: MakeSpec) -> None:
         path = args.start
     elif not has_example(spec.env_id) or not path.exists():
         path = Path("runs") / name
+        others = [folder for folder in begun(path) if folder != path]
+        if others:
+            print(f"There are other runs: --from {others[0]} shows the last one")
     path = saved_agent(path, (AGENT, CHECKPOINT))
     watch(spec, path, Path("runs") / f"watch_{name}.gif")

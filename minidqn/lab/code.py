@@ -30,10 +30,10 @@ PACKAGE = Path(__file__).parents[1]
 # files of the lab that affect no number of a run
 # fmt: off
 WITHOUT_NUMBERS = (
-    "arguments", "asked", "cli", "compare", "films", "filters", "groups", "jobs",
-    "many", "names", "output", "pictures", "places", "plotting", "processes",
-    "progress", "scale", "show", "statistics", "sweep", "tuned", "value_function",
-    "values", "watchers",
+    "arguments", "asked", "cli", "compare", "films", "filters", "first_masks",
+    "groups", "jobs", "many", "names", "output", "pictures", "places", "plotting",
+    "processes", "progress", "scale", "show", "statistics", "sweep", "tuned",
+    "value_function", "values", "watchers",
 )
 # fmt: on
 VERSIONS = ("gymnasium", "numba", "numpy")

@@ -54,8 +54,8 @@ def compare(
     same settings. They are one line of the table and one colour of the figure, in the
     order of the results. Two columns compare them with the environment's first line:
     the difference between runs of the same seed, and the probability that a run is
-    better. Runs that failed are counted, and else left out; settings of which all
-    failed come last. docs/sweeps.md explains every column and line.
+    better. Runs that failed count as not solved, and are else left out; settings of
+    which all failed come last. docs/sweeps.md explains every column and line.
 
     Raises ValueError if no run has ended, or if runs of one line have the same name or
     other settings; and FileNotFoundError if the folder of `path` does not exist.
@@ -75,7 +75,7 @@ def compare(
         rows += [row(group, first) for group in of_env]
     rows += [row_of_failed(group) for group in groups if not group.ended]
     figure = draw(environments, title, shown=path is None)
-    return markdown(rows), finished(figure, path)
+    return markdown(rows, groups), finished(figure, path)
 
 
 def draw(environments: dict[str, list[Group]], title: str, *, shown: bool) -> "Figure":

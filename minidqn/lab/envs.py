@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from minidqn.agent import DQN
 from minidqn.experience import reset_result, step_result
 from minidqn.experience import step as check_step
+from minidqn.lab.first_masks import FirstMasks
 from minidqn.lab.in_use import check_free, members
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import CurrentStack
@@ -81,6 +82,7 @@ class OwnEnvs:
         self.n_actions = agent.n_actions
         self.reseed = reseed
         self.seeded: set[int] = set()  # environments that have got a seed, by id
+        self.first = FirstMasks(agent.n_actions, envs)
 
     def reset_one(
         self, env: gym.Env[Any, Any], number: int
@@ -98,6 +100,8 @@ class OwnEnvs:
             obs, info = self.reset_one(env, number + i)
             starts.append(obs)
             infos.append(info)
+        if self.first.looking:
+            self.first.look_at_reset(infos)
         if len(starts) == 1:
             return starts[0], infos[0].get("action_mask")
         return np.stack(starts), self.masks(infos)
@@ -111,6 +115,8 @@ class OwnEnvs:
             result = step_result(self.envs[0].step(action))
             obs, reward, terminated, truncated, info = result
             mask = info.get("action_mask")
+            if self.first.looking:
+                self.first.look_at_step([info], terminated, truncated)
             return (action, reward, obs, terminated, truncated, mask), [reward]
         steps = []
         for env, action, is_over in zip(self.envs, actions.tolist(), over, strict=True):
@@ -121,6 +127,8 @@ class OwnEnvs:
             else:
                 steps.append(step_result(env.step(action)))
         all_obs, rewards, terminated, truncated, infos = zip(*steps, strict=True)
+        if self.first.looking:
+            self.first.look_at_step(infos, terminated, truncated)
         masks = self.masks(infos)
         outcome = (actions, rewards, np.stack(all_obs), terminated, truncated, masks)
         return outcome, list(rewards)
@@ -133,15 +141,20 @@ class VectorEnvs:
         self.env = env
         self.seed = agent.seed
         self.n_actions = agent.n_actions
+        self.first = FirstMasks(agent.n_actions)
 
     def reset(self, number: int) -> tuple[Any, Any]:
         seed = episode_seed(self.seed, TRAIN, number)
         obs, info = reset_result(self.env.reset(seed=seed))
+        if self.first.looking:
+            self.first.look_at_reset([info])
         return obs, self.masks(info)
 
     def step(self, actions: Array, over: Sequence[bool], number: int) -> Outcome:
         result = step_result(self.env.step(actions))
         obs, rewards, terminated, truncated, info = result
+        if self.first.looking:
+            self.first.look_at_step([info], terminated, truncated)
         masks = self.masks(info)
         outcome = (actions, rewards, obs, terminated, truncated, masks)
         return outcome, np.asarray(rewards).tolist()

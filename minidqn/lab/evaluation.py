@@ -14,6 +14,7 @@ from minidqn.lab.envs import TEST, check_spaces, episode_seed, play
 from minidqn.lab.in_use import check_free
 from minidqn.lab.progress import bar_of_test
 from minidqn.nn.layers import Array
+from minidqn.refusals import add_notes
 
 STEPS_PER_REFRESH = 1000  # of the progress bar
 
@@ -116,7 +117,7 @@ def total_of(
             if step >= max_steps:
                 break
     except Exception as error:
-        error.add_note(f"in step {step + 1} of a test episode")
+        add_notes(error, f"in step {step + 1} of a test episode")
         raise
     return total, step, False
 

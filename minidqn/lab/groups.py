@@ -138,7 +138,8 @@ def row(group: Group, first: Group) -> dict[str, str]:
     solved_at = runs[0]["solved_at"]
     solved = ""
     if solved_at is not None:
-        solved = f"{np.sum(means >= solved_at)} of {len(runs)} from {solved_at:g}"
+        # a failed run may have diverged: it is not solved
+        solved = f"{np.sum(means >= solved_at)} of {len(group.runs)} from {solved_at:g}"
     return {
         "environment": group.env_id,
         "settings": group.settings,
@@ -178,7 +179,10 @@ def difference_to(first: Group, group: Group) -> str:
     x = [of_group[seed] for seed in seeds]
     y = [of_first[seed] for seed in seeds]
     middle, low, high = difference(x, y)
-    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+    pairs = ""
+    if len(seeds) < max(len(of_first), len(of_group)):
+        pairs = f", {len(seeds)} pairs"
+    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f}){pairs}"
 
 
 def row_of_failed(group: Group) -> dict[str, str]:
@@ -191,8 +195,21 @@ def row_of_failed(group: Group) -> dict[str, str]:
     }
 
 
-def markdown(rows: list[dict[str, str]]) -> str:
-    """The rows as a table, with the columns of the first.
+def about_failed(groups: Iterable[Group]) -> str:
+    """Sentences below the table, for each of the settings with failed runs."""
+    sentences = []
+    for group in groups:
+        if group.failed > 0:
+            where = f" in {group.env_id}" if group.env_id else ""
+            sentences.append(
+                f"{group.failed} of {len(group.runs)} runs of {group.settings}{where} "
+                "failed: they count as not solved, and are left out of the means.\n"
+            )
+    return "".join(f"\n{sentence}" for sentence in sentences)
+
+
+def markdown(rows: list[dict[str, str]], groups: Iterable[Group]) -> str:
+    """The rows as a table, with the columns of the first, and what is said below it.
 
     It names the environments only if there are several.
     """
@@ -203,4 +220,5 @@ def markdown(rows: list[dict[str, str]]) -> str:
     lines = [columns, ["---"] * len(columns)]
     for cells in rows:
         lines.append([cells.get(column, "") for column in columns])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + about_failed(groups)

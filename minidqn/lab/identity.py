@@ -157,7 +157,9 @@ def differences(before: Json, now: Json) -> list[str]:
         new = now.get(name)
         if was == new:
             continue
-        if isinstance(was, dict | None) and isinstance(new, dict | None):
+        decays = is_decay(was) and is_decay(new) and name != "code"
+        plain = isinstance(was, dict | None) and isinstance(new, dict | None)
+        if plain and not decays:
             inside = differing(was or {}, new or {})
             text = f"another {name}: {some_of(inside)}"
             if name == "code" and module_name("__main__") in inside:
@@ -167,8 +169,25 @@ def differences(before: Json, now: Json) -> list[str]:
                 )
             found.append(text)
         else:
-            found.append(f"{name} {was} instead of {new}")
+            found.append(f"{name} {in_words(was)} instead of {in_words(new)}")
     return found
+
+
+def is_decay(value: Any) -> bool:
+    """Whether it is as a decay in JSON: its name, with its arguments."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    [arguments] = value.values()
+    return isinstance(arguments, dict)
+
+
+def in_words(value: Any) -> str:
+    """A value of an identity; a decay is written as in Python."""
+    if not is_decay(value):
+        return str(value)
+    [(name, arguments)] = value.items()
+    texts = [f"{key}={in_words(entry)}" for key, entry in arguments.items()]
+    return f"{name}({', '.join(texts)})"
 
 
 def differing(was: Json, new: Json) -> list[str]:

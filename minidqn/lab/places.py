@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -26,16 +27,33 @@ def existing(base: Path, identity: Json) -> Path | None:
 
     If --fresh made the run several times, it is the folder that was begun last.
     """
+    for folder in begun(base):
+        if has_run(folder, identity):
+            return folder
+    return None
+
+
+def begun(base: Path) -> list[Path]:
+    """The numbered folders that have a run, the one that was begun last first."""
     if not base.parent.is_dir():
-        return None
+        return []
     name = re.compile(re.escape(base.name) + r"(-\d+)?")
     found = []
     for folder in base.parent.iterdir():  # any number may have been deleted
-        if name.fullmatch(folder.name) and has_run(folder, identity):
+        if name.fullmatch(folder.name) and (folder / RUN).exists():
             found.append(folder)
-    if not found:
-        return None
-    return max(found, key=lambda folder: (folder / RUN).stat().st_mtime_ns)
+    found.sort(key=lambda folder: (folder / RUN).stat().st_mtime_ns, reverse=True)
+    return found
+
+
+def with_other_code(base: Path, identity: Json) -> str:
+    """Which numbered folder has this run with another code, in words; "" if none."""
+    for folder in begun(base):
+        with suppress(ValueError):  # a damaged file
+            differ = differences(run_in(folder), identity)
+            if len(differ) == 1 and differ[0].startswith("another code"):
+                return f"{folder} has this run with {differ[0]}"
+    return ""
 
 
 def has_run(folder: Path, identity: Json) -> bool:

@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from minidqn import experience
 from minidqn.agent import DQN
+from minidqn.lab.first_masks import look_at_recorded
 from minidqn.lab.history import History
 from minidqn.lab.progress import progress_bar
 from minidqn.lab.scale import look_at_scale
@@ -61,6 +62,8 @@ def observe_episodes(agent: DQN, episodes: Iterable[Any]) -> None:
             checked.append(checked_episode(agent, episode))
         except (TypeError, ValueError) as error:
             raise type(error)(f"episode {number}: {error}") from None
+        if number == 0:
+            look_at_recorded(infos_of(episode), agent.n_actions)
     check_room(agent, checked)
 
     look = look_at_scale(agent)
@@ -171,14 +174,18 @@ def checked_masks(
     agent: DQN, episode: Any, terminations: Sequence[bool]
 ) -> Sequence[Any]:
     """A mask for each observation, (T + 1, A); None for each if there are no masks."""
-    infos = getattr(episode, "infos", None) or {}
-    masks = infos.get("action_mask")
+    masks = infos_of(episode).get("action_mask")
     if masks is None:
         return [None] * (len(terminations) + 1)
     over = [False, *terminations]  # then a mask may allow nothing
     shape = (len(over), agent.n_actions)
     checked: Any = experience.action_mask(masks, shape, one_for_all=False, over=over)
     return list(checked)
+
+
+def infos_of(episode: Any) -> dict[str, Any]:
+    infos: dict[str, Any] = getattr(episode, "infos", None) or {}
+    return infos
 
 
 def check_room(agent: DQN, episodes: Sequence[Episode]) -> None:

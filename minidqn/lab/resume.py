@@ -48,14 +48,15 @@ def resume(agent: DQN, envs: Envs, history: History) -> list[bool]:
         last, rewards, ended = play_again(env, obs, episode)
         if type(agent).observe is not DQN.observe:  # yours may store other rewards
             rewards = []
-        if ended or not as_stored(replay, i, last, rewards):
-            with np.printoptions(threshold=20, edgeitems=2):
-                warn(
-                    f"this run is not resumed exactly: after reset {episode.number} "
-                    f"and {len(episode.actions)} actions {env} returned {last}, where "
-                    f"it was {replay.head[i]}. Is it another version, or not "
-                    "deterministic? The unfinished episodes start again"
-                )
+        differs = difference(replay, i, last, rewards)
+        if ended:
+            differs = f"ended the episode in step {len(rewards)} of it"
+        if differs:
+            warn(
+                f"this run is not resumed exactly: after reset {episode.number} "
+                f"and {len(episode.actions)} actions {env} {differs}. Is it another "
+                "version, or not deterministic? The unfinished episodes start again"
+            )
             return all_over
     return over
 
@@ -85,15 +86,25 @@ def play_again(
     return obs, rewards, False
 
 
-def as_stored(replay: Replay, i: int, obs: Any, rewards: list[float]) -> bool:
-    """Whether the ring has this observation, and these rewards, in environment i."""
+def difference(replay: Replay, i: int, obs: Any, rewards: list[float]) -> str:
+    """What the ring has stored otherwise in environment i; "" if it is the same."""
     head: Array = replay.head[i]
     if not np.array_equal(np.asarray(obs, head.dtype), head):
-        return False
+        with np.printoptions(threshold=20, edgeitems=2):
+            return f"returned {obs}, where it was {head}"
     stored = min(len(rewards), replay.count, replay.slots - 1)
     slots = np.arange(replay.count - stored, replay.count) % replay.slots
+    before = replay.reward[slots, i]
     newest = np.array(rewards[len(rewards) - stored :], np.float32)
-    return np.array_equal(newest, replay.reward[slots, i])
+    other = np.flatnonzero(newest != before)
+    if len(other) == 0:
+        return ""
+    at = other[0]
+    step = len(rewards) - stored + at + 1
+    return (
+        f"gave the reward {newest[at]:g} in step {step} of the episode, where it was "
+        f"{before[at]:g}"
+    )
 
 
 def warn(text: str) -> None:

@@ -1,8 +1,7 @@
-"""Whether what an agent observes has a scale that a network learns from.
+"""Whether observations and rewards have a scale that a network learns from.
 
-It is looked at once in a run, when some hundreds of observations are stored. A scale
-that is far from 1 is said in a warning, which names the setting that helps. Nothing is
-changed.
+It is looked at once in a run, when some hundreds of steps are stored. A scale that is
+far from 1 is said in a warning, which names what helps. Nothing is changed.
 """
 
 import math
@@ -14,11 +13,12 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
+from minidqn.batch import BRIDGE
 from minidqn.lab.history import History
 from minidqn.nn.layers import Array
 from minidqn.parts.normalize import Normalize
 
-LARGE = 10.0  # the root of the mean square of an entry: well above 1
+LARGE = 10.0  # well above 1: the root of the mean square of an entry, or a reward
 SMALL = 0.01  # the standard deviation of an entry: well below 1
 FEWEST = 500  # steps before which too little was observed to judge
 OBSERVATIONS = 10_000  # that are looked at, at most
@@ -43,8 +43,30 @@ def look_at_scale(agent: DQN) -> Callable[[DQN, History], None]:
         if not known and agent.steps >= FEWEST:
             known = True
             warn_of_scale(agent)
+            warn_of_rewards(agent)
 
     return watch
+
+
+def warn_of_rewards(agent: DQN) -> None:
+    """Warn if most rewards are so large that Q-values can hardly reach their sums.
+
+    A few may be: CliffWalking has steps of -1 and falls of -100, and is learned.
+    """
+    ring = agent.replay
+    stored = min(ring.count, ring.slots)
+    taken = ring.kind[:stored] != BRIDGE  # a bridge has no reward
+    sizes = np.abs(ring.reward[:stored][taken])  # (N,)
+    sizes = sizes[sizes > 0.0]
+    if len(sizes) > 0 and np.quantile(sizes, 0.25) > LARGE:
+        size = float(np.median(sizes))
+        divisor = 10 ** round(math.log10(size))
+        say(
+            f"the rewards are about {size:.3g}, or minus that: {NEAR_ONE}; for "
+            "training, gymnasium.wrappers.TransformReward(env, lambda r: r / "
+            f"{divisor}) divides them",
+            frames=5,
+        )
 
 
 def warn_of_scale(agent: DQN) -> None:

@@ -91,7 +91,7 @@ class Spec:
     def make(self, *, training: bool = False, **options: Any) -> gym.Env[Any, Any]:
         """The environment: of the test, or the one to train in."""
         if self.make_env is None:
-            env = gym.make(self.env_id, **options)
+            env = made(self.env_id, options)
         else:
             env = self.make_env(**options)
         if training and self.train_wrapper is not None:
@@ -185,6 +185,19 @@ class Spec:
         schedules = own_schedules(self.config)
         code = code_of(makers, self.train_wrapper, self.network, self.agent, schedules)
         return normal(self.about() | {"environment": how, "code": code})
+
+
+def made(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+    """What Gymnasium makes. An unknown name may be one that a module registers."""
+    try:
+        return gym.make(env_id, **options)
+    except gym.error.NameNotFound as error:
+        text = str(error)
+        of_package = "/" in env_id or "NoFrameskip" in env_id  # as Atari's games
+        if ":" in env_id or of_package or "Did you mean" in text:
+            raise
+        hint = f"If a module of yours registers it: my_module:{env_id}"
+        raise gym.error.NameNotFound(f"{text} {hint}") from None
 
 
 def spaces_of(env: Env) -> tuple[Any, Any]:

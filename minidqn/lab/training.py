@@ -23,6 +23,7 @@ from minidqn.lab.resume import resume
 from minidqn.lab.scale import look_at_scale, warn_of_wrapper
 from minidqn.lab.settings import DECAYS
 from minidqn.lab.signals import signals_wait
+from minidqn.refusals import add_notes
 from minidqn.schedules import value_at
 
 # a function of the agent and its history; returning what counts as true stops the run
@@ -224,7 +225,7 @@ def step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[boo
         outcome, rewards = envs.step(actions, over, number)
         agent.observe(*outcome)
     except Exception as error:
-        error.add_note(f"in step {agent.steps + 1} of the run")
+        add_notes(error, f"in step {agent.steps + 1} of the run")
         raise
     history.add_step(actions.tolist(), rewards, over, number)
     if len(over) == 1:

@@ -43,6 +43,7 @@ EXTRAS = {
     "opencv": ("cv2", "atari"),
     "minatar": ("minatar", "minatar"),
     "seaborn": ("seaborn", "minatar"),
+    "distributed": ("distributed", "dask"),
     "Box2D": ("Box2D", "examples"),
     "pygame": ("pygame", "examples"),
 }
@@ -126,7 +127,7 @@ def untuned(env_id: str, steps: int = 50_000, seed: int = 0) -> Spec:
 def tuned_spec(
     env_id: str, steps: int | None = None, seed: int = 0, **changes: Any
 ) -> Spec:
-    """A run with the environment's tuned settings, or default ones, and `changes`.
+    """A run with the environment's tuned settings, or `untuned` ones, and `changes`.
 
     Raises ValueError for an unknown setting, or a value that is out of range.
     """

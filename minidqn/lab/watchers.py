@@ -116,7 +116,12 @@ def log_csv(path: str | Path) -> Watcher:
 
 def log_tensorboard(folder: str | Path) -> Watcher:
     """Write each episode's row for TensorBoard. It takes the package tensorboardX."""
-    from tensorboardX import SummaryWriter
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{error}; pip install tensorboardX installs it"
+        ) from None
 
     writer = SummaryWriter(str(folder))
     written = 0  # tests
