@@ -36,7 +36,7 @@ def open_page(browser: Any) -> Iterator[Open]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text))
         page.goto(PAGE.as_uri())
-        page.wait_for_function("runs[0].report")  # the first step has been made
+        page.wait_for_function("runs[0].report")  # it is ready
         return page
 
     yield open_it
@@ -278,15 +278,14 @@ def test_the_policy_goes_on_in_the_playground(open_page: Open) -> None:
     page.wait_for_function("runs[0].report.updates === 1")
     states = [[0.1, 0.2, -0.05, 0.3], [-1.0, 0.5, 0.1, -0.4]]
     q = page.evaluate("states => runs[0].demo.network.forward(states)", states)
-    page.click("#playground")
-    page.wait_for_function(
-        "typeof playground === 'undefined' && typeof tick === 'function'"
-    )
-    assert page.inner_text("#steps") == "201 steps"
-    there = page.evaluate(
-        "states => states.map(s => forward(layers, s).at(-1))", states
-    )
-    np.testing.assert_allclose(there, q, rtol=1e-4, atol=1e-5)
+    with page.expect_popup() as popup:
+        page.click("#playground")
+    there = popup.value
+    there.wait_for_function("typeof tick === 'function'")
+    assert there.inner_text("#steps") == "201 steps"
+    assert there.evaluate("run.moments.map(moment => moment.steps)") == [0, 201]
+    found = there.evaluate("ss => ss.map(s => forward(layers, s).at(-1))", states)
+    np.testing.assert_allclose(found, q, rtol=1e-4, atol=1e-5)
 
 
 def test_a_playground_without_a_network_says_so(browser: Any) -> None:
@@ -314,7 +313,7 @@ def test_one_step_lights_its_lines_up(open_page: Open) -> None:
     page.click("#one_step")
     page.wait_for_selector("#source .lit")
     page.wait_for_function("lines_to_show.length === 0")
-    assert page.evaluate("runs[0].report.steps") == 2
+    assert page.evaluate("runs[0].report.steps") == 1
     seen = page.locator("#source .visited, #source .lit").all_inner_texts()
     lines = [line.split("//")[0].strip() for line in seen]
     assert "const action = agent.act(this.obs, this.epsilon);" in lines
@@ -322,16 +321,48 @@ def test_one_step_lights_its_lines_up(open_page: Open) -> None:
     assert not any("online.backward(dq)" in line for line in lines)  # no update yet
 
 
-@pytest.mark.parametrize("button", ["#one_step", "#slow", "#real"])
-def test_run_b_goes_at_the_pace_of_a(open_page: Open, button: str) -> None:
+def test_one_update_lights_learn_up(open_page: Open) -> None:
+    page = open_page()
+    page.click("#one_update")
+    page.wait_for_function("runs[0].report.updates === 1 && lit !== null")
+    assert "agent.learn(" in page.locator("#source .lit").inner_text()
+    page.wait_for_function("lines_to_show.length === 0", timeout=60_000)
+    seen = page.locator("#source .visited, #source .lit").all_inner_texts()
+    assert any("online.backward(dq)" in line for line in seen)
+    assert page.evaluate("runs[0].report.steps") == 201
+
+
+@pytest.mark.parametrize("button", ["#one_step", "#slow", "#real", "#fast"])
+def test_run_b_is_shown_at_the_step_of_a(open_page: Open, button: str) -> None:
     page = open_page()
     page.evaluate("choose_difference(MISTAKES[2])")
-    page.wait_for_function("runs[1]?.report && runs[0].report")
+    page.wait_for_function("runs.length === 2 && runs.every(run => run.report)")
     page.click(button)
     if button != "#one_step":
         page.click("#run")
-    page.wait_for_function("runs[0].report.steps >= 2 && runs[1].report.steps >= 2")
-    assert page.evaluate("Math.abs(runs[0].report.steps - runs[1].report.steps)") < 50
+    page.wait_for_function("runs[0].report.steps >= 1")
+    page.evaluate("go(false)")
+    page.wait_for_function("runs.every(run => !run.waits)")
+    steps = page.evaluate("runs.map(run => run.report.steps)")
+    assert steps[0] == steps[1] > 0
+
+
+@pytest.mark.parametrize("speed", ["#slow", "#real", "#fast"])
+def test_it_can_begin_again_at_any_moment(open_page: Open, speed: str) -> None:
+    """A run that begins has no report yet: the page waits for it, and goes on."""
+    page = open_page()
+    page.click(speed)
+    page.click("#run")
+    for number in range(6):
+        page.wait_for_function("runs.every(run => run.report?.steps > 0)")
+        if number % 3 == 0:
+            page.evaluate("place => choose_difference(MISTAKES[place])", number // 3)
+        elif number % 3 == 1:
+            page.click("#again")
+        else:
+            page.select_option("#difference", "3")
+    page.wait_for_function("runs.every(run => run.report?.steps > 0)")
+    assert page.evaluate("running") is True
 
 
 def test_each_difference_says_what_to_look_for(open_page: Open) -> None:
@@ -345,6 +376,7 @@ def test_each_difference_says_what_to_look_for(open_page: Open) -> None:
         )
         assert same
         assert of_a != of_b
+        assert page.locator("#source .wrong").count() >= 1  # in SETTINGS
     page.select_option("#difference", "-1")
     assert page.evaluate("runs.length") == 1
     for button in page.locator(".mistake").all():
