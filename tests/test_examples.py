@@ -425,7 +425,8 @@ def test_a_script_of_one_s_own(tmp_path: Path) -> None:
         assert code == 0, err
     script.write_text(text.replace("Corridor(), 20", "Corridor(), 30"))
     code, out, err = typed(command, "--no-animation", cwd=tmp_path)
-    assert out.startswith("runs/mine has another run: this one is in runs/mine-2\n")
+    assert out.startswith("runs/mine has this run with another code: mine (the script")
+    assert "runs/mine-2\n" in out
 
 
 # --- Many runs
