@@ -113,9 +113,7 @@ def film(
             q_values.append(agent.q_values(obs))
         cut = step >= max_steps and not over
         if over or cut or step % steps_per_picture(env) == 0:
-            text = f"{caption}, step {step}"
-            if cut:
-                text += ": the film is cut here"
+            text = caption_at(caption, step, cut)
             pictures[step] = picture(env.render(), text, over)
         if step >= max_steps:
             break
@@ -125,6 +123,12 @@ def film(
     q = np.array(q_values)  # (T, A)
     names = action_names(env, agent.n_actions)
     return [with_chart(image, q, step, names) for step, image in pictures.items()]
+
+
+def caption_at(caption: str, step: int, cut: bool) -> str:
+    """What stands above a picture; the last one of a film that is cut says so."""
+    ending = ": the film is cut here" if cut else ""
+    return f"{caption}, step {step}{ending}"
 
 
 def prepare_drawing() -> None:

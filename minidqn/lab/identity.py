@@ -151,26 +151,25 @@ def environment(env_id: str) -> tuple[Json, list[Any]]:
 
 def differences(before: Json, now: Json) -> list[str]:
     """The differences between two identities, in words."""
-    found = []
-    for name in sorted(before.keys() | now.keys()):
-        was = before.get(name)
-        new = now.get(name)
-        if was == new:
-            continue
-        decays = is_decay(was) and is_decay(new) and name != "code"
-        plain = isinstance(was, dict | None) and isinstance(new, dict | None)
-        if plain and not decays:
-            inside = differing(was or {}, new or {})
-            text = f"another {name}: {some_of(inside)}"
-            if name == "code" and module_name("__main__") in inside:
-                text += (
-                    " (the script itself: with your functions in a module of their "
-                    "own, it may change)"
-                )
-            found.append(text)
-        else:
-            found.append(f"{name} {in_words(was)} instead of {in_words(new)}")
-    return found
+    names = sorted(before.keys() | now.keys())
+    changed = [name for name in names if before.get(name) != now.get(name)]
+    return [difference(name, before.get(name), now.get(name)) for name in changed]
+
+
+def difference(name: str, was: Any, new: Any) -> str:
+    """What changed in one entry of an identity."""
+    tables = isinstance(was, dict | None) and isinstance(new, dict | None)
+    decays = is_decay(was) and is_decay(new) and name != "code"
+    if decays or not tables:
+        return f"{name} {in_words(was)} instead of {in_words(new)}"
+    inside = differing(was or {}, new or {})
+    text = f"another {name}: {some_of(inside)}"
+    if name == "code" and module_name("__main__") in inside:
+        text += (
+            " (the script itself: with your functions in a module of their own, it may "
+            "change)"
+        )
+    return text
 
 
 def is_decay(value: Any) -> bool:
