@@ -1,5 +1,6 @@
 """What the tests share: environments small enough to solve by hand, and hypothesis' settings."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ BROWSERS = (
     "/usr/bin/google-chrome",
     None,
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_arrives() -> None:
+    """A shell that runs the tests in the background ignores Ctrl-C; so would their runs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
