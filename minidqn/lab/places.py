@@ -50,9 +50,11 @@ def with_other_code(base: Path, identity: Json) -> str:
     """Which numbered folder has this run with another code, in words; "" if none."""
     for folder in begun(base):
         with suppress(ValueError):  # a damaged file
-            differ = differences(run_in(folder), identity)
-            if len(differ) == 1 and differ[0].startswith("another code"):
-                return f"{folder} has this run with {differ[0]}"
+            before = run_in(folder)
+            same_code = before | {"code": identity["code"]}
+            if same_code == identity and before != identity:
+                [change] = differences(before, identity)
+                return f"{folder} has this run with {change}"
     return ""
 
 
