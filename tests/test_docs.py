@@ -147,10 +147,24 @@ def test_your_own_ideas(tmp_path: Path) -> None:
     assert known["with_bonus"] > 0.9  # it has found the treasure
     assert known["without"] < 0.1
     env = known["DeepSea"]()
-    for name in ("Munchausen", "SoftDQN", "Forgetful", "Pessimist"):
+    for name in ("Munchausen", "Conservative", "SoftDQN", "Forgetful", "Pessimist"):
         settings = {"n_step": 1} if name == "Munchausen" else {}
         known["try_it"](env, known[name], 300, **settings)
     assert known["spec"].agent is known["Pessimist"]
+
+    # the gradient of the loss on the page, against differences
+    loss = known["ConservativeLoss"](3, 4, np.dtype(np.float64), 1.0)
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(3, 4))
+    rest = rng.integers(4, size=3), rng.normal(size=3), np.array([1.0, 0.5, 2.0])
+    gradient = loss.gradient(outputs, *rest)[2].copy()
+    for entry in np.ndindex(3, 4):
+        two = []
+        for h in (1e-6, -1e-6):
+            near = outputs.copy()
+            near[entry] += h
+            two.append(loss.gradient(near, *rest)[0])
+        assert gradient[entry] == pytest.approx((two[0] - two[1]) / 2e-6, abs=1e-8)
 
 
 def test_reading_names_every_file() -> None:

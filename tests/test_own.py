@@ -22,6 +22,7 @@ from minidqn.batch import BRIDGE, Batch
 from minidqn.exploration import EpsilonGreedy
 from minidqn.nn.layers import Array
 from minidqn.sampler import UniformSampler
+from minidqn.targets import HuberLoss
 
 from .conftest import TableEnv
 from .test_run import CONFIG, Corridor
@@ -74,6 +75,24 @@ class Forgetful(DQN):
         self.sampler = Recent(self.replay)
 
 
+class Doubled(HuberLoss):
+    """Every error counts twice."""
+
+    def gradient(self, outputs: Array, actions: Array, y: Array, weights: Array) -> Any:
+        return super().gradient(outputs, actions, y, 2.0 * weights)
+
+
+class Twice(DQN):
+    """An agent with a loss of its own."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        config, dtype = self.config, self.online.dtype
+        self.loss = Doubled(
+            config.batch_size, self.n_actions, dtype, config.huber_delta
+        )
+
+
 class Curious(DQN):
     """Gets a bonus for states that are rare in its replay buffer."""
 
@@ -91,7 +110,7 @@ class Curious(DQN):
         super().observe(action, reward, obs, terminated, truncated, mask)
 
 
-KINDS = [MyDQN, Drawn, Forgetful, Curious]
+KINDS = [MyDQN, Twice, Drawn, Forgetful, Curious]
 
 
 def chain() -> TableEnv:

@@ -169,20 +169,20 @@ def test_tests_keep_to_their_share_of_the_steps() -> None:
 
 
 def test_a_run_has_scores_and_resumes_with_the_same(tmp_path: Path) -> None:
-    spec = Spec("Corridor-v0", CONFIG, 300, make_env=Corridor, test_episodes=5)
+    spec = Spec("Corridor-v0", CONFIG, 600, make_env=Corridor, test_episodes=5)
     result = run(spec, tmp_path / "whole", progress=False)
     tests = result["tests"]
     assert len(tests["steps"]) > 1
     assert [np.mean(each) for each in tests["returns"]] == tests["mean_return"]
     scores = read_scores(tmp_path / "whole" / "tests.csv")
     assert scores.about() == tests
-    assert 0 < scores.steps_spent <= TEST_SHARE * 300 + scores.last_cost
+    assert 0 < scores.steps_spent <= TEST_SHARE * 600 + scores.last_cost
 
     class StoppedError(Exception):
         pass
 
     def stop(agent: Any, history: Any) -> None:
-        if agent.steps == 170:
+        if agent.steps == 340:
             raise StoppedError
 
     folder = tmp_path / "stopped"

@@ -47,7 +47,7 @@ SHARE = 0.02  # of the time may go into checkpoints
 LEAST_SECONDS = 1.0  # from one checkpoint to the next
 TEST_EPISODES = 2  # of each test during training
 TEST_MOMENTS = 50  # of a run, at which it may be tested
-TEST_SHARE = 0.1  # steps of these tests, as a share of the steps of training
+TEST_SHARE = 0.07  # steps of these tests, for each step of training
 
 
 def run(

@@ -36,9 +36,12 @@ from minidqn.lab.training import Watcher
 
 def step_is_due(agent: DQN, steps: int) -> bool:
     """Whether the last step of the run reached a multiple of `steps`."""
+    past = agent.steps % steps
+    if past >= agent.replay.num_envs:  # nearly always, so nothing else is computed
+        return False
     last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
     taken = int((last != BRIDGE).sum())  # by all environments together
-    return agent.steps % steps < taken
+    return past < taken
 
 
 def episodes_due(history: History, episodes: int) -> range:
