@@ -26,7 +26,7 @@ try:
     import onnx
     from onnx import helper, numpy_helper
 except ModuleNotFoundError as error:
-    text = f'{error}; pip install -e ".[onnx]" installs it'
+    text = f'{error}; pip install "minidqn[onnx]" installs it'
     raise ModuleNotFoundError(text) from None
 
 from minidqn import DQN, CheckpointError, load

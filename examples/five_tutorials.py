@@ -789,7 +789,7 @@ def main() -> None:
     if args.seeds < 1 or args.jobs < 1 or args.seed < 0:
         parser.error("--seeds and --jobs: expected 1 or more, --seed 0 or more")
     if "T2" in (args.show or args.tutorials) and not find_spec("ale_py"):
-        parser.error('T2 takes the extra atari: pip install -e ".[atari]"')
+        parser.error('T2 takes the extra atari: pip install "minidqn[atari]"')
     args.out.mkdir(parents=True, exist_ok=True)
     if args.show:
         show(args.show, args.seed, args.out)

@@ -25,7 +25,7 @@ try:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 except ModuleNotFoundError as error:
-    text = f'{error}; pip install -e ".[tune]" installs it'
+    text = f'{error}; pip install "minidqn[tune]" installs it'
     raise ModuleNotFoundError(text) from None
 
 from minidqn import DQNConfig, LinearDecay, Spec, sweep

@@ -485,7 +485,7 @@ def test_what_has_to_be_installed_is_named(
     for missing in ("ale_py", "minatar", "minatar.gym"):
         monkeypatch.setitem(sys.modules, missing, None)
     error = command(env_id).error
-    assert error.endswith(f'; pip install -e ".[{extra}]" installs it')
+    assert error.endswith(f'; pip install "minidqn[{extra}]" installs it')
     assert files_in(".") == set()
 
 
@@ -497,9 +497,10 @@ def test_a_package_of_gymnasium_s_own_is_named(
 
     monkeypatch.setattr(gym, "make", no_physics)
     monkeypatch.setitem(sys.modules, "Box2D", None)
+    monkeypatch.setattr("minidqn.lab.tuned.NO_BOX2D", False)
     assert command("LunarLander-v3").error == (
         "python -m minidqn: error: Box2D is not installed"
-        '; pip install -e ".[examples]" installs it'
+        '; pip install "minidqn[examples]" installs it'
     )
 
 

@@ -181,11 +181,16 @@ def test_what_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = ImportError("No module named 'ale_py'")
     for package in ("ale_py", "pygame"):
         monkeypatch.setitem(sys.modules, package, None)
-    assert advice(missing) == '; pip install -e ".[atari]" installs it'
+    assert advice(missing) == '; pip install "minidqn[atari]" installs it'
     unknown = gym.error.NamespaceNotFound("Namespace ALE not found.")
-    assert advice(unknown) == '; pip install -e ".[atari]" installs it'
+    assert advice(unknown) == '; pip install "minidqn[atari]" installs it'
     no_window = gym.error.DependencyNotInstalled("pygame is not installed, run")
-    assert advice(no_window) == '; pip install -e ".[examples]" installs it'
+    assert advice(no_window) == '; pip install "minidqn[examples]" installs it'
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    no_physics = gym.error.DependencyNotInstalled("Box2D is not installed")
+    for newest, end in ((False, '[examples]" installs it'), (True, "3.14 and newer")):
+        monkeypatch.setattr("minidqn.lab.tuned.NO_BOX2D", newest)
+        assert advice(no_physics).endswith(end)
     assert advice(gym.error.NameNotFound("Environment `CartPloe` doesn't exist")) == ""
 
 

@@ -489,7 +489,7 @@ def test_a_script_without_its_package_says_what_installs_it(
     for package in ("onnx", "optuna"):
         monkeypatch.setitem(sys.modules, package, None)
     path = Path(__file__).parent.parent / "examples" / f"{script}.py"
-    with pytest.raises(ImportError, match=r'pip install -e "\.\[\w+\]" installs it$'):
+    with pytest.raises(ImportError, match=r'pip install "minidqn\[\w+\]" installs it$'):
         runpy.run_path(str(path))
 
 

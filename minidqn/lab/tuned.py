@@ -47,6 +47,8 @@ EXTRAS = {
     "Box2D": ("Box2D", "examples"),
     "pygame": ("pygame", "examples"),
 }
+# the extra leaves LunarLander's physics out there: they have no wheel
+NO_BOX2D = sys.version_info >= (3, 14)
 
 
 def known_id(env_id: str) -> str:
@@ -164,7 +166,9 @@ def advice(error: Exception) -> str:
     """Advice if an environment or its package was not found; "" without any."""
     for word, (package, extra) in EXTRAS.items():
         if word in str(error) and find_spec(package) is None:
-            return f'; pip install -e ".[{extra}]" installs it'
+            if package == "Box2D" and NO_BOX2D:
+                return "; there is no wheel of it for Python 3.14 and newer"
+            return f'; pip install "minidqn[{extra}]" installs it'
         if word in str(error) and package == "ale_py":
             return "; the games of ale_py are written ale_py:ALE/Pong-v5"
     return ""
