@@ -16,7 +16,7 @@ import pytest
 import minidqn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-from mutants import TESTS
+from tests_for import TESTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(minidqn.__file__).parent
@@ -226,7 +226,7 @@ def test_what_mypy_is_told_to_ignore_has_its_reason_beside_it() -> None:
 
 
 def test_bugs_are_tried_in_every_module() -> None:
-    """In benchmarks/mutants.py, which knows the tests of each."""
+    """In benchmarks/tests_for.py, which knows the tests of each."""
     with_code = {name for name, path in FILES.items() if path.name != "__init__.py"}
     assert {name.replace("/", ".") for name in TESTS} == with_code | {"page"}
     for names in TESTS.values():
