@@ -232,5 +232,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit("Stopped. The same command goes on.")
-    except InUseError as error:
-        sys.exit(str(error))
+    except InUseError:
+        sys.exit("Another call of this command makes the tables at this moment.")

@@ -149,14 +149,14 @@ PARTS = [
     ),
     # robustness
     Part("resume", "benchmarks/resume.py", ("resume.md",), 20, packages=("minatar",)),
-    Part("interrupts", "benchmarks/interrupts.py", ("interrupts.md",), 15),
+    Part("interrupts", "benchmarks/interrupts.py", ("interrupts.md",), 20),
     Part("sweeps", "benchmarks/sweeps.py", ("sweeps.md",), minutes=8),
     Part("soak", "benchmarks/soak.py", ("soak.md",), minutes=5),
     Part(
         "mutants",
         "benchmarks/mutants.py --mutants 300 --work {work}",
         ("mutants.md",),
-        minutes=40,
+        minutes=60,
         reads=("tests",),
     ),
     # learning that takes longer
@@ -164,7 +164,7 @@ PARTS = [
         "five_tutorials",
         "benchmarks/tutorials.py --seeds 20 --work {work}",
         ("five_tutorials.md", "five_tutorials.png"),
-        minutes=60,
+        minutes=90,
         packages=("ale_py",),
     ),
     Part(
@@ -184,7 +184,7 @@ PARTS = [
         "benchmarks/learning.py --envs ALE/Breakout-v5 --seeds 3 --name breakout_ram "
         "--work {work}",
         three_files("breakout_ram"),
-        minutes=50,
+        minutes=45,
         packages=("ale_py",),
         trains=("ALE/Breakout-v5",),
         made_at=("a565c1d",),
@@ -194,7 +194,7 @@ PARTS = [
         "benchmarks/learning.py --envs PongNoFrameskip-v4 --seeds 3 --name pong "
         "--work {work}",
         three_files("pong"),
-        minutes=150,
+        minutes=120,
         packages=("ale_py",),
         trains=("PongNoFrameskip-v4",),
         made_at=("40847d8", "99fd555"),
@@ -217,7 +217,7 @@ PARTS = [
         "minatar",
         f"benchmarks/learning.py --seeds 5 --name minatar {MINATAR} --work {{work}}",
         three_files("minatar"),
-        minutes=240,
+        minutes=150,
         packages=("minatar",),
         trains=tuple(GAMES),
         made_at=("057faaf",),
@@ -227,7 +227,7 @@ PARTS = [
         "benchmarks/learning.py --seeds 3 --steps 5000000 --name minatar_5m "
         f"{MINATAR} --work {{work}}",
         three_files("minatar_5m"),
-        minutes=660,
+        minutes=360,
         packages=("minatar",),
         trains=tuple(GAMES),
         made_at=("a9384f1",),
