@@ -124,9 +124,10 @@ PARTS = [
     ),
     Part(
         "plain_settings",
-        "benchmarks/plain_settings.py --seeds 5 --peers {peers}",
+        "benchmarks/plain_settings.py --seeds 5 --work {work}",
         ("plain_settings.md", "plain_settings.csv"),
         minutes=60,
+        with_peers="--peers {peers}",
         reads=CONTENDERS,
     ),
     Part(
