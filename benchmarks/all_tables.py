@@ -16,12 +16,14 @@ older commit, if a short run trains to the same bits (benchmarks/same_training.p
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from depends import digest_of
 from parts import PARTS, Part
@@ -32,6 +34,7 @@ from minidqn.lab.folder import InUseError, locked
 STATE = (
     ROOT / "runs" / "all_tables"
 )  # a file for each part that is done, and their runs
+STOPPED = "Stopped. The same command goes on."
 NEEDS = {
     "peers": "a Python with the packages of benchmarks/requirements.txt",
     "keras": "a Python with TensorFlow",
@@ -135,13 +138,22 @@ def standing(part: Part, options: Options) -> tuple[str, bool]:
 
 
 def wait_for(words: list[str], environment: dict[str, str]) -> int:
-    """Run a command to its end. Ctrl-C reaches it, too, and it may save what it has."""
+    """Run a command to its end. If this one is stopped, that one saves what it has."""
     with subprocess.Popen(words, cwd=ROOT, env=os.environ | environment) as process:
         try:
             return process.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # Ctrl-C reaches the command, too
             process.wait()
             raise
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
+
+
+def stop(*_: Any) -> None:
+    """What SIGTERM does."""
+    sys.exit(STOPPED)
 
 
 def make(part: Part, options: Options) -> bool:
@@ -228,9 +240,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same command goes on.")
+        sys.exit(STOPPED)
     except InUseError:
         sys.exit("Another call of this command makes the tables at this moment.")
