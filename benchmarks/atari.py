@@ -3,25 +3,27 @@
     python benchmarks/atari.py ALE/Pong-v5
     python benchmarks/atari.py BreakoutNoFrameskip-v4
 
-The run is in runs/. Without other options, its figures are also in results/, in a CSV file with the
-game's name. Pong-v5 is Pong with sticky actions: in each frame, the console repeats the action
-before with a chance of 1/4. In Breakout, every brick counts 1 in training, and an episode is one
-ball.
+Pong-v5 is Pong with sticky actions: in each frame, the console repeats the action before with
+a chance of 1/4. In Breakout, every brick counts 1 in training, and an episode is one ball.
+
+It can be stopped, and the same command continues it.
 """
 
+import argparse
 import sys
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.wrappers import AtariPreprocessing
-from report import OUT, out_folder
+from report import ROOT, add_out, report
 
-from minidqn import Spec, read_results
-from minidqn.lab.cli import main
-from minidqn.lab.compare import write_results
+from minidqn import Spec, run
+from minidqn.lab.arguments import at_least
+from minidqn.lab.compare import compare, write_results
 
 pong: Any = import_module("minidqn.examples.pong")
 breakout_ram: Any = import_module("minidqn.examples.breakout_ram")
@@ -34,13 +36,13 @@ def make_env(env_id: str, **options: Any) -> gym.Env[Any, Any]:
     return AtariPreprocessing(gym.make(env_id, frameskip=1, **options))
 
 
-def sticky_pong(steps: int = 500_000, seed: int = 0) -> Spec:
+def sticky_pong(steps: int, seed: int) -> Spec:
     env_id = "ALE/Pong-v5"
     spec: Spec = pong.spec(steps, seed)
     return replace(spec, env_id=env_id, make_env=partial(make_env, env_id), name="")
 
 
-def breakout(steps: int = 500_000, seed: int = 0) -> Spec:
+def breakout(steps: int, seed: int) -> Spec:
     env_id = "BreakoutNoFrameskip-v4"
     spec: Spec = pong.spec(steps, seed)
     return replace(
@@ -56,16 +58,28 @@ def breakout(steps: int = 500_000, seed: int = 0) -> Spec:
 
 GAMES = {"ALE/Pong-v5": sticky_pong, "BreakoutNoFrameskip-v4": breakout}
 
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Learn one more game from the screen.")
+    parser.add_argument("game", choices=GAMES)
+    parser.add_argument("--steps", type=at_least(1), default=500_000)
+    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "runs" / "atari", help="of its runs"
+    )
+    add_out(parser)
+    args = parser.parse_args()
+    spec = GAMES[args.game](args.steps, args.seed)
+    result = run(spec, args.work / spec.name) | {"name": spec.name}
+    name = args.game.lower().removeprefix("ale/")
+    write_results([result], args.out / f"{name}.csv")
+    table, _ = compare([result])
+    text = f"One action in a thousand of the test is random.\n\n{table.strip()}"
+    report(text, args.out / f"{name}.md")
+
+
 if __name__ == "__main__":
-    game = "".join(sys.argv[1:2])
-    if game not in GAMES:
-        names = ", ".join(GAMES)
-        sys.exit(f"usage: atari.py GAME [options], or GAME --help; GAME: {names}")
-    sys.argv.pop(1)
-    main(GAMES[game], pong.SHOWN)
-    usual = GAMES[game]().about()
-    for result in read_results("runs"):
-        if usual.items() <= result.items():
-            result["name"] = f"{game}/0"
-            name = game.lower().removeprefix("ale/")
-            write_results([result], out_folder(OUT) / f"{name}.csv")
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command goes on.")

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 import numpy as np
-from report import ROOT, add_out
+from report import ROOT, add_out, report
 from tqdm import tqdm
 
 EXAMPLES = ROOT / "examples"
@@ -72,10 +72,9 @@ def main() -> None:
         f"{min(means):.2f}, at 475 or more {sum(m >= 475 for m in means)}, at 500 "
         f"{sum(m == 500 for m in means)}. A process takes {np.median(page_seconds):.1f} s "
         f"(at most {max(page_seconds):.1f}) where examples/cartpole.py takes "
-        f"{np.median(example_seconds):.1f}: {ratio:.1f} times as long.\n\n"
+        f"{np.median(example_seconds):.1f}: {ratio:.1f} times as long."
     )
-    (args.out / "one_page.md").write_text(text + "\n".join(lines) + "\n")
-    print(text)
+    report("\n".join([text, "", *lines]), args.out / "one_page.md")
 
 
 if __name__ == "__main__":

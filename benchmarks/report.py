@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "runs" / "benchmarks"  # nothing there is committed
 PUBLISHED = ROOT / "benchmarks" / "results"  # the files that README and docs/ cite
+# a change here changes no figure: results that were just written, and pages
+NOT_MEASURED = ("benchmarks/results", "docs", "*.md")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -32,27 +34,39 @@ def out_folder(path: str | Path) -> Path:
 
 def machine() -> str:
     """The commit, the versions, the matrix products and the cores, in a sentence."""
+    return f"Commit {commit()}, {surroundings()}."
+
+
+def surroundings() -> str:
+    """All that results depend on, besides the commit."""
     from minidqn.lab.outcome import blas  # the programs of peers do without
 
     packages = ("NumPy", "Numba", "Gymnasium")
-    versions = [f"{name} {version(name.lower())}" for name in packages]
-    parts = [f"Commit {commit()}, Python {platform.python_version()}", *versions]
+    parts = [f"Python {platform.python_version()}"]
+    parts += [f"{name} {version(name.lower())}" for name in packages]
     parts += [f"{library} matrix products" for library in blas()]
-    return f"{', '.join(parts)}, {os.cpu_count()} cores."
+    parts += [f"{os.cpu_count()} cores"]
+    return ", ".join(parts)
+
+
+def git(*words: str) -> str:
+    """What a command of git prints; empty if it fails."""
+    command = ["git", "-C", str(ROOT), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def commit() -> str:
-    """The commit that is measured, and whether something was changed since."""
-    found = []
-    for command in (
-        ["rev-parse", "--short", "HEAD"],
-        ["status", "--porcelain", "-uno"],
-    ):
-        git = ["git", "-C", str(ROOT), *command]
-        done = subprocess.run(git, capture_output=True, text=True, check=False)
-        found.append(done.stdout.strip())
-    name, changes = found
-    return f"{name or 'unknown'}{' with changes' if changes else ''}"
+    """The commit that is measured, and whether the code was changed since."""
+    name = git("rev-parse", "--short", "HEAD") or "unknown"
+    return f"{name} with changes" if changes() else name
+
+
+def changes() -> list[str]:
+    """The tracked files with changes that are not committed, but for NOT_MEASURED."""
+    others = [f":(exclude){pattern}" for pattern in NOT_MEASURED]
+    found = git("diff", "--name-only", "HEAD", "--", ".", *others)
+    return found.splitlines()
 
 
 def report(text: str, path: Path) -> None:

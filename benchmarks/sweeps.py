@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from report import add_out
+from report import add_out, report
 
 from minidqn import Spec, run, sweep, tuned_spec
 from minidqn.lab.compare import compare
@@ -151,11 +151,9 @@ def main() -> None:
         f"A run that does nothing takes {each:.1f} ms, the start of the processes "
         "included.",
         f"100,000 runs on an executor that answers at once: {many}.",
-        f"Killed {KILLS} times: {same}.\n\n{whole}",
+        f"Killed {KILLS} times: {same}.\n\n{whole.strip()}",
     ]
-    text = "\n\n".join(lines)
-    (args.out / "sweeps.md").write_text(text)
-    print(text)
+    report("\n\n".join(lines), args.out / "sweeps.md")
 
 
 if __name__ == "__main__":

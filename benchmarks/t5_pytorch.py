@@ -11,12 +11,14 @@ environment, random actions and the draw of batches.
 """
 
 import argparse
+import os
+import platform
 import random
 
 import gymnasium as gym
 import numpy as np
 import torch
-from report import add_out
+from report import add_out, commit
 from torch import nn
 
 EPISODES, BATCH, MEMORY, GAMMA = (
@@ -114,6 +116,9 @@ def main() -> None:
         f"| seed | all {EPISODES} episodes | the first {UNTRAINED} |",
         "| --- | --- | --- |",
         *(f"| {seed} | {means[seed]:.1f} | {first[seed]:.1f} |" for seed in order),
+        "",
+        f"Commit {commit()}, Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"Gymnasium {gym.__version__}, PyTorch {torch.__version__}, {os.cpu_count()} cores.",
     ]
     (args.out / "t5_pytorch.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

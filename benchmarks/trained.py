@@ -14,7 +14,7 @@ import argparse
 import csv
 
 import numpy as np
-from report import PUBLISHED, ROOT, add_out
+from report import PUBLISHED, ROOT, add_out, machine
 
 from minidqn import evaluate, load
 from minidqn.lab.places import short_name
@@ -64,6 +64,7 @@ def main() -> None:
             f"| {kilobytes:.0f} kB | {halved.mean():.2f} | {explored.mean():.2f} ({last:g}) |"
         )
         print(lines[-1], flush=True)
+    lines += ["", machine()]
     (args.out / "trained.md").write_text("\n".join(lines) + "\n")
 
 

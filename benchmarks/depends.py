@@ -1,0 +1,35 @@
+"""What a part of benchmarks/all_tables.py depends on: committed files, and their digest."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from parts import Part
+from report import ROOT, git
+
+ALWAYS = ("minidqn", "examples")  # what every part depends on
+SHIPPED = "examples/trained"  # agents: only the part that tests them depends on them
+
+
+def scripts_of(script: str) -> list[str]:
+    """A script of benchmarks/, and the others there that it imports, directly or not."""
+    found: set[str] = set()
+    waiting = [script]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not (ROOT / path).exists():
+            continue
+        found.add(path)
+        text = (ROOT / path).read_text(encoding="utf-8")
+        names = re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)
+        waiting += [f"{Path(path).parent.as_posix()}/{name}.py" for name in names]
+    return sorted(found)
+
+
+def digest_of(part: Part) -> str:
+    """A digest of the committed files that a part depends on."""
+    paths = [*ALWAYS, *scripts_of(part.script), *part.reads]
+    lines = git("ls-tree", "-r", "HEAD", "--", *paths).splitlines()
+    if SHIPPED not in part.reads:
+        lines = [line for line in lines if f"\t{SHIPPED}/" not in line]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

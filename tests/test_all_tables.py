@@ -1,0 +1,241 @@
+"""benchmarks/all_tables.py: what is made again, and what stands."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import all_tables
+import depends
+import report
+from all_tables import Options, make_all, standing, words_of
+from parts import PARTS, WITHOUT_A_COMMAND, Part
+
+ROOT = report.ROOT
+# a script that notes how often it has run, and fails if it is told so
+SCRIPT = """
+import sys
+from pathlib import Path
+import helper
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+with (out / "made_up.md").open("a") as table:
+    table.write("made\\n")
+sys.exit(helper.STATUS)
+"""
+MADE_UP = Part("made_up", "benchmarks/made_up.py", ("made_up.md",), minutes=1)
+
+
+def git(*words: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(report.ROOT), *who, *words]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def write(files: dict[str, str]) -> None:
+    """Write files of the project, and commit them."""
+    for name, text in files.items():
+        file = report.ROOT / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    git("add", "-A")
+    git("commit", "-m", "Write files")
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """Options for a project in a folder of its own, with one part."""
+    if shutil.which("git") is None:
+        pytest.skip("it takes git")
+    for module in (report, depends, all_tables):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(all_tables, "STATE", tmp_path / "runs")
+    (tmp_path / "runs").mkdir()
+    git("init")
+    write(
+        {
+            ".gitignore": "runs/\n__pycache__/\n",
+            "minidqn/agent.py": "",
+            "examples/cartpole.py": "",
+            "examples/trained/cartpole.safetensors": "",
+            "benchmarks/helper.py": "STATUS = 0\n",
+            "benchmarks/made_up.py": SCRIPT,
+        }
+    )
+    return Options(out=tmp_path / "benchmarks" / "results")
+
+
+def times_made(options: Options) -> int:
+    return (options.out / "made_up.md").read_text(encoding="utf-8").count("made")
+
+
+def test_a_part_that_is_done_is_not_made_again(options: Options) -> None:
+    assert standing(MADE_UP, options) == ("", False)
+    assert make_all([MADE_UP], options) == []
+    assert standing(MADE_UP, options) == (f"done at {report.commit()}", True)
+    assert make_all([MADE_UP], options) == []
+    assert times_made(options) == 1
+
+
+def test_it_stands_on_a_later_commit_that_changes_nothing_it_uses(
+    options: Options,
+) -> None:
+    make_all([MADE_UP], options)
+    first = report.commit()
+    write(
+        {
+            "docs/results.md": "new",
+            "benchmarks/results/another.md": "new",
+            "benchmarks/another.py": "",
+            "examples/trained/cartpole.safetensors": "new",
+        }
+    )
+    assert report.commit() != first
+    assert standing(MADE_UP, options) == (f"done at {first}", True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "minidqn/agent.py",
+        "examples/cartpole.py",
+        "benchmarks/made_up.py",
+        "benchmarks/helper.py",  # which the script imports
+    ],
+)
+def test_it_is_made_again_when_what_it_uses_has_changed(
+    name: str, options: Options
+) -> None:
+    make_all([MADE_UP], options)
+    write({name: (report.ROOT / name).read_text(encoding="utf-8") + "# new\n"})
+    assert standing(MADE_UP, options) == ("", False)
+    assert make_all([MADE_UP], options) == []
+    assert times_made(options) == 2
+
+
+def test_it_is_made_again_with_another_command_or_machine(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_all([MADE_UP], options)
+    more_seeds = dataclasses.replace(MADE_UP, command=f"{MADE_UP.command} --seeds 3")
+    assert standing(more_seeds, options) == ("", False)
+    with_peers = dataclasses.replace(MADE_UP, with_peers="--peers {peers}")
+    assert standing(with_peers, options)[1]
+    peers = dataclasses.replace(options, peers=sys.executable)
+    assert standing(with_peers, peers) == ("", False)
+    monkeypatch.setattr(all_tables, "surroundings", lambda: "another processor")
+    assert standing(MADE_UP, options) == ("", False)
+
+
+def test_it_is_made_again_when_a_file_is_missing(options: Options) -> None:
+    make_all([MADE_UP], options)
+    (options.out / "made_up.md").unlink()
+    assert standing(MADE_UP, options) == ("", False)
+
+
+def test_a_part_that_failed_is_not_done(options: Options) -> None:
+    write({"benchmarks/helper.py": "STATUS = 1\n"})
+    assert len(make_all([MADE_UP], options)) == 1
+    assert standing(MADE_UP, options) == ("", False)
+
+
+def test_code_that_is_changed_meanwhile_makes_no_result(options: Options) -> None:
+    (report.ROOT / "minidqn" / "agent.py").write_text("new", encoding="utf-8")
+    assert report.changes() == ["minidqn/agent.py"]
+    assert report.commit().endswith("with changes")
+    assert len(make_all([MADE_UP], options)) == 1
+    git("checkout", "minidqn")
+    (options.out / "made_up.md").write_text("a result", encoding="utf-8")
+    assert report.changes() == []
+    assert standing(MADE_UP, options) == ("", False)
+
+
+def test_a_try_leaves_the_published_files(options: Options, tmp_path: Path) -> None:
+    make_all([MADE_UP], options)
+    a_try = dataclasses.replace(options, is_try=True, out=tmp_path / "runs" / "tried")
+    assert make_all([MADE_UP], a_try) == []
+    assert times_made(options) == times_made(a_try) == 1
+    assert standing(MADE_UP, options)[1]
+
+
+def test_what_is_missing_is_said(options: Options) -> None:
+    peers = dataclasses.replace(MADE_UP, command=f"{MADE_UP.command} --peers {{peers}}")
+    assert "--peers" in standing(peers, options)[0]
+    package = dataclasses.replace(MADE_UP, packages=("no_such_package",))
+    assert "no_such_package" in standing(package, options)[0]
+    absent = dataclasses.replace(MADE_UP, command="benchmarks/absent.py")
+    assert "benchmarks/absent.py" in standing(absent, options)[0]
+    short = dataclasses.replace(options, at_most=0.01)
+    assert "more than" in standing(MADE_UP, short)[0]
+    for part in (peers, package, absent):
+        assert len(make_all([part], options)) == 1
+
+
+def test_a_long_part_may_stay_if_it_trains_to_the_same_bits(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = dataclasses.replace(MADE_UP, name="same_training")
+    monkeypatch.setattr(all_tables, "PARTS", [check])
+    long = dataclasses.replace(MADE_UP, minutes=600, trains=("A", "B"))
+    make_all([check], options)
+    file = options.out / "same_training.json"
+
+    def compared(*same: bool) -> tuple[str, bool]:
+        rows = [{"part": "made_up", "commit": "abc", "same": each} for each in same]
+        file.write_text(json.dumps(rows), encoding="utf-8")
+        return standing(long, dataclasses.replace(options, at_most=3.0))
+
+    assert compared(True, True)[1]
+    assert "stays of abc" in compared(True, True)[0]
+    assert not compared(True, False)[1]
+    assert "differ from those of abc" in compared(True, False)[0]
+    assert not compared()[1]
+    quick = dataclasses.replace(long, minutes=100)
+    compared(True, True)
+    assert standing(quick, options) == ("", False)
+
+
+# --- The parts as they are
+
+
+def test_every_published_file_is_of_one_part() -> None:
+    of_parts = Counter(name for part in PARTS for name in part.files)
+    of_parts.update(WITHOUT_A_COMMAND)
+    assert [name for name, count in of_parts.items() if count > 1] == []
+    published = {path.name for path in report.PUBLISHED.iterdir()}
+    assert published - of_parts.keys() == set()
+
+
+def test_every_script_of_a_part_exists() -> None:
+    assert {part.script for part in PARTS if not (ROOT / part.script).exists()} == set()
+    assert len({part.name for part in PARTS}) == len(PARTS)
+
+
+def test_every_option_of_a_part_is_one_of_its_script() -> None:
+    options = Options(peers="peers", keras="keras")
+    for part in PARTS:
+        text = (ROOT / part.script).read_text(encoding="utf-8")
+        assert "add_out(parser)" in text, part.name
+        words = words_of(part, options)
+        assert not [word for word in words if "{" in word], part.name
+        for word in words:
+            if word.startswith("--") and word != "--out":
+                assert f'"{word}"' in text, (part.name, word)
+
+
+def test_every_script_that_a_part_runs_names_the_commit() -> None:
+    for part in PARTS:
+        text = (ROOT / part.script).read_text(encoding="utf-8")
+        assert re.search(r"\b(report|machine|commit)\(", text), part.script
+
+
+def test_every_script_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    for part in PARTS:
+        assert part.script in page, part.script
