@@ -242,5 +242,6 @@ PARTS = [
         reads=("examples/trained",),
     ),
 ]
-# made once, from runs that came before learning curves were kept; see docs/reproduce.md
-WITHOUT_A_COMMAND = ("minatar_5m_curves.json",)
+# made once: with settings of before, and from runs that came before learning curves were kept;
+# see docs/reproduce.md
+WITHOUT_A_COMMAND = ("cartpole_100_before.csv", "minatar_5m_curves.json")
