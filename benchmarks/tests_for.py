@@ -48,6 +48,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "lab/soundness": "checkpoint resume",
     "lab/checkpoint": "checkpoint resume",
     "lab/training": "training history resume masks",
+    "lab/in_vain": "training finetune",
     "lab/evaluation": "evaluation training",
     "lab/signals": "signals training",
     "lab/scale": "running",
