@@ -64,7 +64,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "lab/tuned": "tuned",
     "lab/cli": "cli examples",
     "lab/arguments": "cli examples",
-    "lab/values": "values",
+    "lab/parsing": "parsing",
     "lab/show": "show cli",
     "lab/places": "places cli",
     "lab/many": "sweep cli",
