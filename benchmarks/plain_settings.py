@@ -34,10 +34,10 @@ from tqdm import tqdm
 from minidqn import DQNConfig
 from minidqn.lab.arguments import add_settings, at_least
 from minidqn.lab.folder import write_json
+from minidqn.lab.parsing import parse
 from minidqn.lab.settings import changed
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
-from minidqn.lab.values import parse
 
 SCRIPT = ROOT / "benchmarks" / "contenders" / "sb3_plain.py"
 NAME = "plain_settings"

@@ -13,7 +13,7 @@ from minidqn.lab.masking import MaskToInfo
 from minidqn.lab.plotting import plot_learning_curve
 from minidqn.lab.run import run
 from minidqn.lab.signals import stop_on_interrupt
-from minidqn.lab.snapshot import CheckpointError
+from minidqn.lab.soundness import CheckpointError
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.training import train

@@ -91,7 +91,7 @@ class DQN:
         self.loss = assembly.make_loss(self._config, self.n_actions, self.online.dtype)
         self.exploration = assembly.make_exploration(self._config, self.replay)
         self.scaling = assembly.make_scaling(self.online, self.target)
-        self.next_actions = np.empty(self._config.batch_size, np.int64)  # see learn
+        self.next_actions = np.empty(self._config.batch_size, np.int64)  # see targets
 
     def __repr__(self) -> str:
         return (

@@ -109,9 +109,9 @@ def check_agent(
     observation_space: Any,
     action_space: Any,
     config: DQNConfig,
-    seed: int = 0,
-    num_envs: int = 1,
-    network: Any = None,
+    seed: int,
+    num_envs: int,
+    network: Any,
 ) -> None:
     """Raise TypeError or ValueError if no DQN can be made with these arguments."""
     checks.spaces(observation_space, action_space)

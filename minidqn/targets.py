@@ -14,8 +14,8 @@ y is the *TD target* and y - Q(s, a) the *TD error* (temporal difference).
 
 R sums at most n rewards, and s' is the state after them. The discount is gamma^k after
 k rewards, or 0 if the episode *terminated* in s', because no reward follows. (batch.py
-computes all three.) a' is the best action in s', chosen by `DQN.learn`. y is treated as
-a constant: no gradient flows through it, although it comes from a network, too.
+computes all three.) a' is the best action in s', chosen by `DQN.targets`. y is treated
+as a constant: no gradient flows through it, although it comes from a network, too.
 
 Letters: B batch, A actions.
 Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning",

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import minidqn
+from minidqn.lab.code import WITHOUT_NUMBERS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from tests_for import TESTS
@@ -117,6 +118,14 @@ def test_the_parts_take_their_places_in_assembly_alone() -> None:
 def test_nobody_imports_the_package_itself(module: str) -> None:
     """It imports them: an arrow back up would depend on the order of imports."""
     assert "" not in ours(module)
+
+
+def test_no_number_of_a_run_comes_from_a_file_that_its_identity_leaves_out() -> None:
+    """A run uses four of these, which only print and warn."""
+    left_out = {f"lab.{name}" for name in WITHOUT_NUMBERS}
+    warning = {"lab.first_masks", "lab.in_vain", "lab.progress", "lab.scale"}
+    for module in FILES.keys() - left_out - {"", "__main__"}:
+        assert ours(module) & left_out <= warning, module
 
 
 def test_imports_go_round_in_no_circle() -> None:

@@ -11,8 +11,8 @@ import pytest
 from minidqn import DQNConfig, Spec
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.groups import BEATS, DIFFERENCE
+from minidqn.lab.parsing import parse
 from minidqn.lab.statistics import FEWEST, difference, improvement, interval, iqm
-from minidqn.lab.values import parse
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:

@@ -23,8 +23,8 @@ from minidqn import (
     save,
     train,
 )
+from minidqn.lab.parsing import parse
 from minidqn.lab.tuned import untuned
-from minidqn.lab.values import parse
 from minidqn.parts.running import LARGEST, RunningNormalize, Statistics
 
 SMALL: dict[str, Any] = {

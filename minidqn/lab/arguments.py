@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from minidqn.lab.values import integer, split
+from minidqn.lab.parsing import integer, split
 
 USAGE = """python -m minidqn train ENV [options]   train an agent, test it and show it
 python -m minidqn watch ENV [options]   show a trained agent

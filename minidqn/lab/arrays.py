@@ -81,7 +81,7 @@ def agent_arrays(agent: DQN) -> dict[str, Array]:
     return arrays
 
 
-def make_ring(ring: Replay, with_masks: bool = False) -> None:
+def make_ring(ring: Replay, with_masks: bool) -> None:
     """Make the arrays of a ring. Raises MemoryError if they do not fit into memory."""
     try:
         ring.make()

@@ -7,10 +7,10 @@ from typing import Any
 
 from minidqn.lab.checkpoint import saved_settings
 from minidqn.lab.folder import AGENT, CHECKPOINT
+from minidqn.lab.parsing import parse, replaced_decays
 from minidqn.lab.settings import changed, from_here, own_schedules
 from minidqn.lab.spec import Spec
 from minidqn.lab.tuned import MakeSpec, with_changes
-from minidqn.lab.values import parse, replaced_decays
 
 
 def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:

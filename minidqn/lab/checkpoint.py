@@ -28,7 +28,8 @@ from minidqn.lab.arrays import Stored
 from minidqn.lab.history import History
 from minidqn.lab.restore import restore
 from minidqn.lab.settings import changed, from_here
-from minidqn.lab.snapshot import CheckpointError, check, choose, examine, take
+from minidqn.lab.snapshot import check, choose, examine, take
+from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Array
 
 VERDICT = "does not describe an agent"

@@ -39,7 +39,7 @@ from minidqn.lab.places import (
 )
 from minidqn.lab.run import run
 from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
-from minidqn.lab.snapshot import CheckpointError
+from minidqn.lab.soundness import CheckpointError
 from minidqn.lab.spec import Spec
 from minidqn.lab.training import Watcher
 from minidqn.lab.tuned import MakeSpec, advice, example, has_example, maker_of

@@ -75,7 +75,7 @@ class OwnEnvs:
     """
 
     def __init__(
-        self, envs: Sequence[gym.Env[Any, Any]], agent: DQN, reseed: bool = True
+        self, envs: Sequence[gym.Env[Any, Any]], agent: DQN, reseed: bool
     ) -> None:
         self.envs = envs
         self.seed = agent.seed

@@ -70,7 +70,7 @@ def play_test(
     epsilon: float,
     *,
     max_steps: int,
-    reseed: bool = True,
+    reseed: bool,
     progress: bool = False,
 ) -> tuple[Array, Array, int]:
     """Returns and lengths of test episodes, (episodes,) each, and how many were cut.

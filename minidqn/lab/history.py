@@ -207,6 +207,17 @@ class History:
             lines.writerows(self.episodes(start))
 
 
+def rolling_mean(x: Any, window: int = WINDOW) -> Array:
+    """The mean of the last `window` entries at each entry, (N,) to (N,).
+
+    At the start, where there are fewer, it is the mean of those.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(x)])  # (N + 1,): of the first 0, 1, ...
+    stop = np.arange(1, len(sums))  # (N,)
+    start = np.maximum(stop - window, 0)  # (N,)
+    return np.asarray((sums[stop] - sums[start]) / (stop - start))
+
+
 def read_csv(path: str | Path) -> History:
     """The rows that History.write_csv wrote: to be drawn, not to be gone on with."""
     with Path(path).open(newline="") as file:

@@ -193,6 +193,7 @@ def differing(was: Json, new: Json) -> list[str]:
     return sorted(key for key in was | new if was.get(key) != new.get(key))
 
 
-def some_of(names: list[str], most: int = 4) -> str:
-    text = ", ".join(names[:most])
-    return text if len(names) <= most else f"{text} and {len(names) - most} more"
+def some_of(names: list[str]) -> str:
+    """The first four names, and how many there are beside them."""
+    text = ", ".join(names[:4])
+    return text if len(names) <= 4 else f"{text} and {len(names) - 4} more"

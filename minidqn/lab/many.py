@@ -15,11 +15,11 @@ from typing import Any
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import InUseError, read_results
 from minidqn.lab.groups import Result, grouped
+from minidqn.lab.parsing import parse
 from minidqn.lab.places import short_name
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.tuned import MakeSpec, with_changes
-from minidqn.lab.values import parse
 
 
 def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:

@@ -11,9 +11,8 @@ from threadpoolctl import threadpool_info
 
 from minidqn.agent import DQN
 from minidqn.lab.evaluation import evaluate, play_test
-from minidqn.lab.history import History
+from minidqn.lab.history import History, rolling_mean
 from minidqn.lab.identity import Json
-from minidqn.lab.plotting import rolling_mean
 from minidqn.lab.spec import Spec
 from minidqn.nn.layers import Array
 

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidqn.lab.history import WINDOW, History
+
+# five_tutorials.py imports it from here
+from minidqn.lab.history import rolling_mean as rolling_mean
 from minidqn.lab.scores import Scores
 from minidqn.nn.layers import Array
 
@@ -38,17 +41,6 @@ def distinct_colors(n: int) -> list[str]:
 
     rainbow = colormaps["turbo"](np.linspace(0.05, 0.95, n))  # (n, 4)
     return [to_hex(color) for color in rainbow]
-
-
-def rolling_mean(x: Any, window: int = WINDOW) -> Array:
-    """The mean of the last `window` entries at each entry, (N,) to (N,).
-
-    At the start, where there are fewer, it is the mean of those.
-    """
-    sums = np.concatenate([[0.0], np.cumsum(x)])  # (N + 1,): of the first 0, 1, ...
-    stop = np.arange(1, len(sums))  # (N,)
-    start = np.maximum(stop - window, 0)  # (N,)
-    return np.asarray((sums[stop] - sums[start]) / (stop - start))
 
 
 def check_folder(path: str | Path | None) -> None:

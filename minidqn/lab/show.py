@@ -115,11 +115,11 @@ def before_training(spec: Spec, agent: DQN) -> DQN:
     return spec.agent(*spaces, agent.config, spec.seed, network=spec.network)
 
 
-def an_observation(spec: Spec, agent: DQN, steps: int = 60) -> Any:
+def an_observation(spec: Spec, agent: DQN) -> Any:
     """What the agent sees some steps after the start of a test episode."""
     seed = episode_seed(spec.seed, TEST, 0)
     env = spec.make()
-    for _, _, obs in islice(play(agent, env, seed, spec.test_epsilon), steps):
+    for _, _, obs in islice(play(agent, env, seed, spec.test_epsilon), 60):
         last = obs
     env.close()
     return last

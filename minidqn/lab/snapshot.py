@@ -32,7 +32,7 @@ from minidqn.lab.arrays import (
 from minidqn.lab.header import Header, read_header, write_header
 from minidqn.lab.history import History
 from minidqn.lab.settings import changed, check_batch, check_fixed, own_schedules
-from minidqn.lab.soundness import CheckpointError as CheckpointError  # also from here
+from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Array
 
 
@@ -95,8 +95,8 @@ def examine(
     text: str,
     arrays: Stored,
     network: Build | None,
-    given: Iterable[str] = (),
-    agent: type[DQN] = DQN,
+    given: Iterable[str],
+    agent: type[DQN],
 ) -> Snapshot:
     """Read the text, and check that the arrays belong to it.
 

@@ -22,8 +22,7 @@ from minidqn.lab.envs import check_spaces
 from minidqn.lab.evaluation import check_test, play_test
 from minidqn.lab.history import History
 from minidqn.lab.settings import own_schedules
-from minidqn.lab.training import Watcher
-from minidqn.lab.watchers import step_is_due
+from minidqn.lab.training import Watcher, step_is_due
 from minidqn.nn.layers import Array
 
 SEED = 1_000_000  # far from those of final tests, which begin at 0

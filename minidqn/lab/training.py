@@ -9,28 +9,30 @@ evaluation.py tests what was learned. E is the number of environments.
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 from threadpoolctl import threadpool_limits
 
 from minidqn.agent import DQN
+from minidqn.batch import BRIDGE
 from minidqn.lab.envs import Env, Envs, as_envs
-from minidqn.lab.history import LONG, History
+from minidqn.lab.history import History
 from minidqn.lab.in_use import in_training
+from minidqn.lab.in_vain import (
+    look_for_an_end,
+    warn_if_nothing_is_learned,
+    warn_if_random_again,
+)
 from minidqn.lab.progress import show, training_bar
 from minidqn.lab.resume import resume
 from minidqn.lab.scale import look_at_scale, warn_of_wrapper
-from minidqn.lab.settings import DECAYS
 from minidqn.lab.signals import signals_wait
 from minidqn.refusals import add_notes
-from minidqn.schedules import value_at
 
 # a function of the agent and its history; returning what counts as true stops the run
 Watcher = Callable[[DQN, History], object]
 
 STEPS_PER_REFRESH = 200  # of the progress bar: more often costs more than a step
-FEWEST = 1_000  # steps of an environment that one episode may well take
 
 
 def train(
@@ -121,6 +123,16 @@ def only_watching(watch: Watcher) -> Watcher:
     return watch_and_go_on
 
 
+def step_is_due(agent: DQN, steps: int) -> bool:
+    """Whether the last step of the run reached a multiple of `steps`."""
+    past = agent.steps % steps
+    if past >= agent.replay.num_envs:  # nearly always, so nothing else is computed
+        return False
+    last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
+    taken = int((last != BRIDGE).sum())  # by all environments together
+    return past < taken
+
+
 def check_steps(agent: DQN, steps: int) -> None:
     if not steps >= 1:  # not a number is refused, too
         raise ValueError(f"steps is {steps}: expected 1 or more")
@@ -130,58 +142,6 @@ def check_steps(agent: DQN, steps: int) -> None:
             f"steps is {steps}: expected enough for the first update, at "
             f"learning_starts, {least}"
         )
-
-
-def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
-    """A decay that has reached 0 does not rise again."""
-    rate = agent.config.learning_rate
-    if type(rate) not in DECAYS.values():  # one of your own may rise
-        return
-    for step in (agent.steps, last_step):
-        if value_at(rate, step, agent.updates, agent.episodes) > 0.0:
-            return
-    warnings.warn(
-        f"learning_rate is 0 from step {agent.steps} to {last_step}, so nothing is "
-        "learned: save, and load(path, learning_rate=1e-4), or on the command line "
-        "--set learning_rate=1e-4",
-        RuntimeWarning,
-        stacklevel=3,  # at the call of train
-    )
-
-
-def warn_if_random_again(agent: DQN) -> None:
-    """A policy that was trained before acts at random, as a new agent does."""
-    if agent.from_policy and agent.steps == 0 and agent.epsilon > 0.5:
-        warnings.warn(
-            f"epsilon is {agent.epsilon:g} again, so most actions are random, and the "
-            "loaded policy may be lost: load(path, epsilon=0.05), or, on the command "
-            "line, --set epsilon=0.05",
-            RuntimeWarning,
-            stacklevel=3,  # at the call of train
-        )
-
-
-def look_for_an_end(agent: DQN, last_step: int) -> Watcher:
-    """A watcher that warns if no episode ends in a run, or in its first LONG steps."""
-    num_envs = agent.replay.num_envs
-    look_at = min(last_step, LONG * num_envs)
-    looked = agent.steps >= look_at or look_at <= FEWEST * num_envs
-
-    def watch(agent: DQN, history: History) -> None:
-        nonlocal looked
-        if looked or agent.steps < look_at:
-            return
-        looked = True
-        if agent.episodes == 0:
-            warnings.warn(
-                f"no episode has ended in {agent.steps} steps: does step ever return "
-                "terminated or truncated? gymnasium.wrappers.TimeLimit(env, N) sets a "
-                "limit; so does max_episode_steps=N in gymnasium.register and make",
-                RuntimeWarning,
-                stacklevel=3,  # at the call of train
-            )
-
-    return watch
 
 
 def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list[bool]:

@@ -21,7 +21,6 @@ import numpy as np
 from tqdm import tqdm
 
 from minidqn.agent import DQN
-from minidqn.batch import BRIDGE
 from minidqn.lab.checkpoint import save
 from minidqn.lab.checks import count, file_to_write, number, one_environment
 from minidqn.lab.envs import TEST, episode_seed
@@ -29,19 +28,7 @@ from minidqn.lab.evaluation import check_test
 from minidqn.lab.films import animate
 from minidqn.lab.history import WINDOW, History
 from minidqn.lab.plotting import draw_returns
-from minidqn.lab.training import Watcher
-
-# --- When
-
-
-def step_is_due(agent: DQN, steps: int) -> bool:
-    """Whether the last step of the run reached a multiple of `steps`."""
-    past = agent.steps % steps
-    if past >= agent.replay.num_envs:  # nearly always, so nothing else is computed
-        return False
-    last = agent.replay.kind[(agent.replay.count - 1) % agent.replay.slots]
-    taken = int((last != BRIDGE).sum())  # by all environments together
-    return past < taken
+from minidqn.lab.training import Watcher, step_is_due
 
 
 def episodes_due(history: History, episodes: int) -> range:
@@ -49,9 +36,6 @@ def episodes_due(history: History, episodes: int) -> range:
     before = len(history) - history.just_ended
     next_multiple = (before // episodes + 1) * episodes
     return range(next_multiple, len(history) + 1, episodes)
-
-
-# --- Watchers
 
 
 def until_solved(solved_at: float, episodes: int = WINDOW) -> Watcher:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidqn import DQNConfig, ExponentialDecay, LinearDecay
-from minidqn.lab.values import integer, parse, replaced_decays, split
+from minidqn.lab.parsing import integer, parse, replaced_decays, split
 
 STEPS = 2000  # of the run
 
