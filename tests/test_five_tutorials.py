@@ -55,10 +55,10 @@ from five_tutorials import (
     ThrowsOutNewest,
     UpdateForEachEpisode,
     Variant,
-    build,
     draw,
     interval,
-    make,
+    make_agent,
+    make_env,
     outcome,
     play,
     prime,
@@ -92,7 +92,7 @@ def small(kind: type[DQN], seed: int = 0, **numbers: Any) -> Any:
 
 def written(name: str) -> Any:
     """The agent of a tutorial as it is written."""
-    agent, _ = build(TUTORIALS[name], QUIRKS[name], make(TUTORIALS[name]), 0)
+    agent, _ = make_agent(TUTORIALS[name], QUIRKS[name], make_env(TUTORIALS[name]), 0)
     return agent
 
 
@@ -422,8 +422,8 @@ def test_epsilon_falls_with_the_number_of_the_episode() -> None:
 
 
 def test_it_is_primed_with_first_steps() -> None:
-    env = make(TUTORIALS["T5"])
-    agent, until = build(TUTORIALS["T5"], QUIRKS["T5"], env, seed=3)
+    env = make_env(TUTORIALS["T5"])
+    agent, until = make_agent(TUTORIALS["T5"], QUIRKS["T5"], env, seed=3)
     assert until is None
     prime(agent, env)
     assert (agent.steps, agent.resets, agent.updates, agent.updates_due) == (
@@ -465,7 +465,8 @@ def test_the_last_step_of_an_episode_brings_no_update() -> None:
     assert agent.updates == 22 - 4
     assert isinstance(written("T1"), NoUpdateAtTheEnd)
     assert isinstance(
-        build(TUTORIALS["T1"], (), make(TUTORIALS["T1"]), 0)[0], NoUpdateAtTheEnd
+        make_agent(TUTORIALS["T1"], (), make_env(TUTORIALS["T1"]), 0)[0],
+        NoUpdateAtTheEnd,
     )
     assert not isinstance(written("T3"), NoUpdateAtTheEnd)
 
@@ -514,11 +515,11 @@ def test_the_variants_differ_in_one_quirk(name: str) -> None:
 @each_tutorial
 def test_every_variant_has_just_its_quirks_and_lives(name: str) -> None:
     tutorial = TUTORIALS[name]
-    env = make(tutorial)
+    env = make_env(tutorial)
     for variant in variants(name).values():
         if variant.quirks is None:
             continue
-        agent, until = build(tutorial, variant.quirks, env, 3)
+        agent, until = make_agent(tutorial, variant.quirks, env, 3)
         got = {**vars(agent.config), "until": until}
         overrides = set()
         for quirk in tutorial.quirks:
