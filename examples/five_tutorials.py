@@ -70,7 +70,8 @@ from minidqn import (
 )
 from minidqn.agent import Metrics
 from minidqn.examples.breakout_ram import OneBall
-from minidqn.lab.plotting import BLUE, GREEN, RED, rolling_mean
+from minidqn.lab.history import rolling_mean
+from minidqn.lab.plotting import BLUE, GREEN, RED
 from minidqn.lab.training import Watcher
 from minidqn.lab.watchers import live_plot, log_every, record_every, until_solved
 from minidqn.nn.layers import Array, Linear

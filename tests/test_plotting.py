@@ -22,7 +22,8 @@ from minidqn import (
     plot_learning_curve,
     plot_value_function,
 )
-from minidqn.lab.plotting import PALETTE, rolling_mean
+from minidqn.lab.history import rolling_mean
+from minidqn.lab.plotting import PALETTE
 
 from .conftest import add_episode
 

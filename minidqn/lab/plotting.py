@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidqn.lab.history import WINDOW, History
-
 # five_tutorials.py imports it from here
-from minidqn.lab.history import rolling_mean as rolling_mean
+from minidqn.lab.history import WINDOW, History, rolling_mean
 from minidqn.lab.scores import Scores
 from minidqn.nn.layers import Array
 
