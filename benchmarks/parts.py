@@ -122,6 +122,7 @@ PARTS = [
         minutes=8,
         environment={"OPENBLAS_CORETYPE": "Haswell"},
     ),
+    Part("drift", "benchmarks/drift.py --seeds 90 0", ("drift.md",), minutes=1),
     Part(
         "plain_settings",
         "benchmarks/plain_settings.py --seeds 5 --work {work}",
@@ -242,6 +243,5 @@ PARTS = [
         reads=("examples/trained",),
     ),
 ]
-# made once: with settings of before, and from runs that came before learning curves were kept;
-# see docs/reproduce.md
-WITHOUT_A_COMMAND = ("cartpole_100_before.csv", "minatar_5m_curves.json")
+# made once, from runs that came before learning curves were kept; see docs/reproduce.md
+WITHOUT_A_COMMAND = ("minatar_5m_curves.json",)

@@ -26,11 +26,6 @@ def spec(steps: int = 40_000, seed: int = 0) -> Spec:
         hidden=(64, 64),
         gamma=0.995,  # look far ahead: a cart that drifts falls hundreds of steps later
         n_step=40,  # a fall changes the targets of the last 40 steps at once
-        # The rare failure: the cart always drifts to the same side. All steps that are
-        # stored end there, whichever action was taken, so no action looks better, and
-        # the drift confirms itself. Two settings keep the agent from settling so early.
-        tau=0.005,  # the target network is slow, so the policy changes slowly
-        huber_delta=10.0,  # errors count in full up to 10: values are up to 200
         batch_size=128,
         train_every=4,  # one update every 4 steps keeps the policy steady
         learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good

@@ -55,9 +55,8 @@ from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 # %% [markdown]
 # ## Six moments of a run
 #
-# The settings are those of the page. examples/cartpole.py gives the reason for each of them, and adds two that make
-# the last seed of a hundred learn as well: chapter 9 says more. Only the run is half as long here. Five of the settings
-# are new:
+# The settings are those of examples/cartpole.py, which gives the reason for each of them. Only the run is half as
+# long here. Five of the settings are new:
 #
 # - `normalize_obs` scales each number of an observation to -1 to 1, if the environment gives bounds for it. On the
 #   page, `BOUNDS` does this.

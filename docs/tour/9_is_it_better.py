@@ -158,10 +158,10 @@ source(interval)
 
 # %% [markdown]
 # One lucky seed cannot move the IQM far. But a rare failure does not show in it, either. Here are 100 stored
-# seeds of examples/cartpole.py, with the settings that it had before `tau` and `huber_delta` were changed:
+# seeds of examples/cartpole.py, with the usual settings:
 
 # %%
-with (RESULTS / "cartpole_100_before.csv").open() as file:
+with (RESULTS / "cartpole_100.csv").open() as file:
     hundred = np.array([float(row["eval_mean"]) for row in DictReader(file)])
 low, high = interval(hundred)
 print(f"IQM {iqm(hundred):.2f} ({low:.2f} to {high:.2f}), mean {hundred.mean():.2f}")
@@ -171,8 +171,7 @@ nothing_seen = (1 - failures / 100) ** 20
 print(f"with 20 seeds, the probability to see no such seed is {nothing_seen:.0%}")
 
 # %% [markdown]
-# So the table also shows the mean and the worst seed. (What the change did for these hundred seeds is in
-# docs/results.md.)
+# So the table also shows the mean and the worst seed.
 #
 # ## How many?
 #
