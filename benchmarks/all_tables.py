@@ -31,9 +31,8 @@ from report import OUT, PUBLISHED, ROOT, changes, commit, surroundings
 
 from minidqn.lab.folder import InUseError, locked
 
-STATE = (
-    ROOT / "runs" / "all_tables"
-)  # a file for each part that is done, and their runs
+# a file for each part that is done, and their runs
+STATE = ROOT / "runs" / "all_tables"
 STOPPED = "Stopped. The same command goes on."
 NEEDS = {
     "peers": "a Python with the packages of benchmarks/requirements.txt",

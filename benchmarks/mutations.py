@@ -68,9 +68,8 @@ def is_text(node: Any) -> bool:
 
 def places(tree: ast.Module) -> list[tuple[int, str]]:
     """Every mutant of a file: the number of its node in the order of ast.walk, and its change."""
-    skipped: set[int] = (
-        set()
-    )  # annotations, messages of errors, imports, names of modules
+    # annotations, messages of errors, imports, names of modules
+    skipped: set[int] = set()
     for node in ast.walk(tree):
         parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         parts += [node] if isinstance(node, LEFT_ALONE) else []

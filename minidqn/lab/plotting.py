@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# five_tutorials.py imports it from here
 from minidqn.lab.history import WINDOW, History, rolling_mean
 from minidqn.lab.scores import Scores
 from minidqn.nn.layers import Array
