@@ -67,7 +67,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "lab/parsing": "parsing",
     "lab/show": "show cli",
     "lab/places": "places cli",
-    "lab/many": "sweep cli",
+    "lab/sweep_cli": "sweep cli",
     "lab/spec": "identity run sweep cli",
     "lab/code": "identity",
     "lab/identity": "identity sweep",

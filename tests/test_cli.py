@@ -37,7 +37,7 @@ from minidqn import (
     save,
     tuned,
 )
-from minidqn.lab import arguments, cli, many, outcome, show
+from minidqn.lab import arguments, cli, outcome, show, sweep_cli
 from minidqn.lab import code as code_module
 from minidqn.lab import run as run_module
 from minidqn.lab.cli import main
@@ -1140,8 +1140,8 @@ def test_what_a_sweep_is_asked_for(
         asked["compared"] = [result["name"] for result in results]
         return "", None
 
-    monkeypatch.setattr(many, "sweep", sweep)
-    monkeypatch.setattr(many, "compare", compare)
+    monkeypatch.setattr(sweep_cli, "sweep", sweep)
+    monkeypatch.setattr(sweep_cli, "compare", compare)
     grid = ["--set=learning_rate=0.01:0/0.5", "--set=huber_delta=1/inf"]
     words = ["--seeds", 2, "--first", 7, "--workers", 3, "--out", tmp_path, *grid]
     for typed, script in ((["CartPole-v1"], None), ([], corridor)):
@@ -1269,7 +1269,7 @@ def test_a_sweep_on_dask_and_one_that_is_stopped(
         raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
-    monkeypatch.setattr(many, "sweep", sweep)
+    monkeypatch.setattr(sweep_cli, "sweep", sweep)
     ended = command("sweep", "CartPole-v1", "--dask", "tcp://here:1", "--out", tmp_path)
     assert (ended.code, ended.err) == (130, "Stopped. The same command goes on.\n")
     # else Dask would make only one of two calls that look alike

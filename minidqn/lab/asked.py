@@ -30,6 +30,8 @@ def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
     if args.num_envs is not None:
         spec = replace(spec, num_envs=args.num_envs)
     spec = with_test(spec, args)
+    if args.until_solved:
+        spec = until_solved(spec)
     for line in replaced_decays(before, changes):
         print(line)
     return spec
@@ -46,19 +48,22 @@ def base_of(args: Namespace, make_spec: MakeSpec) -> Spec:
 
 
 def with_test(spec: Spec, args: Namespace) -> Spec:
-    """The run, with the options of the test and of the end of training."""
+    """The run, with the options --test-episodes and --test-max-steps."""
     for name in ("test_episodes", "test_max_steps"):
         value = getattr(args, name)
         if value is not None:
             spec = replace(spec, **{name: value})
-    if args.until_solved:
-        if spec.threshold() == float("inf"):
-            raise ValueError(
-                "--until-solved: the environment does not say which mean return counts "
-                "as solved"
-            )
-        spec = replace(spec, until_solved=True)
     return spec
+
+
+def until_solved(spec: Spec) -> Spec:
+    """The run, with the option --until-solved."""
+    if spec.threshold() == float("inf"):
+        raise ValueError(
+            "--until-solved: the environment does not say which mean return counts as "
+            "solved"
+        )
+    return replace(spec, until_solved=True)
 
 
 def from_saved(spec: Spec, args: Namespace) -> tuple[Spec, dict[str, int]]:

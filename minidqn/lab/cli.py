@@ -2,7 +2,7 @@
 
     train    makes a run (run.py), prints its result, and draws it (show.py)
     watch    shows an agent that has learned
-    sweep    makes many runs (many.py)
+    sweep    makes many runs (sweep_cli.py)
 
 Whatever can be known to be wrong is said in one line, before a folder is made.
 """
@@ -16,7 +16,7 @@ from typing import NoReturn
 import gymnasium as gym
 
 from minidqn import examples
-from minidqn.lab import arguments, many
+from minidqn.lab import arguments, sweep_cli
 from minidqn.lab.asked import base_of, saved_agent, spec_of
 from minidqn.lab.folder import (
     AGENT,
@@ -103,7 +103,7 @@ def carry_out(
     if command == "watch":
         watch_agent(args, make_spec)
     elif command == "sweep":
-        many.sweep_and_compare(args, make_spec)
+        sweep_cli.sweep_and_compare(args, make_spec)
     else:
         train(args, make_spec, shown)
 

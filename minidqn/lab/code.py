@@ -31,9 +31,9 @@ PACKAGE = Path(__file__).parents[1]
 # fmt: off
 WITHOUT_NUMBERS = (
     "arguments", "asked", "cli", "compare", "films", "filters", "first_masks",
-    "groups", "in_vain", "jobs", "many", "names", "output", "parsing", "pictures",
+    "groups", "in_vain", "jobs", "names", "output", "parsing", "pictures",
     "places", "plotting", "processes", "progress", "scale", "show", "statistics",
-    "sweep", "tuned", "value_function", "watchers",
+    "sweep", "sweep_cli", "tuned", "value_function", "watchers",
 )
 # fmt: on
 VERSIONS = ("gymnasium", "numba", "numpy")

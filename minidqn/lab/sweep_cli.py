@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from minidqn.lab.asked import with_test
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import InUseError, read_results
 from minidqn.lab.groups import Result, grouped
@@ -118,11 +119,7 @@ def one_of_grid(
 ) -> Spec:
     """A run with these settings, which are texts, and become part of its name."""
     options = {} if args.steps is None else {"steps": args.steps}
-    spec = make_spec(seed=seed, **options)
-    for name in ("test_episodes", "test_max_steps"):
-        value = getattr(args, name)
-        if value is not None:
-            spec = replace(spec, **{name: value})
+    spec = with_test(make_spec(seed=seed, **options), args)
     changes = {name: parse(name, text, spec.steps) for name, text in settings.items()}
     spec = with_changes(spec, changes)
     if settings:
