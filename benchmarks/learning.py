@@ -7,8 +7,8 @@ also used seeds 0 to 99: see docs/results.md.)
     python benchmarks/learning.py --seeds 20
     python benchmarks/learning.py --envs ALE/Breakout-v5 --seeds 3 --name breakout_ram
 
-With --steps, runs have another length. With --epsilon, the policies are tested again, with these
-shares of random actions.
+With --steps, runs have another length, and with --set other settings. With --epsilon, the policies
+are tested again, with these shares of random actions.
 
 It can be stopped, and the same command continues it. --peers takes a Python that has
 Stable-Baselines3 (benchmarks/requirements.txt). Then SB3's DQN is also trained on CartPole, with
@@ -30,14 +30,24 @@ from report import PUBLISHED, ROOT, add_out, machine
 from tqdm import tqdm
 
 from minidqn import evaluate, load
-from minidqn.lab.arguments import at_least
+from minidqn.lab.arguments import at_least, setting
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import AGENT
+from minidqn.lab.parsing import parse
 from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
-from minidqn.lab.tuned import EXAMPLES, tuned_spec
+from minidqn.lab.tuned import EXAMPLES, tuned_spec, with_changes
 
 USUAL = list(EXAMPLES)[:4]  # the others take hours
+
+
+def spec_of(
+    env_id: str, steps: int | None, seed: int, settings: list[tuple[str, str]]
+) -> Spec:
+    """The run of an example, with some settings changed: their names and texts."""
+    spec = tuned_spec(env_id, steps, seed)
+    changes = {name: parse(name, text, spec.steps) for name, text in settings}
+    return with_changes(spec, changes)
 
 
 def run_sb3(python: str, seed: int) -> float:
@@ -77,6 +87,10 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=at_least(1), help="by default those of the example"
     )
+    changes = "NAME=VALUE: change a setting of the examples; may be repeated"
+    parser.add_argument(
+        "--set", type=setting, action="append", default=[], help=changes
+    )
     again = "test again, with each of these shares of random actions"
     parser.add_argument("--epsilon", type=float, nargs="+", default=[], help=again)
     parser.add_argument(
@@ -91,18 +105,19 @@ def main() -> None:
     add_out(parser)
     args = parser.parse_args()
     seeds, envs, steps = range(args.seeds), list(dict.fromkeys(args.envs)), args.steps
-    if (set(envs), args.seeds, steps) != (
-        set(USUAL),
-        20,
-        None,
-    ) and args.name == "learning":
+    usual = set(envs) == set(USUAL) and args.seeds == 20
+    usual = usual and steps is None and not args.set
+    if not usual and args.name == "learning":
         parser.error(
-            "--envs, --seeds, --steps: expected a --name for other results than the usual"
+            "--envs, --seeds, --steps, --set: expected a --name for other results than "
+            "the usual"
         )
     if not all(0.0 <= epsilon <= 1.0 for epsilon in args.epsilon):
         parser.error(f"--epsilon {args.epsilon}: expected 0 to 1")
     work = args.work or ROOT / "runs" / args.name
-    specs = [tuned_spec(env_id, steps, seed) for seed in seeds for env_id in envs]
+    specs = [
+        spec_of(env_id, steps, seed, args.set) for seed in seeds for env_id in envs
+    ]
     results = list(sweep(specs, work, workers=args.jobs))
     all_ended(results)
     results.sort(key=lambda result: (envs.index(result["env_id"]), result["seed"]))

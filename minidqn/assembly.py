@@ -33,7 +33,7 @@ from minidqn.parts.quantiles import QuantileLoss
 from minidqn.parts.repeat import RepeatedActions
 from minidqn.parts.running import RunningNormalize, Statistics, Unscaled
 from minidqn.replay import Replay
-from minidqn.sampler import UniformSampler
+from minidqn.sampler import Newest, UniformSampler
 from minidqn.targets import HuberLoss
 
 Build = Callable[[Box, int], Network]  # builds your own network
@@ -73,10 +73,11 @@ def make_replay(
 def make_sampler(
     config: DQNConfig, replay: Replay
 ) -> UniformSampler | PrioritizedSampler:
+    newest = Newest(replay, config.newest_share, config.learning_starts)
     if config.priority_alpha == 0.0:
-        return UniformSampler(replay)
+        return UniformSampler(replay, newest)
     return PrioritizedSampler(
-        replay, config.n_step, config.priority_alpha, config.priority_beta
+        replay, config.n_step, config.priority_alpha, config.priority_beta, newest
     )
 
 

@@ -13,8 +13,9 @@ beta = 1:
     w_i = (min over the batch of P / P(i))^beta
 
 Slots where no transition begins have p = 0: the head and the bridges (see replay.py).
-So have starts whose n rewards are not all stored yet, while their episode continues.
-Otherwise they would be drawn at the highest priority, with too short a return.
+So have slots that are too old (newest_share), and starts whose n rewards are not all
+stored yet, while their episode continues. Otherwise these would be drawn at the highest
+priority, with too short a return.
 
 There may be a million p_i, which change often. A *sum tree* draws in proportion to them
 in 20 steps. It is a binary tree: its leaves are the p_i, and every other node is the
@@ -36,6 +37,7 @@ from minidqn.batch import BRIDGE, TRUNCATED
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 from minidqn.replay import Replay
+from minidqn.sampler import Newest
 from minidqn.schedules import Schedule, value_at
 
 SMALLEST = 0.01  # added to each error, so that every transition is drawn again
@@ -89,25 +91,24 @@ def admit_starts(
     bridge: int,
     truncated: int,
     count: int,
-    spare_slots: int,
+    first: int,
     n: int,
     priority: float,
 ) -> None:
     """Let a start be drawn once its n rewards, or all of its episode, are stored.
 
     tree (2 L,), kind (slots, E); `count` slots are complete. `bridge` and `truncated`
-    are kinds: from `truncated` on, a kind ends an episode. The head is not drawn, nor
-    are the oldest slots, which are kept only for the stacks of the next ones.
+    are kinds: from `truncated` on, a kind ends an episode. Slots before `first` are too
+    old, so the one that has just become so is drawn no longer.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
-        set_leaf(tree, (count + spare_slots - 1) % slots * num_envs + env, 0.0)
+        set_leaf(tree, (first - 1) % slots * num_envs + env, 0.0)
         last = count - 1
         if kind[last % slots, env] == bridge:
             last -= 1  # the episode before it may just have been cut
         over = kind[last % slots, env] >= truncated
-        oldest = max(count + spare_slots - slots, 0)
-        for back in range(min(n, last + 1 - oldest)):
+        for back in range(min(n, last + 1 - first)):
             slot = (last - back) % slots
             if kind[slot, env] == bridge:
                 break
@@ -135,12 +136,18 @@ class PrioritizedSampler:
     """
 
     def __init__(
-        self, replay: Replay, n_step: int, alpha: float, beta: Schedule
+        self,
+        replay: Replay,
+        n_step: int,
+        alpha: float,
+        beta: Schedule,
+        newest: Newest | None = None,
     ) -> None:
         self.replay = replay
         self.n_step = n_step
         self.alpha = alpha
         self.beta = beta
+        self.newest = newest or Newest(replay)
         self.largest = np.ones(1)  # the largest priority so far
         self.admitted = 0  # the replay's count at the last admit
         self.made = False  # the tree is there
@@ -179,7 +186,7 @@ class PrioritizedSampler:
                 BRIDGE,
                 TRUNCATED,
                 count,
-                ring.spare_slots,
+                self.newest.first(count),
                 self.n_step,
                 self.largest[0],
             )
@@ -211,6 +218,7 @@ class PrioritizedSampler:
 
     def restore(self) -> bool:
         """Compute the sums after the leaves were set; return whether they are valid."""
+        self.leaves[self.too_old()] = 0.0
         first = len(self.tree) // 2  # the first leaf, then the first node of each level
         while first > 1:
             level = self.tree[first : 2 * first]
@@ -218,6 +226,13 @@ class PrioritizedSampler:
             first //= 2
         self.admitted = self.replay.count
         return self.is_sound()
+
+    def too_old(self) -> Array:
+        """The slots that are before the newest ones."""
+        ring = self.replay
+        oldest = max(0, ring.count + ring.spare_slots - ring.slots)  # of those stored
+        too_old: Array = np.arange(oldest, self.newest.first(ring.count)) % ring.slots
+        return too_old
 
     def is_sound(self) -> bool:
         """Whether a draw can rely on the leaves: 0 where no transition begins."""
