@@ -129,6 +129,12 @@ PARTS = [
         three_files("cartpole_100_all"),
         minutes=8,
     ),
+    Part(
+        "best_possible",
+        "benchmarks/best_possible.py",
+        ("best_possible.md",),
+        minutes=1,
+    ),
     Part("drift", "benchmarks/drift.py --seed 90", ("drift.md",), minutes=1),
     Part(
         "plain_settings",
