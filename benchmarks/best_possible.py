@@ -2,8 +2,8 @@
 
 Its rules are known, and its state is two numbers. So value iteration finds, for each point of a
 fine grid, the least number of steps to the flag (Sutton & Barto 2018, section 4.4). A policy that
-always moves to where this number is least is nearly optimal. Between the points of the grid the
-number is interpolated, so another policy may be better by a small part of a step.
+always moves to where this number is least is nearly optimal: between the points of the grid, the
+number is only interpolated.
 
     python benchmarks/best_possible.py
 """
@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from report import add_out, machine, report
 
+from minidqn import TEST, episode_seed
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 
@@ -26,7 +27,7 @@ ACTIONS = 3  # push to the left, do nothing, push to the right
 
 POSITIONS = 1_401  # points of the grid
 SPEEDS = 801
-SMALL = 1e-4  # of a step: value iteration ends when no number changes more
+SMALL = 1e-4  # value iteration stops when no number of steps changes by more
 SEEDS = 20  # runs of benchmarks/learning.py
 EPISODES = 100  # of the test of each run
 
@@ -91,9 +92,9 @@ def best_action(steps: Array, obs: Any) -> int:
     return int(np.argmin(after))
 
 
-def play(steps: Array, env: gym.Env[Any, Any], seed: int) -> float:
-    """The return of an episode."""
-    obs, _ = env.reset(seed=seed)
+def play(steps: Array, env: gym.Env[Any, Any], seed: int, episode: int) -> float:
+    """The return of a test episode of the run with this seed."""
+    obs, _ = env.reset(seed=episode_seed(seed, TEST, episode))
     total = 0.0
     over = False
     while not over:
@@ -109,9 +110,10 @@ def main() -> None:
     args = parser.parse_args()
     steps = least_steps()
     env = gym.make("MountainCar-v0")
-    # the run of seed s is tested in the episodes s to s + 99
-    returns = np.array([play(steps, env, s) for s in range(SEEDS + EPISODES - 1)])
-    means = [returns[seed : seed + EPISODES].mean() for seed in range(SEEDS)]
+    means = []
+    for seed in range(SEEDS):
+        returns = [play(steps, env, seed, episode) for episode in range(EPISODES)]
+        means.append(np.mean(returns))
     text = (
         f"MountainCar-v0, value iteration on {POSITIONS:,} x {SPEEDS} points, in the test "
         f"episodes of seeds 0 to {SEEDS - 1}: mean {np.mean(means):.2f}, worst seed "

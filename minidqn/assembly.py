@@ -139,6 +139,8 @@ def check_num_envs(config: DQNConfig, num_envs: int) -> None:
         )
     steps_before_learning = math.ceil(config.learning_starts / num_envs)
     longest = min(steps_before_learning, slots - 1)
+    if config.newest_share < 1.0:
+        longest = min(longest, steps_before_learning - 1)  # a bridge may be among them
     if config.priority_alpha > 0.0 and config.n_step > longest:
         raise ValueError(
             f"n_step {config.n_step} in {num_envs} environments: expected up to "

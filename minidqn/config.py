@@ -47,8 +47,9 @@ class DQNConfig:
 
     The replay buffer:
         buffer_size     steps and episode ends that it holds; the oldest are overwritten
-        newest_share    draw from this share of what is stored, the newest steps; with
-                        large n_step, those of early, bad policies do harm (sampler.py)
+        newest_share    draw from the newest steps alone: this share of what is stored,
+                        but at least from learning_starts slots. With a large n_step,
+                        the steps of early, bad policies do harm: see sampler.py
         priority_alpha  draw in proportion to (error + 0.01)^alpha; 0 is uniform
         priority_beta   how much the loss corrects for that draw, a Schedule; 1: fully
         learning_starts steps before the first update

@@ -5,9 +5,9 @@ use each transition several times.
 
 But an old transition tells how an early, bad policy went on after the action. This
 matters for n-step returns, whose n rewards come from the actions that were taken. If
-the agent takes an action in some states no longer, then old transitions are all that is
-known about it, and they say that it is bad. So the draw may leave out what is old: it
-takes the newest half of what is stored, say, which grows with the run.
+the agent no longer takes some action in a state, only old transitions tell about it,
+and they say that it is bad. So the draw may leave out what is old, for example the
+older half of what is stored.
 
 parts/prioritized.py has another sampler, with the same three methods.
 
@@ -28,8 +28,8 @@ from minidqn.replay import Replay
 class Newest:
     """The part of a ring that is drawn from: its newest slots.
 
-    They are this `share` of what is stored, and hold at least `least` steps, of all
-    environments together. By default they are all that is stored.
+    They are this `share` of the slots that are stored, but at least `least` slots, of
+    all environments together. By default they are all.
     """
 
     def __init__(self, replay: Replay, share: float = 1.0, least: int = 1) -> None:

@@ -13,9 +13,9 @@ beta = 1:
     w_i = (min over the batch of P / P(i))^beta
 
 Slots where no transition begins have p = 0: the head and the bridges (see replay.py).
-So have slots that are too old (newest_share), and starts whose n rewards are not all
-stored yet, while their episode continues. Otherwise these would be drawn at the highest
-priority, with too short a return.
+p is also 0 for slots that are too old (newest_share), and for starts whose n rewards
+are not all stored yet, while their episode continues. Such a start would otherwise be
+drawn at the highest priority, with too short a return.
 
 There may be a million p_i, which change often. A *sum tree* draws in proportion to them
 in 20 steps. It is a binary tree: its leaves are the p_i, and every other node is the
@@ -99,7 +99,8 @@ def admit_starts(
 
     tree (2 L,), kind (slots, E); `count` slots are complete. `bridge` and `truncated`
     are kinds: from `truncated` on, a kind ends an episode. Slots before `first` are too
-    old, so the one that has just become so is drawn no longer.
+    old, and so are the head and the slots that are kept only for stacks. With each
+    count, one slot at most becomes too old: its priority is set to 0.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
