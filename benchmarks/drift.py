@@ -77,7 +77,7 @@ def falls_soon(kinds: Array) -> Array:
     """For each step, whether its episode ends with a fall within SOON steps."""
     soon = np.zeros(len(kinds), np.bool_)
     begin = 0  # of the episode
-    for end in np.flatnonzero(kinds >= TRUNCATED):
+    for end in np.flatnonzero(kinds >= TRUNCATED).tolist():
         if kinds[end] == TERMINATED:
             soon[max(end - SOON + 1, begin) : end + 1] = True
         begin = end + 1

@@ -11,6 +11,7 @@ from minidqn import DQN, DQNConfig, examples, load
 from minidqn.lab.places import short_name
 from minidqn.lab.tuned import EXAMPLES, maker_of
 from minidqn.nn.layers import Array
+from minidqn.parts.running import Statistics
 
 SHIPPED = {env_id: short_name(env_id) for env_id in EXAMPLES}  # names, by environment
 OBSERVATIONS = 1_000  # of each policy: half of them random, half of them played
@@ -79,7 +80,8 @@ def made(case: Case) -> DQN:
     params = agent.online.params
     params += rng.normal(0.0, 0.2, params.shape).astype(params.dtype)
     n_entries = max(int(np.prod(space.shape)), 1)
-    agent.scaling.observe(rng.normal(1.0, 3.0, (50, n_entries)))
+    if isinstance(agent.scaling, Statistics):
+        agent.scaling.observe(rng.normal(1.0, 3.0, (50, n_entries)))
     return agent
 
 

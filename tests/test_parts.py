@@ -422,7 +422,8 @@ def test_the_agent_admits_what_a_new_beginning_has_cut() -> None:
     assert sampler.leaves.max() == 0.0  # no three rewards yet, and no end
     agent.begin(np.zeros(3))
     assert sampler.leaves[:3, 0].tolist() == [1.0, 1.0, 0.0]
-    assert sampler.restore()
+    sampler.restore()
+    assert sampler.is_sound()
 
 
 def test_metrics_have_the_best_mean_of_the_quantiles() -> None:

@@ -217,8 +217,8 @@ class PrioritizedSampler:
         largest = set_priorities(self.tree, starts, errors, self.alpha)
         self.largest[0] = max(self.largest[0], largest)
 
-    def restore(self) -> bool:
-        """Compute the sums after the leaves were set; return whether they are valid."""
+    def restore(self) -> None:
+        """Compute the sums, after the leaves were set."""
         self.leaves[self.too_old()] = 0.0
         first = len(self.tree) // 2  # the first leaf, then the first node of each level
         while first > 1:
@@ -226,7 +226,6 @@ class PrioritizedSampler:
             self.tree[first // 2 : first] = level[::2] + level[1::2]
             first //= 2
         self.admitted = self.replay.count
-        return self.is_sound()
 
     def too_old(self) -> Array:
         """The slots that are before the newest ones."""

@@ -97,9 +97,6 @@ class Unscaled:
     def arrays(self) -> dict[str, Array]:
         return {}
 
-    def observe(self, obs: Array) -> None:
-        """Nothing is to be counted."""
-
     def look_at(self, replay: Replay) -> None:
         """Nothing is to be counted."""
 
