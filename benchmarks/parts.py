@@ -123,19 +123,12 @@ PARTS = [
         environment={"OPENBLAS_CORETYPE": "Haswell"},
     ),
     Part(
-        "cartpole_100_all",  # drawing from all that is stored, and not the newest half
-        "benchmarks/learning.py --envs CartPole-v1 --seeds 100 --set newest_share=1 "
-        "--name cartpole_100_all --work {work}",
-        three_files("cartpole_100_all"),
-        minutes=8,
-    ),
-    Part(
         "best_possible",
         "benchmarks/best_possible.py",
         ("best_possible.md",),
         minutes=1,
     ),
-    Part("drift", "benchmarks/drift.py --seed 90", ("drift.md",), minutes=1),
+    Part("drift", "benchmarks/drift.py --seeds 90 0", ("drift.md",), minutes=1),
     Part(
         "plain_settings",
         "benchmarks/plain_settings.py --seeds 5 --work {work}",

@@ -26,11 +26,6 @@ def spec(steps: int = 40_000, seed: int = 0) -> Spec:
         hidden=(64, 64),
         gamma=0.995,  # look far ahead: a cart that drifts falls hundreds of steps later
         n_step=40,  # a fall changes the targets of the last 40 steps at once
-        # These 40 rewards were earned by the policy of that time, and the first policies
-        # soon let the pole fall. If their steps are drawn to the end of the run, about
-        # one agent in a hundred believes that leaning to one side is bad. It leans to the
-        # other side in every episode, and so leaves the track (benchmarks/drift.py).
-        newest_share=0.5,
         batch_size=128,
         train_every=4,  # one update every 4 steps keeps the policy steady
         learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good

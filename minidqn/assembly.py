@@ -33,7 +33,7 @@ from minidqn.parts.quantiles import QuantileLoss
 from minidqn.parts.repeat import RepeatedActions
 from minidqn.parts.running import RunningNormalize, Statistics, Unscaled
 from minidqn.replay import Replay
-from minidqn.sampler import Newest, UniformSampler
+from minidqn.sampler import UniformSampler
 from minidqn.targets import HuberLoss
 
 Build = Callable[[Box, int], Network]  # builds your own network
@@ -73,11 +73,10 @@ def make_replay(
 def make_sampler(
     config: DQNConfig, replay: Replay
 ) -> UniformSampler | PrioritizedSampler:
-    newest = Newest(replay, config.newest_share, config.learning_starts)
     if config.priority_alpha == 0.0:
-        return UniformSampler(replay, newest)
+        return UniformSampler(replay)
     return PrioritizedSampler(
-        replay, config.n_step, config.priority_alpha, config.priority_beta, newest
+        replay, config.n_step, config.priority_alpha, config.priority_beta
     )
 
 
@@ -139,8 +138,6 @@ def check_num_envs(config: DQNConfig, num_envs: int) -> None:
         )
     steps_before_learning = math.ceil(config.learning_starts / num_envs)
     longest = min(steps_before_learning, slots - 1)
-    if config.newest_share < 1.0:
-        longest = min(longest, steps_before_learning - 1)  # a bridge may be among them
     if config.priority_alpha > 0.0 and config.n_step > longest:
         raise ValueError(
             f"n_step {config.n_step} in {num_envs} environments: expected up to "

@@ -47,9 +47,6 @@ class DQNConfig:
 
     The replay buffer:
         buffer_size     steps and episode ends that it holds; the oldest are overwritten
-        newest_share    draw from the newest steps alone: this share of what is stored,
-                        but at least from learning_starts slots. With a large n_step,
-                        the steps of early, bad policies do harm: see sampler.py
         priority_alpha  draw in proportion to (error + 0.01)^alpha; 0 is uniform
         priority_beta   how much the loss corrects for that draw, a Schedule; 1: fully
         learning_starts steps before the first update
@@ -85,7 +82,6 @@ class DQNConfig:
     max_grad_norm: float = 10.0
 
     buffer_size: int = 50_000
-    newest_share: float = 1.0
     priority_alpha: float = 0.0
     priority_beta: Schedule = LinearDecay(0.4, 1.0, 100_000)
     learning_starts: int = 1_000
@@ -118,9 +114,7 @@ class DQNConfig:
             self._check(name, all(0.0 <= x <= 1.0 for x in values), "0 to 1")
         for name in ("huber_delta", "max_grad_norm"):
             self._check(name, getattr(self, name) > 0.0, "more than 0")
-        for name in ("tau", "newest_share"):
-            value = getattr(self, name)
-            self._check(name, 0.0 < value <= 1.0, "more than 0, up to 1")
+        self._check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
         gain_fits = 0.0 < self.final_gain < math.inf
         self._check("final_gain", gain_fits, "a finite number, more than 0")
         rates = bounds_of(self.learning_rate)

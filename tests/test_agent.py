@@ -101,25 +101,6 @@ def test_each_part_takes_its_place(
     assert type(getattr(small_agent(**numbers), place)) is kind
 
 
-def test_updates_learn_from_the_newest_share_alone() -> None:
-    agent = small_agent(newest_share=0.25, learning_starts=10, batch_size=10)
-    drawn: set[int] = set()
-
-    def note_starts(starts: Array, errors: Array) -> None:
-        drawn.update(starts.tolist())
-
-    agent.sampler.update = note_starts  # type: ignore[method-assign]  # a spy
-    live(agent, 60)  # and a bridge after each 7 steps: 68 slots
-    for _ in range(100):
-        agent.learn()
-    assert drawn == set(range(51, 68)) - {55, 63}  # a quarter is 17 slots
-
-    agent = small_agent(newest_share=0.25, learning_starts=30, batch_size=10)
-    live(agent, 60)
-    oldest = min(agent.sampler.draw(60, agent.rng, 0)[0].min() for _ in range(20))
-    assert oldest == 68 - 30  # at least learning_starts
-
-
 def test_without_epsilon_it_is_greedy_and_draws_nothing() -> None:
     agent = small_agent(n_actions=3)
     before = agent.rng.bit_generator.state
@@ -583,8 +564,6 @@ def test_the_seed_settles_the_weights() -> None:
         ({"max_grad_norm": -1.0}, "max_grad_norm is -1.0: expected more than 0"),
         ({"target_every": 0}, "target_every is 0"),
         ({"tau": 1.5}, "tau is 1.5: expected more than 0, up to 1"),
-        ({"newest_share": 0.0}, "newest_share is 0.0: expected more than 0, up to 1"),
-        ({"newest_share": 1.5}, "newest_share is 1.5: expected more than 0, up to 1"),
         ({"n_step": True}, "n_step is True: expected an integer of 1 or more"),
         ({"learning_rate": 1.0}, "learning_rate is 1.0: expected 0 to less than 1"),
         ({"huber_delta": 10**400}, "huber_delta is 10{400}: expected a number"),

@@ -81,7 +81,6 @@ def test_what_may_change_changes_from_the_next_step_on(tmp_path: Path) -> None:
         "target_every": 2,
         "double": False,
         "huber_delta": 2.0,
-        "newest_share": 0.5,
         "learning_starts": 16,
     }
     twin, history = load_run(path, **changes)

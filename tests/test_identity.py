@@ -139,7 +139,6 @@ OTHER_SETTINGS: dict[str, list[Any]] = {
     ],
     "max_grad_norm": [1.0],
     "buffer_size": [1000],
-    "newest_share": [0.5],
     "priority_alpha": [0.6],
     "priority_beta": [0.5],
     "learning_starts": [101],

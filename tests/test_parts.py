@@ -443,18 +443,6 @@ def test_steps_of_many_environments_before_the_first_update() -> None:
         DQN(Box(-1, 1, (3,)), Discrete(2), replace(config, n_step=9), num_envs=128)
 
 
-def test_the_newest_part_always_holds_a_complete_transition() -> None:
-    """It is 8 slots here, and the first may be a bridge. So 8 steps are too many."""
-    config = DQNConfig(
-        newest_share=0.01, priority_alpha=0.5, n_step=7, batch_size=8, learning_starts=8
-    )
-    with pytest.raises(ValueError, match=r"n_step 8 in 1 env.*expected up to 7"):
-        agent_for(chain(), **vars(replace(config, n_step=8)))
-    agent = agent_for(chain(), **vars(config))
-    train(agent, chain(), 400, progress=False)
-    assert agent.updates == 393
-
-
 @pytest.mark.parametrize("num_envs", [1, 2])
 def test_a_buffer_too_small_for_whole_transitions_is_refused_at_once(
     num_envs: int,

@@ -22,7 +22,6 @@ from minidqn.parts.prioritized import (
     set_priorities,
 )
 from minidqn.replay import Replay
-from minidqn.sampler import Newest
 from minidqn.schedules import Schedule
 
 from .conftest import plain
@@ -122,15 +121,9 @@ class PrioritizedMachine(ReplayMachine):
         self.largest = 1.0
         self.priorities: dict[tuple[int, int], float] = {}
         replay = self.ring(capacity, data)
-        self.share = data.draw(st.sampled_from([0.01, 0.5, 1.0]))
-        self.least = data.draw(st.integers(1, 12))
         self.beta = 0.0  # at each draw another one
         self.prioritized = PrioritizedSampler(
-            replay,
-            self.n_step,
-            self.alpha,
-            lambda step: self.beta,
-            Newest(replay, self.share, self.least),
+            replay, self.n_step, self.alpha, lambda step: self.beta
         )
         return replay
 
@@ -150,8 +143,7 @@ class PrioritizedMachine(ReplayMachine):
 
     @invariant()
     def complete_transitions_alone_can_be_drawn(self) -> None:
-        newest = self.newest(self.share, self.least)
-        self.complete = [place for place in newest if self.is_complete(*place)]
+        self.complete = [place for place in self.stored() if self.is_complete(*place)]
         for place in self.complete:
             self.priorities.setdefault(place, self.largest)
         tree = self.prioritized.tree
@@ -169,21 +161,11 @@ class PrioritizedMachine(ReplayMachine):
     @precondition(lambda self: self.complete)
     @rule(
         n_step=st.just(0),  # that of the sampler
-        share=st.just(1.0),  # and all that is stored, like the next
-        least=st.just(1),
         beta=st.sampled_from([0.0, 0.4, 1.0]),
         errors=st.lists(st.floats(-5.0, 5.0), min_size=1, max_size=8),
         seed=st.integers(0, 2**32),
     )
-    def draw(
-        self,
-        n_step: int,
-        share: float,
-        least: int,
-        beta: float,
-        errors: list[float],
-        seed: int,
-    ) -> None:
+    def draw(self, n_step: int, beta: float, errors: list[float], seed: int) -> None:
         size = min(len(errors), len(self.replay))
         self.beta = beta
         rng = np.random.default_rng(seed)
@@ -410,9 +392,7 @@ def test_the_kernels_agree_with_their_plain_python() -> None:
     for wrap in (lambda compiled: compiled, plain):
         tree = np.zeros(128)
         for count in range(1, 61):
-            wrap(admit_starts)(
-                tree, kind, BRIDGE, TRUNCATED, count, max(count - 19, 0), 3, 1.5
-            )
+            wrap(admit_starts)(tree, kind, BRIDGE, TRUNCATED, count, 1, 3, 1.5)
         starts, weights = np.zeros(16, np.int64), np.zeros(16, np.float32)
         wrap(draw_leaves)(tree, uniforms, 0.7, starts, weights)
         largest = wrap(set_priorities)(tree, starts, errors, 0.6)

@@ -373,14 +373,6 @@ def test_several_environments_are_refused() -> None:
         observe_episodes(agent_for(chain(), num_envs=2), [short_episode()])
 
 
-def test_drawing_from_the_newest_steps_alone_is_refused() -> None:
-    """Demonstrations are not bad because they are old."""
-    agent = agent_for(chain(), newest_share=0.5)
-    with pytest.raises(ValueError, match=r"newest_share is 0\.5: expected 1"):
-        observe_episodes(agent, [short_episode()])
-    assert len(agent.replay) == 0
-
-
 def test_learning_needs_updates_and_steps() -> None:
     agent = agent_for(chain())
     observe_episodes(agent, [short_episode()])

@@ -24,7 +24,7 @@ from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED, Batch, draw_start
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import StackedReplay
 from minidqn.replay import Replay
-from minidqn.sampler import Newest, UniformSampler
+from minidqn.sampler import UniformSampler
 
 from .conftest import plain
 
@@ -88,11 +88,6 @@ def test_a_short_episode_slot_by_slot() -> None:
         drawn.update(starts.tolist())
     assert drawn == {0, 1, 3}
     assert weights.tolist() == [1.0, 1.0, 1.0, 1.0]
-
-    # From the newest half alone, which is slots 2 and 3, it gives slot 3.
-    sampler = UniformSampler(replay, Newest(replay, share=0.5))
-    starts, _ = sampler.draw(4, rng, step=3)
-    assert starts.tolist() == [3, 3, 3, 3]
 
 
 class Everything(np.random.Generator):
@@ -177,7 +172,9 @@ class ReplayMachine(RuleBasedStateMachine):
         self.do_begin(data)
 
     def build(self, capacity: int, data: st.DataObject) -> Replay:
-        return self.ring(capacity, data)
+        replay = self.ring(capacity, data)
+        self.sampler = UniformSampler(replay)
+        return replay
 
     def ring(self, capacity: int, data: st.DataObject) -> Replay:
         arguments = capacity, (2,), np.float64, 4, self.num_envs
@@ -359,27 +356,13 @@ class ReplayMachine(RuleBasedStateMachine):
     def leaf(self, t: int, env: int) -> int:
         return t % (self.per_lane + self.frames) * self.num_envs + env
 
-    def newest(self, share: float, least: int) -> list[tuple[int, int]]:
-        """Those of the newest slots: a share of them, of `least` steps, and of two."""
-        count = len(self.stream[0])
-        wanted = share * min(count, self.per_lane)
-        first = count - max(wanted, least / self.num_envs, 2)
-        return [(t, env) for t, env in self.stored() if t > first - 1]
-
-    @rule(
-        n_step=st.integers(1, 6),
-        share=st.sampled_from([0.01, 0.5, 0.75, 1.0]),
-        least=st.integers(1, 12),
-    )
-    def draw(self, n_step: int, share: float, least: int) -> None:
-        places = self.newest(share, least)
+    @rule(n_step=st.integers(1, 6))
+    def draw(self, n_step: int) -> None:
+        places = self.stored()
         if not places:
             return
-        sampler = UniformSampler(self.replay, Newest(self.replay, share, least))
         stored = len(self.replay)
-        slots = self.replay.count - sampler.newest.first(self.replay.count)
-        every = Everything(slots * self.num_envs)
-        starts, weights = sampler.draw(stored, every, step=0)
+        starts, weights = self.sampler.draw(stored, Everything(stored), step=0)
         assert weights.tolist() == [1.0] * stored
         starts = starts[: len(places)]
         assert starts.tolist() == [self.leaf(*place) for place in places]

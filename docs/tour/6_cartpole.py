@@ -56,20 +56,18 @@ from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 # ## Six moments of a run
 #
 # The settings are those of examples/cartpole.py, which gives the reason for each of them. Only the run is half as
-# long here. Six of the settings are new:
+# long here. Five of the settings are new:
 #
 # - `normalize_obs` scales each number of an observation to -1 to 1, if the environment gives bounds for it. On the
 #   page, `BOUNDS` does this.
 # - `n_step` says how many rewards are added up before the network is asked what follows.
-# - `newest_share`: an update draws from the newest half of what is stored, and not from all of it.
 # - `train_every`: there is one update every four steps. In chapter 5 there was one after each step.
 # - The learning rate falls to 0.
 # - epsilon falls from 1 to 0.1: at first the agent tries everything, later it mostly does what is best.
 #
 # May 40 rewards be added up, although some of the 40 actions were random? Random actions earn less than the best
 # ones, so the targets are too low: this is a *bias*. It is the price for speed, because a fall changes the targets of
-# the last 40 steps at once. The bias is largest in the oldest steps, because the first policies were bad. So the older
-# half is not drawn. Chapter 7 measures bias and speed.
+# the last 40 steps at once. Chapter 7 measures both.
 
 # %%
 STEPS, GAMMA = 20_000, 0.995
@@ -77,7 +75,6 @@ config = DQNConfig(
     normalize_obs=True,
     gamma=GAMMA,
     n_step=40,
-    newest_share=0.5,
     batch_size=128,
     train_every=4,
     learning_rate=LinearDecay(3e-3, 0.0, STEPS),
@@ -223,7 +220,7 @@ for name in ("truncated", "done"):
         f"mean value of the upright pole {np.mean(first_values[name]):.0f}"
     )
 
-# %% mystnb={"image": {"alt": "Test return and value of the upright pole for eight seeds each: those told truncated have returns of hundreds and values near 200, those told done have values near 50 and, except one, low returns."}}
+# %% mystnb={"image": {"alt": "Test return and value of the upright pole for eight seeds each: those told truncated have returns of hundreds and values near 200, those told done have low returns and values near 50."}}
 plt.figure(figsize=(8, 4))
 for name, mark in (("truncated", "o"), ("done", "x")):
     plt.plot(first_values[name], tested[name], mark, ms=9, mew=2, label=name)
@@ -238,8 +235,7 @@ plt.show()
 # %% [markdown]
 # Neither kind of agent has ever seen step 51. The "truncated" agents value the upright pole at about 200: it can stand
 # for ever. The "done" agents learned that even a well balanced pole soon brings nothing more. They value it far too
-# low, and most of their poles fall much earlier in the test. (One stood to the end in our run. An agent only asks which
-# value is larger, and the answer can be right where both values are wrong.)
+# low, and their poles fall much earlier in the test.
 #
 # (The "truncated" agents are not perfect. Some values are above 200, which is impossible. Chapter 7 shows
 # where such values come from.)

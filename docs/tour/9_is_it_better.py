@@ -157,11 +157,11 @@ source(iqm)
 source(interval)
 
 # %% [markdown]
-# One lucky seed cannot move the IQM far. But a rare failure does not show in it, either. Here are 100 stored seeds of
-# examples/cartpole.py with `newest_share=1`. That is how its settings were until a hundred seeds showed the failure:
+# One lucky seed cannot move the IQM far. But a rare failure does not show in it, either. Here are 100 stored
+# seeds of examples/cartpole.py, with the usual settings:
 
 # %%
-with (RESULTS / "cartpole_100_all.csv").open() as file:
+with (RESULTS / "cartpole_100.csv").open() as file:
     hundred = np.array([float(row["eval_mean"]) for row in DictReader(file)])
 low, high = interval(hundred)
 print(f"IQM {iqm(hundred):.2f} ({low:.2f} to {high:.2f}), mean {hundred.mean():.2f}")

@@ -51,18 +51,11 @@ def observe_episodes(agent: DQN, episodes: Iterable[Any]) -> None:
     `episodes` are objects with the attributes of Episode. One that neither terminates
     nor is truncated counts as truncated. Raises ValueError or TypeError, which name the
     episode, before anything is stored: if values do not fit, if there are more than the
-    replay buffer holds, or if the agent has several environments, or draws only from
-    the newest steps.
+    replay buffer holds, or if the agent has several environments.
     """
     num_envs = agent.replay.num_envs
     if num_envs != 1:
         raise ValueError(f"the agent has num_envs={num_envs}: expected 1")
-    share = agent.config.newest_share
-    if share != 1.0:
-        raise ValueError(
-            f"newest_share is {share}: expected 1 for recorded episodes, or else those "
-            "stored first would never be drawn"
-        )
     checked = []
     for number, episode in enumerate(episodes):
         try:

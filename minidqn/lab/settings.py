@@ -31,7 +31,7 @@ OWN = "own"  # the key in JSON for the name of your own schedule
 
 # settings that the networks depend on, and those of the priorities of stored steps
 FIXED_BY_NETWORK = (*NETWORK_SETTINGS, "quantiles", "frame_stack")
-FIXED_BY_PRIORITIES = ("priority_alpha", "n_step", "buffer_size", "newest_share")
+FIXED_BY_PRIORITIES = ("priority_alpha", "n_step", "buffer_size")
 
 
 def settings(config: DQNConfig) -> dict[str, Any]:

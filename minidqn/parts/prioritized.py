@@ -13,9 +13,8 @@ beta = 1:
     w_i = (min over the batch of P / P(i))^beta
 
 Slots where no transition begins have p = 0: the head and the bridges (see replay.py).
-p is also 0 for slots that are too old (newest_share), and for starts whose n rewards
-are not all stored yet, while their episode continues. Such a start would otherwise be
-drawn at the highest priority, with too short a return.
+So have starts whose n rewards are not all stored yet, while their episode continues.
+Otherwise they would be drawn at the highest priority, with too short a return.
 
 There may be a million p_i, which change often. A *sum tree* draws in proportion to them
 in 20 steps. It is a binary tree: its leaves are the p_i, and every other node is the
@@ -37,7 +36,6 @@ from minidqn.batch import BRIDGE, TRUNCATED
 from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array
 from minidqn.replay import Replay
-from minidqn.sampler import Newest
 from minidqn.schedules import Schedule, value_at
 
 SMALLEST = 0.01  # added to each error, so that every transition is drawn again
@@ -91,25 +89,25 @@ def admit_starts(
     bridge: int,
     truncated: int,
     count: int,
-    first: int,
+    spare_slots: int,
     n: int,
     priority: float,
 ) -> None:
     """Let a start be drawn once its n rewards, or all of its episode, are stored.
 
     tree (2 L,), kind (slots, E); `count` slots are complete. `bridge` and `truncated`
-    are kinds: from `truncated` on, a kind ends an episode. Slots before `first` are too
-    old, and so are the head and the slots that are kept only for stacks. With each
-    count, one slot at most becomes too old: its priority is set to 0.
+    are kinds: from `truncated` on, a kind ends an episode. The head is not drawn, nor
+    are the oldest slots, which are kept only for the stacks of the next ones.
     """
     slots, num_envs = kind.shape
     for env in range(num_envs):
-        set_leaf(tree, (first - 1) % slots * num_envs + env, 0.0)
+        set_leaf(tree, (count + spare_slots - 1) % slots * num_envs + env, 0.0)
         last = count - 1
         if kind[last % slots, env] == bridge:
             last -= 1  # the episode before it may just have been cut
         over = kind[last % slots, env] >= truncated
-        for back in range(min(n, last + 1 - first)):
+        oldest = max(count + spare_slots - slots, 0)
+        for back in range(min(n, last + 1 - oldest)):
             slot = (last - back) % slots
             if kind[slot, env] == bridge:
                 break
@@ -137,18 +135,12 @@ class PrioritizedSampler:
     """
 
     def __init__(
-        self,
-        replay: Replay,
-        n_step: int,
-        alpha: float,
-        beta: Schedule,
-        newest: Newest | None = None,
+        self, replay: Replay, n_step: int, alpha: float, beta: Schedule
     ) -> None:
         self.replay = replay
         self.n_step = n_step
         self.alpha = alpha
         self.beta = beta
-        self.newest = newest or Newest(replay)
         self.largest = np.ones(1)  # the largest priority so far
         self.admitted = 0  # the replay's count at the last admit
         self.made = False  # the tree is there
@@ -187,7 +179,7 @@ class PrioritizedSampler:
                 BRIDGE,
                 TRUNCATED,
                 count,
-                self.newest.first(count),
+                ring.spare_slots,
                 self.n_step,
                 self.largest[0],
             )
@@ -219,20 +211,12 @@ class PrioritizedSampler:
 
     def restore(self) -> None:
         """Compute the sums, after the leaves were set."""
-        self.leaves[self.too_old()] = 0.0
         first = len(self.tree) // 2  # the first leaf, then the first node of each level
         while first > 1:
             level = self.tree[first : 2 * first]
             self.tree[first // 2 : first] = level[::2] + level[1::2]
             first //= 2
         self.admitted = self.replay.count
-
-    def too_old(self) -> Array:
-        """The slots that are before the newest ones."""
-        ring = self.replay
-        oldest = max(0, ring.count + ring.spare_slots - ring.slots)  # of those stored
-        too_old: Array = np.arange(oldest, self.newest.first(ring.count)) % ring.slots
-        return too_old
 
     def is_sound(self) -> bool:
         """Whether a draw can rely on the leaves: 0 where no transition begins."""
