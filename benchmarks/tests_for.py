@@ -30,6 +30,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "parts/layer_norm": "nn_parts network parts",
     "parts/noisy": "nn_parts network parts",
     "parts/normalize": "layers network agent examples",
+    "parts/param_noise": "param_noise parts resume",
     "parts/prioritized": "prioritized parts checkpoint resume",
     "parts/qnetwork": "network agent pixels finetune",
     "parts/quantiles": "targets parts agent",

@@ -91,6 +91,14 @@ class DQN:
         self.loss = assembly.make_loss(self._config, self.n_actions, self.online.dtype)
         self.exploration = assembly.make_exploration(self._config, self.replay)
         self.scaling = assembly.make_scaling(self.online, self.target)
+        self.behaviour = assembly.make_behaviour(
+            self._config,
+            observation_space,
+            network,
+            self.online,
+            self.replay,
+            self.loss,
+        )
         self.next_actions = np.empty(self._config.batch_size, np.int64)  # see targets
 
     def __repr__(self) -> str:
@@ -159,7 +167,7 @@ class DQN:
         if not ring.begun:
             raise ValueError(NO_EPISODE)
         epsilon = self.epsilon  # a schedule of yours may use the network: so before q
-        q = self.loss.q_values(self.online.predict(ring.head_stack, self.rng))  # (E, A)
+        q = self.loss.q_values(self.behaviour.predict(ring.head_stack, self.rng))
         return self.exploration.choose(q, ring.head_mask, epsilon, self.rng)
 
     def begin(self, obs: Any, mask: Any = None) -> None:
@@ -168,6 +176,7 @@ class DQN:
         self.replay.begin(obs, mask)
         self.episodes = begun_so_far  # all of them have ended now
         self.exploration.stop()
+        self.behaviour.stop()
         self.scaling.look_at(self.replay)
         self.sampler.admit()
 
@@ -197,6 +206,7 @@ class DQN:
         self.episodes += ended
         if ended > 0:
             self.exploration.stop(self.replay.ended)
+            self.behaviour.stop(self.replay.ended)
         self.scaling.look_at(self.replay)
         self.sampler.admit()
 

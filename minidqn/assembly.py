@@ -5,6 +5,7 @@
     sampler        uniform, or prioritised                   parts/prioritized.py
     loss           Huber's, or that of quantiles             parts/quantiles.py
     exploration    epsilon-greedy, or repeated actions       parts/repeat.py
+    behaviour      the online network, or with noise         parts/param_noise.py
     scaling        none, or by what was observed             parts/running.py
 
 After that, the agent never asks which of them it has: both have the same methods.
@@ -22,6 +23,7 @@ from minidqn.config import DQNConfig
 from minidqn.exploration import EpsilonGreedy
 from minidqn.nn.network import Network
 from minidqn.parts.frames import StackedReplay
+from minidqn.parts.param_noise import NoisyWeights, OnlineWeights
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.qnetwork import (
     check_observations,
@@ -43,20 +45,24 @@ def make_networks(
     config: DQNConfig, space: Space[Any], n_actions: int, build: Build | None
 ) -> tuple[Network, Network]:
     """The online and the target network, which share only scratch arrays."""
+    online = make_network(config, space, n_actions, build)
+    target = make_network(config, space, n_actions, build)
     box = cast(Box, space)
-    networks = []
-    for _ in range(2):
-        if build is None:
-            networks.append(Network(q_layers(config, box, n_actions)))
-        else:
-            networks.append(build(box, n_actions))
-    online, target = networks
     shape = box.shape if config.frame_stack == 1 else (config.frame_stack, *box.shape)
     example = np.zeros((1, *shape), box.dtype)
     check_pair(online, target, example, n_actions * config.quantiles)
     # the forwards of an update follow each other, so one set of arrays is enough
     target.share_caches(online)
     return online, target
+
+
+def make_network(
+    config: DQNConfig, space: Space[Any], n_actions: int, build: Build | None
+) -> Network:
+    box = cast(Box, space)
+    if build is None:
+        return Network(q_layers(config, box, n_actions))
+    return build(box, n_actions)
 
 
 def make_replay(
@@ -96,11 +102,30 @@ def make_exploration(config: DQNConfig, replay: Replay) -> EpsilonGreedy:
     return RepeatedActions(replay, config.epsilon_hold)
 
 
-def make_scaling(online: Network, target: Network) -> Statistics | Unscaled:
+def make_behaviour(
+    config: DQNConfig,
+    space: Space[Any],
+    build: Build | None,
+    online: Network,
+    replay: Replay,
+    loss: HuberLoss | QuantileLoss,
+) -> OnlineWeights:
+    """The network that explores."""
+    if config.param_noise == 0.0:
+        return OnlineWeights(online)
+    noisy = make_network(config, space, replay.n_actions, build)
+    noisy.share_caches(online)
+    make_scaling(online, noisy)
+    return NoisyWeights(
+        online, noisy, replay, loss, config.param_noise, config.batch_size
+    )
+
+
+def make_scaling(online: Network, other: Network) -> Statistics | Unscaled:
     """What counts the observations, and is one for both networks."""
-    for layer, other in zip(online.layers, target.layers, strict=True):
-        if isinstance(layer, RunningNormalize) and isinstance(other, RunningNormalize):
-            other.statistics = layer.statistics
+    for layer, twin in zip(online.layers, other.layers, strict=True):
+        if isinstance(layer, RunningNormalize) and isinstance(twin, RunningNormalize):
+            twin.statistics = layer.statistics
             return layer.statistics
     return Unscaled()
 

@@ -61,6 +61,8 @@ class DQNConfig:
         epsilon         probability of a random action, a Schedule
         epsilon_hold    each random action is repeated for 1 to this many steps; then
                         epsilon is the probability that one begins
+        param_noise     each episode is explored with noise on the weights, so large that
+                        it changes this share of the greedy actions; 0 for none
         noisy           noisy layers explore; epsilon may then be 0
     """
 
@@ -93,6 +95,7 @@ class DQNConfig:
 
     epsilon: Schedule = LinearDecay(1.0, 0.05, 5_000)
     epsilon_hold: int = 1
+    param_noise: float = 0.0
     noisy: bool = False
 
     def __post_init__(self) -> None:
@@ -114,6 +117,8 @@ class DQNConfig:
             self._check(name, all(0.0 <= x <= 1.0 for x in values), "0 to 1")
         for name in ("huber_delta", "max_grad_norm"):
             self._check(name, getattr(self, name) > 0.0, "more than 0")
+        noise_fits = 0.0 <= self.param_noise < 1.0
+        self._check("param_noise", noise_fits, "0 to less than 1")
         self._check("tau", 0.0 < self.tau <= 1.0, "more than 0, up to 1")
         gain_fits = 0.0 < self.final_gain < math.inf
         self._check("final_gain", gain_fits, "a finite number, more than 0")

@@ -77,6 +77,7 @@ def test_what_may_change_changes_from_the_next_step_on(tmp_path: Path) -> None:
         "train_every": 3,
         "gradient_steps": 2,
         "epsilon_hold": 4,
+        "param_noise": 0.2,
         "tau": 1.0,
         "target_every": 2,
         "double": False,
@@ -86,7 +87,12 @@ def test_what_may_change_changes_from_the_next_step_on(tmp_path: Path) -> None:
     twin, history = load_run(path, **changes)
     assert {name: getattr(twin.config, name) for name in changes} == changes
     nothing = np.zeros((2, 1), np.int64)
-    assert_same_arrays(agent, twin, repeat=nothing)  # no action is repeated yet
+    new = {  # no action is repeated yet, and no noise is drawn
+        "repeat": nothing,
+        "noise_seeds": np.zeros(1, np.int64),
+        "noise_scales": np.zeros(1),
+    }
+    assert_same_arrays(agent, twin, **new)
     assert (twin.steps, twin.updates, twin.updates_due) == (
         200,
         agent.updates,

@@ -148,6 +148,7 @@ OTHER_SETTINGS: dict[str, list[Any]] = {
     "target_every": [2],
     "epsilon": [0.5, saw],
     "epsilon_hold": [2],
+    "param_noise": [0.2],
     "noisy": [True],
 }
 

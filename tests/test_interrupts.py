@@ -175,7 +175,7 @@ def interrupted(line: int, call: Callable[[], object]) -> bool:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"frame_stack": 2},
+        {"frame_stack": 2, "param_noise": 0.2},
         {"n_step": 2, "priority_alpha": 0.5, "epsilon_hold": 3, "epsilon": 1.0},
     ],
     ids=["stacks", "priorities"],

@@ -25,6 +25,7 @@ ALL: dict[str, Any] = {
     "priority_alpha": 0.6,
     "noisy": True,
     "epsilon_hold": 4,
+    "param_noise": 0.2,
 }
 PARTS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -12,6 +12,8 @@ That is a policy. A whole run has more:
     replay_obs, ...         the ring, once the agent has begun; replay_mask only if an
                             environment gave masks
     repeat                  the actions being repeated, if epsilon_hold > 1
+    noise_seeds,            of the noise on the weights, if param_noise > 0
+    noise_scales
     priority_leaves, ...    with the ring, if replay is prioritised
     history                 a row for each ended episode
     updates                 since the last ended episode: how many, and the sums of
@@ -34,6 +36,7 @@ from minidqn.lab.header import Header
 from minidqn.lab.history import History, Unfinished
 from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Array
+from minidqn.parts.param_noise import NoisyWeights
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.qnetwork import q_layers
 from minidqn.parts.repeat import RepeatedActions
@@ -45,6 +48,7 @@ Stored = Mapping[str, Any]
 PARAMETER_ARRAYS = ("params", "target_params", "adam_m", "adam_v")
 RING_ARRAYS = ("replay_obs", "replay_action", "replay_reward", "replay_kind")
 PRIORITY_ARRAYS = ("priority_leaves", "priority_largest")
+NOISE_ARRAYS = ("noise_seeds", "noise_scales")
 SCALING_ARRAYS = ("obs_count", "obs_mean", "obs_squares")
 HISTORY_ARRAYS = ("history", "updates", "unfinished")
 TESTS = "tests"  # the first files have none
@@ -71,6 +75,9 @@ def agent_arrays(agent: DQN) -> dict[str, Array]:
     }
     if isinstance(agent.exploration, RepeatedActions):
         arrays["repeat"] = agent.exploration.state
+    if isinstance(agent.behaviour, NoisyWeights):
+        for name, array in agent.behaviour.arrays.items():
+            arrays[f"noise_{name}"] = array
     if not agent.replay.made:
         return arrays
     for name, array in agent.replay.arrays.items():
@@ -153,6 +160,8 @@ def expected_shapes(
         "replay_kind": ring,
         "replay_mask": (*ring, header.n_actions),
         "repeat": (2, header.num_envs),
+        "noise_seeds": (header.num_envs,),
+        "noise_scales": (header.num_envs,),
         "priority_leaves": ring,
         "priority_largest": (1,),
         "obs_count": (1,),
@@ -175,6 +184,8 @@ def expected_names(header: Header, arrays: Stored) -> set[str]:
     # the first files have it even where no action is repeated
     if header.config.epsilon_hold > 1 or "repeat" in arrays:
         names.add("repeat")
+    if header.config.param_noise > 0.0:
+        names.update(NOISE_ARRAYS)
     # the first files have a ring even where the agent has not begun
     if header.begun or "replay_obs" in arrays:
         names.update(ring_names(header, arrays))

@@ -17,6 +17,7 @@ from minidqn.batch import BRIDGE
 from minidqn.lab import soundness
 from minidqn.lab.arrays import (
     HISTORY_ARRAYS,
+    NOISE_ARRAYS,
     PRIORITY_ARRAYS,
     TESTS,
     Stored,
@@ -126,12 +127,14 @@ def complete(agent: DQN, other_size: bool) -> None:
 def as_new(agent: DQN, header: Header) -> set[str]:
     """The names of arrays that stay as they are in a new agent.
 
-    If epsilon_hold has changed, no action is being repeated. Before the first step,
-    there are no priorities.
+    If epsilon_hold has changed, no action is being repeated. If param_noise has, new
+    noise is drawn. Before the first step, there are no priorities.
     """
     names = set()
     if agent.config.epsilon_hold != header.config.epsilon_hold:
         names.add("repeat")
+    if agent.config.param_noise != header.config.param_noise:
+        names.update(NOISE_ARRAYS)
     if header.stored == 0:
         names.update(PRIORITY_ARRAYS)
     return names

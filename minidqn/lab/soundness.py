@@ -21,6 +21,7 @@ from minidqn.experience import LARGEST, all_finite
 from minidqn.lab.history import COLUMNS, METRICS
 from minidqn.lab.scores import COLUMNS as SCORE_COLUMNS
 from minidqn.nn.layers import Array
+from minidqn.parts.param_noise import NoisyWeights
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.repeat import RepeatedActions
 from minidqn.replay import Replay
@@ -66,6 +67,12 @@ def check_run(agent: DQN) -> None:
                 f"has {left.min()} to {left.max()} steps to repeat: expected below "
                 f"{hold}"
             )
+    if isinstance(agent.behaviour, NoisyWeights):
+        for name, array in agent.behaviour.arrays.items():
+            if array.min() < 0:
+                raise CheckpointError(
+                    f"has noise_{name} with negative numbers: expected 0 or more"
+                )
     if not agent.replay.made:
         return
     check_kinds(agent.replay)

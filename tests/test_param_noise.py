@@ -1,0 +1,206 @@
+"""Noise on the weights: how much of it, for how long, and in which environment."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Discrete
+
+from minidqn import DQN, DQNConfig, load, save
+from minidqn.lab.soundness import CheckpointError
+from minidqn.nn.layers import Array
+from minidqn.parts.param_noise import LARGEST, SMALLEST, NoisyWeights, OnlineWeights
+
+from .test_agent import SPACE, live, small_agent
+
+
+def weights_of(agent: DQN) -> NoisyWeights:
+    assert isinstance(agent.behaviour, NoisyWeights)
+    return agent.behaviour
+
+
+def noisy_agent(share: float = 0.2, steps: int = 700, **numbers: Any) -> DQN:
+    """An agent with random weights, which has lived for `steps` steps."""
+    sizes = {"batch_size": 500, "buffer_size": 2000, "learning_starts": 500}
+    agent = small_agent(n_actions=2, param_noise=share, **(sizes | numbers))
+    agent.online.initialize(np.random.default_rng(1))
+    live(agent, steps, seed=2)
+    return agent
+
+
+def difference(agent: DQN) -> Array:
+    """What was added to the weights when the agent last explored: (P,)."""
+    return weights_of(agent).noisy.params - agent.online.params
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_the_noise_changes_the_wanted_share_of_the_greedy_actions(share: float) -> None:
+    agent = noisy_agent(share)
+    random = np.random.default_rng(3).uniform(-1, 1, (4000, 3)).astype(np.float32)
+    greedy = agent.q_values(random).argmax(axis=1)
+    found = []
+    for _ in range(20):
+        agent.begin(np.zeros(3))
+        agent.explore()
+        others = weights_of(agent).noisy.predict(random).argmax(axis=1)
+        found.append(np.mean(others != greedy))
+    assert np.mean(found) == pytest.approx(share, rel=0.25)
+    assert min(found) > 0.3 * share
+    assert max(found) < 2.0 * share
+
+
+def test_the_noise_stays_for_an_episode_while_the_weights_are_learned() -> None:
+    agent = noisy_agent()
+    agent.begin(np.zeros(3))
+    agent.explore()
+    noise = difference(agent)
+    assert abs(noise).max() > 0.0
+    weights = agent.online.params.copy()
+    for _ in range(3):
+        agent.observe(0, 1.0, np.ones(3), False, False)
+        agent.learn()
+        agent.explore()
+        np.testing.assert_allclose(difference(agent), noise, atol=1e-6)
+    assert abs(agent.online.params - weights).max() > 1e-4  # it did learn
+
+    agent.observe(0, 1.0, np.ones(3), True, False)
+    agent.begin(np.zeros(3))
+    agent.explore()
+    other = difference(agent)
+    assert abs(np.corrcoef(noise, other)[0, 1]) < 0.2
+
+
+def test_the_noise_is_normal_and_independent_for_each_parameter() -> None:
+    agent = noisy_agent(hidden=(64, 64))
+    agent.begin(np.zeros(3))
+    agent.explore()
+    noise = difference(agent) / weights_of(agent).scales[0]
+    assert abs(noise.mean()) < 0.06
+    assert noise.std() == pytest.approx(1.0, abs=0.04)
+    assert np.mean(abs(noise) < 1.0) == pytest.approx(0.683, abs=0.03)
+
+
+def test_the_action_is_the_best_one_of_the_noisy_weights() -> None:
+    agent = noisy_agent(0.3, epsilon=0.0)
+    changed = 0
+    for obs in np.random.default_rng(4).uniform(-1, 1, (200, 3)).astype(np.float32):
+        agent.begin(obs)
+        action = agent.explore()[0]
+        assert action == weights_of(agent).noisy.predict(obs[None])[0].argmax()
+        changed += action != agent.act(obs)
+    assert 0.2 * 200 < changed < 0.4 * 200
+
+
+def test_only_exploring_is_noisy() -> None:
+    agent, plain = noisy_agent(), noisy_agent(share=0.0)
+    assert type(plain.behaviour) is OnlineWeights
+    agent.explore()
+    obs = np.random.default_rng(5).uniform(-1, 1, (50, 3)).astype(np.float32)
+    np.testing.assert_array_equal(agent.q_values(obs), plain.q_values(obs))
+    np.testing.assert_array_equal(agent.act(obs), plain.act(obs))
+    agent.rng.bit_generator.state = plain.rng.bit_generator.state
+    assert agent.learn() == plain.learn()
+    np.testing.assert_array_equal(agent.online.params, plain.online.params)
+
+
+def test_there_is_none_before_a_batch_is_stored() -> None:
+    agent = small_agent(param_noise=0.2, batch_size=20, learning_starts=20)
+    agent.begin(np.zeros(3))
+    for step in range(40):
+        agent.explore()
+        assert (abs(difference(agent)).max() > 0.0) == (step >= 20)
+        agent.observe(0, 1.0, np.full(3, step / 40), False, False)
+
+
+def test_each_environment_has_its_own_and_keeps_it_to_its_end() -> None:
+    config = DQNConfig(param_noise=0.2, batch_size=4, learning_starts=4)
+    agent = DQN(SPACE, Discrete(3), config, seed=0, num_envs=2)
+    no, rewards = [False, False], [0.0, 0.0]
+
+    def step(*ended: bool) -> Array:
+        """The noise of both in the next step, (2, P)."""
+        obs = agent.rng.uniform(-1, 1, (2, 3))
+        agent.observe(agent.explore(), rewards, obs, ended, no)
+        agent.explore()
+        return weights_of(agent).noise.copy()
+
+    agent.begin(np.zeros((2, 3)))
+    for _ in range(2):
+        step(False, False)
+    first = step(False, False)
+    assert (first[0] != first[1]).all()
+    np.testing.assert_array_equal(step(False, False), first)
+    second = step(True, False)
+    assert (second[0] != first[0]).all()
+    np.testing.assert_array_equal(second[1], first[1])
+    np.testing.assert_array_equal(step(False, False), second)  # the reset of the first
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([0.0, 0.0], SMALLEST), ([0.0, 1e9], LARGEST)]
+)
+def test_a_share_that_cannot_be_reached_gives_the_last_scale(
+    values: list[float], scale: float
+) -> None:
+    """All Q-values are equal, so any noise decides; or no noise changes the best."""
+    agent = noisy_agent()
+    agent.online.params[:] = 0.0
+    agent.online.params[-2:] = values
+    agent.explore()
+    assert np.log2(weights_of(agent).scales[0]) == pytest.approx(scale, abs=0.2)
+
+
+def test_only_allowed_actions_are_compared() -> None:
+    """Where one action alone is allowed, no noise changes it."""
+    agent = small_agent(param_noise=0.2, batch_size=20, learning_starts=20)
+    agent.begin(np.zeros(3), mask=[[1, 0]])
+    for _ in range(30):
+        obs = agent.rng.uniform(-1, 1, 3)
+        agent.observe(0, 1.0, obs, False, False, mask=[[1, 0]])
+        assert agent.explore().tolist() == [0]
+    assert np.log2(weights_of(agent).scales[0]) > LARGEST - 0.2
+
+
+@pytest.mark.parametrize(
+    "parts", [{"quantiles": 3}, {"dueling": True}, {"normalize_obs": "running"}]
+)
+def test_it_goes_with_other_parts(parts: dict[str, Any]) -> None:
+    agent = noisy_agent(**parts)
+    agent.begin(np.ones(3))
+    agent.explore()
+    weights = weights_of(agent)
+    weights.add_noise(0, 0.0)
+    obs = np.random.default_rng(6).uniform(-1, 1, (9, 3)).astype(np.float32)
+    expected = agent.online.predict(obs).copy()
+    np.testing.assert_array_equal(weights.noisy.predict(obs), expected)
+
+
+def test_a_loaded_agent_has_the_same_noise(tmp_path: Path) -> None:
+    agent, path = noisy_agent(), tmp_path / "agent.safetensors"
+    agent.begin(np.zeros(3))
+    agent.explore()
+    save(agent, path)
+    twin = load(path)
+    for _ in range(5):
+        np.testing.assert_array_equal(twin.explore(), agent.explore())
+        np.testing.assert_array_equal(difference(twin), difference(agent))
+        for one in (agent, twin):
+            one.observe(1, 0.0, np.full(3, 0.5), False, False)
+    other = load(path, param_noise=0.4)
+    assert not weights_of(other).seeds.any()  # so it draws its own
+    assert isinstance(load(path, param_noise=0.0).behaviour, OnlineWeights)
+
+
+@pytest.mark.parametrize("name", ["seeds", "scales"])
+def test_a_negative_seed_or_scale_is_not_saved(name: str, tmp_path: Path) -> None:
+    agent = noisy_agent()
+    weights_of(agent).arrays[name][:] = -1
+    with pytest.raises(CheckpointError, match=f"noise_{name} with negative numbers"):
+        save(agent, tmp_path / "agent.safetensors")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_the_share_is_a_number_from_0_to_1(share: float) -> None:
+    with pytest.raises(ValueError, match=r"param_noise is .*: expected 0 to less than"):
+        DQNConfig(param_noise=share)
