@@ -47,6 +47,7 @@ PLAIN: dict[str, Any] = {
     "noisy": False,
     "quantiles": 1,
     "layer_norm": False,
+    "param_noise": 0.0,
 }
 VARIANTS: dict[str, tuple[str, ...]] = {
     "plain DQN": (),

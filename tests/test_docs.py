@@ -208,7 +208,7 @@ def test_a_sweep(tmp_path: Path) -> None:
 
 def test_the_package_index(tmp_path: Path) -> None:
     [block] = blocks_of("docs/package_index.md")
-    exec(compile(block.replace("40_000", "300"), "package_index.md", "exec"), {})
+    exec(compile(block, "package_index.md", "exec"), {})
     assert (tmp_path / "agent.safetensors").exists()
 
 

@@ -23,9 +23,9 @@ OTHERS = {"one_page", "five_tutorials", "tune", "playground", "act", "export_onn
 def test_the_settings_of_an_example_are_known_by_its_environment() -> None:
     config = tuned("CartPole-v1")
     assert isinstance(config, DQNConfig)
-    assert (config.n_step, config.gamma) == (40, 0.995)
+    assert (config.n_step, config.gamma) == (20, 0.995)
     spec = tuned_spec("CartPole-v1")
-    assert (spec.env_id, spec.steps, spec.seed) == ("CartPole-v1", 40_000, 0)
+    assert (spec.env_id, spec.steps, spec.seed) == ("CartPole-v1", 20_000, 0)
     assert spec.config == config
 
 
@@ -127,7 +127,7 @@ def test_the_module_that_registers_an_environment_is_imported(
 
 def test_decays_take_the_same_share_of_other_runs() -> None:
     full, short = tuned("CartPole-v1"), tuned("CartPole-v1", 10_000)
-    assert full.learning_rate == LinearDecay(3e-3, 0.0, 40_000)
+    assert full.learning_rate == LinearDecay(3e-3, 0.0, 20_000)
     assert short.learning_rate == LinearDecay(3e-3, 0.0, 10_000)
     assert short.epsilon == LinearDecay(1.0, 0.1, 1_000)
     assert short.n_step == full.n_step

@@ -1,6 +1,6 @@
 """A run is one thing: made here for the command line, a script, a sweep and a worker.
 
-    result = run(Spec("CartPole-v1", tuned("CartPole-v1"), 40_000), "runs/cartpole")
+    result = run(Spec("CartPole-v1", tuned("CartPole-v1"), 20_000), "runs/cartpole")
 
 It locks the folder, so that no other process writes there. It refuses the folder of
 another run. If the result is there, it is returned. If there is a checkpoint, the run

@@ -3,7 +3,7 @@
 One run says little: with the same settings, one seed solves the task and another does
 not. So settings are compared over many seeds:
 
-    specs = [Spec("CartPole-v1", tuned("CartPole-v1"), 40_000, s) for s in range(20)]
+    specs = [Spec("CartPole-v1", tuned("CartPole-v1"), 20_000, s) for s in range(20)]
     for result in sweep(specs, "runs/seeds"):
         print(result["name"], result["eval_mean"])
 
