@@ -115,6 +115,13 @@ PARTS = [
         minutes=8,
     ),
     Part(
+        "cartpole_100_without_noise",
+        "benchmarks/learning.py --envs CartPole-v1 --seeds 100 --set param_noise=0 "
+        "--name cartpole_100_without_noise --work {work}",
+        three_files("cartpole_100_without_noise"),
+        minutes=8,
+    ),
+    Part(
         "cartpole_100_avx2",  # the same with another way of rounding
         "benchmarks/learning.py --envs CartPole-v1 --seeds 100 "
         "--name cartpole_100_avx2 --work {work}",
@@ -142,6 +149,13 @@ PARTS = [
         "benchmarks/normalize.py --seeds 5 --work {work}",
         ("normalize.md",),
         minutes=10,
+    ),
+    Part(
+        "rare_rewards",
+        "benchmarks/plain_settings.py --envs MountainCar-v0 --set param_noise=0.2 "
+        "--set normalize_obs=running --name rare_rewards --work {work}",
+        ("rare_rewards.md", "rare_rewards.csv"),
+        minutes=2,
     ),
     Part(
         "tests_during_training",

@@ -55,8 +55,7 @@ from minidqn import DQN, DQNConfig, LinearDecay, evaluate, train
 # %% [markdown]
 # ## Six moments of a run
 #
-# The settings are those of examples/cartpole.py, which gives the reason for each of them. Only the run is half as
-# long here. Five of the settings are new:
+# The settings are those of the page. Only the run is half as long here. Five of them are new:
 #
 # - `normalize_obs` scales each number of an observation to -1 to 1, if the environment gives bounds for it. On the
 #   page, `BOUNDS` does this.
