@@ -8,11 +8,14 @@ same way: one time the cart drifts to the left, another time to the right.
 
     weights that explore = weights of the online network + scale * noise
 
-The noise is normal, one number for each parameter. The scale decides how much it
-changes. Weights have no natural scale, but the share of the greedy actions that become
-others has one. It is measured on a batch of stored steps, and the scale is chosen, anew
-for each episode, so that this share is the setting `param_noise`. While the online
-network learns, the noise on it stays.
+The noise is normal, one number for each parameter, and the scale decides how much it
+changes. Nobody can say which scale is right for weights. But how often the noise may
+change the greedy action, one can say: this share of the actions is the setting
+`param_noise`. So before each episode, the scale is searched that gives this share on a
+batch of stored steps. While the online network learns, the noise on it stays.
+
+(Noisy layers are another way, in parts/noisy.py. There the network learns how large the
+noise is, and the noise is new in each step.)
 
 Letters: E environments, P parameters, B batch, A actions, O outputs of the network.
 Source: Plappert et al. 2018, "Parameter space noise for exploration". There the scale
