@@ -85,6 +85,8 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "lab/groups": "compare",
     "lab/header": "checkpoint finetune interrupts",
     "lab/arrays": "checkpoint finetune interrupts",
+    "lab/history_arrays": "checkpoint resume",
+    "lab/returned": "experience envs",
     "lab/restore": "finetune checkpoint interrupts",
     "lab/asked": "cli run",
     "lab/output": "output cli",

@@ -50,6 +50,11 @@ class DQN:
     own network. Raises TypeError or ValueError for spaces or numbers that do not fit.
     """
 
+    steps = 0  # environment steps observed
+    updates = 0  # calls of learn
+    updates_skipped = 0  # of updates_due; set when settings change in a run
+    episodes = 0  # episodes that have ended, in all environments together
+    last_metrics: Metrics | None = None  # of the last update
     from_policy = False  # whether a new run begins with a saved policy
 
     def __init__(
@@ -61,45 +66,35 @@ class DQN:
         num_envs: int = 1,
         network: Build | None = None,
     ) -> None:
-        self._config = config or DQNConfig()
+        config = config or DQNConfig()
         assembly.check_agent(
-            observation_space, action_space, self._config, seed, num_envs, network
+            observation_space, action_space, config, seed, num_envs, network
         )
+        self._config = config
         self.observation_space = observation_space
         self.action_space = action_space
         self.n_actions = int(cast(Discrete, action_space).n)
         self.seed = index(seed)
         self.network = network
 
-        self.steps = 0  # environment steps observed
-        self.updates = 0  # calls of learn
-        self.updates_skipped = 0  # of updates_due; set when settings change in a run
-        self.episodes = 0  # episodes that have ended, in all environments together
-        self.last_metrics: Metrics | None = None  # of the last update
-
         self.rng = np.random.default_rng(self.seed)
         self.replay = assembly.make_replay(
-            self._config, observation_space, self.n_actions, index(num_envs)
+            config, observation_space, self.n_actions, index(num_envs)
         )
         self.online, self.target = assembly.make_networks(
-            self._config, observation_space, self.n_actions, network
+            config, observation_space, self.n_actions, network
         )
         self.online.initialize(self.rng)
         self.target.params[:] = self.online.params
         self.adam = Adam(self.online.params)
-        self.sampler = assembly.make_sampler(self._config, self.replay)
-        self.loss = assembly.make_loss(self._config, self.n_actions, self.online.dtype)
-        self.exploration = assembly.make_exploration(self._config, self.replay)
+        self.sampler = assembly.make_sampler(config, self.replay)
+        self.loss = assembly.make_loss(config, self.n_actions, self.online.dtype)
+        self.exploration = assembly.make_exploration(config, self.replay)
         self.scaling = assembly.make_scaling(self.online, self.target)
         self.behaviour = assembly.make_behaviour(
-            self._config,
-            observation_space,
-            network,
-            self.online,
-            self.replay,
-            self.loss,
+            config, observation_space, network, self.online, self.replay, self.loss
         )
-        self.next_actions = np.empty(self._config.batch_size, np.int64)  # see targets
+        self.next_actions = np.empty(config.batch_size, np.int64)  # see targets
 
     def __repr__(self) -> str:
         return (
@@ -132,7 +127,8 @@ class DQN:
 
     def q_values(self, obs: Any) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
-        x, single = self._as_batch(obs)  # (B, ...)
+        ring = self.replay
+        x, single = experience.as_batch(obs, ring.stack_shape, ring.dtype)  # (B, ...)
         q = self.loss.q_values(self.online.predict(x)).copy()  # (B, A)
         return q[0] if single else q
 
@@ -144,7 +140,8 @@ class DQN:
         mean weights. epsilon = 0 draws no random number.
         """
         epsilon = checks.probability("epsilon", epsilon)
-        x, single = self._as_batch(obs)  # (B, ...)
+        ring = self.replay
+        x, single = experience.as_batch(obs, ring.stack_shape, ring.dtype)  # (B, ...)
         shape = (len(x), self.n_actions)
         if mask is None:
             allowed = np.ones(shape, np.bool_)  # (B, A)
@@ -153,13 +150,6 @@ class DQN:
         q = self.loss.q_values(self.online.predict(x))  # (B, A)
         actions = epsilon_greedy(q, allowed, epsilon, self.rng)  # (B,)
         return int(actions[0]) if single else actions
-
-    def _as_batch(self, obs: Any) -> tuple[Array, bool]:
-        """Observations as a batch, (B, ...), and whether it is a single one."""
-        shape = self.replay.stack_shape
-        x = experience.observation(obs, shape, self.replay.dtype)
-        single = x.shape == shape
-        return (x[None] if single else x), single
 
     def explore(self) -> Array:
         """An action, with exploration, for each environment's observation: (E,)."""

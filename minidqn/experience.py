@@ -23,9 +23,7 @@ from minidqn.refusals import (
     described,
     no_numbers,
     one_environment,
-    wrong_reset,
     wrong_shape,
-    wrong_step,
 )
 
 # networks compute in float32, and rewards are stored as float32
@@ -48,27 +46,6 @@ def entry(x: Array, wrong: Array) -> str:
     """The first entry of x that is `wrong`, and its index, as text."""
     place = tuple(np.argwhere(wrong)[0].tolist())
     return f"{x[place]} at index {place}"
-
-
-def reset_result(result: Any) -> tuple[Any, dict[str, Any]]:
-    """Return what env.reset returned. ValueError unless it is two, the last a dict."""
-    is_pair = isinstance(result, (tuple, list)) and len(result) == 2
-    if not is_pair or not isinstance(result[1], dict):
-        raise ValueError(wrong_reset(result))
-    pair: tuple[Any, dict[str, Any]] = result
-    return pair
-
-
-def step_result(result: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-    """Return what env.step returned. ValueError unless it is five, the last a dict.
-
-    It is called in each step, so it must be fast.
-    """
-    is_five = isinstance(result, (tuple, list)) and len(result) == 5
-    if not is_five or not isinstance(result[4], dict):
-        raise ValueError(wrong_step(result))
-    five: tuple[Any, Any, Any, Any, dict[str, Any]] = result
-    return five
 
 
 def observation(
@@ -94,6 +71,15 @@ def observation(
             f"observation has {wrong}: expected finite numbers, as float32"
         )
     return x
+
+
+def as_batch(
+    obs: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[Array, bool]:
+    """`obs` as a batch, (B, ...), and whether it is a single observation, (...)."""
+    x = observation(obs, shape, dtype)
+    single = x.shape == shape
+    return (x[None] if single else x), single
 
 
 def check_batch_shape(

@@ -41,10 +41,11 @@ from minidqn import (
     train,
 )
 from minidqn.batch import BRIDGE, STEP, TERMINATED, TRUNCATED
-from minidqn.lab.arrays import agent_arrays, unfinished_episodes, unfinished_rows
+from minidqn.lab.arrays import agent_arrays
 from minidqn.lab.checkpoint import replacing
 from minidqn.lab.header import FORMAT
 from minidqn.lab.history import Unfinished
+from minidqn.lab.history_arrays import unfinished_episodes, unfinished_rows
 from minidqn.nn.layers import Array, Linear
 from minidqn.nn.network import Network
 from minidqn.parts.prioritized import PrioritizedSampler

@@ -9,9 +9,9 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text
 from gymnasium.wrappers import FlattenObservation
 
-import minidqn.experience as experience
 from minidqn import DQN, DQNConfig, MaskToInfo, evaluate, train
 from minidqn.batch import STEP, TERMINATED, TRUNCATED
+from minidqn.lab import returned
 from minidqn.nn.layers import Array
 from minidqn.replay import Replay
 
@@ -330,10 +330,10 @@ def test_what_reset_and_step_return_is_passed_on() -> None:
     reset = (ZEROS, info)
     step = (ZEROS, 1.0, False, True, info)
     for result, passed in (
-        (reset, experience.reset_result(reset)),
-        (list(reset), experience.reset_result(list(reset))),
-        (step, experience.step_result(step)),
-        (list(step), experience.step_result(list(step))),
+        (reset, returned.reset_result(reset)),
+        (list(reset), returned.reset_result(list(reset))),
+        (step, returned.step_result(step)),
+        (list(step), returned.step_result(list(step))),
     ):
         assert len(result) == len(passed)
         assert all(a is b for a, b in zip(result, passed, strict=True))
@@ -354,7 +354,7 @@ def test_what_reset_and_step_return_is_passed_on() -> None:
     ],
 )
 def test_a_reset_of_the_old_api(result: Any, found: str) -> None:
-    assert said(experience.reset_result, result) == (
+    assert said(returned.reset_result, result) == (
         f"env.reset returned {found}: expected obs, info, where info is a dict "
         "(Gymnasium since 0.26); wrap an environment of the old API, for example with "
         "the package shimmy; gymnasium.make has no apply_api_compatibility any more"
@@ -373,7 +373,7 @@ def test_a_reset_of_the_old_api(result: Any, found: str) -> None:
     ],
 )
 def test_a_step_of_the_old_api(result: Any, found: str) -> None:
-    assert said(experience.step_result, result) == (
+    assert said(returned.step_result, result) == (
         f"env.step returned {found}: expected obs, reward, terminated, truncated, info "
         "(Gymnasium since 0.26); wrap an environment of the old API, for example with "
         "the package shimmy; gymnasium.make has no apply_api_compatibility any more"
@@ -383,7 +383,7 @@ def test_a_step_of_the_old_api(result: Any, found: str) -> None:
 def test_an_info_that_is_no_dict() -> None:
     """Else it would be said that numpy.float32 has no attribute `get`."""
     result = (ZEROS, 1.0, False, False, np.float32(0.5))
-    assert said(experience.step_result, result) == (
+    assert said(returned.step_result, result) == (
         "env.step returned the info np.float32(0.5), of type float32: expected a dict"
     )
 

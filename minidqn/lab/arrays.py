@@ -18,7 +18,7 @@ That is a policy. A whole run has more:
     history                 a row for each ended episode
     updates                 since the last ended episode: how many, and the sums of
                             their metrics
-    unfinished              the unfinished episodes; see unfinished_rows
+    unfinished              the unfinished episodes; see history_arrays.py
     tests                   a row for each test episode during training
 
 Letters: S slots, E environments, P parameters.
@@ -33,7 +33,7 @@ from gymnasium.spaces import Box
 
 from minidqn.agent import DQN
 from minidqn.lab.header import Header
-from minidqn.lab.history import History, Unfinished
+from minidqn.lab.history_arrays import HISTORY_ARRAYS, TESTS
 from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Array
 from minidqn.parts.param_noise import NoisyWeights
@@ -50,8 +50,6 @@ RING_ARRAYS = ("replay_obs", "replay_action", "replay_reward", "replay_kind")
 PRIORITY_ARRAYS = ("priority_leaves", "priority_largest")
 NOISE_ARRAYS = ("noise_seeds", "noise_scales")
 SCALING_ARRAYS = ("obs_count", "obs_mean", "obs_squares")
-HISTORY_ARRAYS = ("history", "updates", "unfinished")
-TESTS = "tests"  # the first files have none
 PART_BYTES = 2**22  # an array is copied in parts of this size
 
 
@@ -96,53 +94,6 @@ def make_ring(ring: Replay, with_masks: bool) -> None:
             ring.mask.make()
     except ValueError as error:  # its text is about settings
         raise MemoryError(str(error)) from None
-
-
-def history_arrays(history: History) -> dict[str, Array]:
-    """The arrays of a history."""
-    return {
-        "history": history.rows,
-        "updates": history.updates,
-        "unfinished": unfinished_rows(history.unfinished),
-        TESTS: history.tests.rows,
-    }
-
-
-def unfinished_rows(episodes: list[Unfinished]) -> Array:
-    """Episodes as rows of a number and an action, (N, 2).
-
-    The first row of an episode has -1 for an action. Episode 7 with actions 1, 0 and
-    episode 8 without any are (7, -1), (7, 1), (7, 0), (8, -1).
-    """
-    pieces = [np.empty((0, 2), np.int64)]
-    for episode in episodes:
-        piece = np.empty((len(episode.actions) + 1, 2), np.int64)
-        piece[:, 0] = episode.number
-        piece[0, 1] = -1
-        piece[1:, 1] = episode.actions
-        pieces.append(piece)
-    return np.concatenate(pieces)
-
-
-def unfinished_episodes(rows: Array) -> list[Unfinished]:
-    """The episodes from their rows, (N, 2)."""
-    first_rows = np.flatnonzero(rows[:, 1] == -1)
-    episodes = []
-    for piece in np.split(rows, first_rows)[1:]:
-        number = int(piece[0, 0])
-        actions = piece[1:, 1].tolist()
-        episodes.append(Unfinished(number, actions))
-    return episodes
-
-
-def update_sums(updates: Array) -> Array:
-    """What a file has of updates, as History takes it: (4,).
-
-    The first files have the metrics of each update, (updates, 3).
-    """
-    if updates.ndim != 2:
-        return updates
-    return np.array([len(updates), *updates.sum(axis=0)])
 
 
 def expected_shapes(

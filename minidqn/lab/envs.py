@@ -21,10 +21,10 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
-from minidqn.experience import reset_result, step_result
 from minidqn.experience import step as check_step
 from minidqn.lab.first_masks import FirstMasks
 from minidqn.lab.in_use import check_free, members
+from minidqn.lab.returned import reset_result, step_result
 from minidqn.nn.layers import Array
 from minidqn.parts.frames import CurrentStack
 

@@ -16,21 +16,23 @@ from minidqn.assembly import Build
 from minidqn.batch import BRIDGE
 from minidqn.lab import soundness
 from minidqn.lab.arrays import (
-    HISTORY_ARRAYS,
     NOISE_ARRAYS,
     PRIORITY_ARRAYS,
-    TESTS,
     Stored,
     agent_arrays,
     fill,
     fill_ring,
     make_ring,
     policy_arrays,
-    unfinished_episodes,
-    update_sums,
 )
 from minidqn.lab.header import Header, Progress, layout
 from minidqn.lab.history import History
+from minidqn.lab.history_arrays import (
+    HISTORY_ARRAYS,
+    TESTS,
+    unfinished_episodes,
+    update_sums,
+)
 from minidqn.lab.scores import Scores
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.snapshot import Choice, Snapshot, choose, examine, take

@@ -11,9 +11,9 @@ import gymnasium as gym
 import numpy as np
 
 from minidqn.agent import DQN
-from minidqn.experience import step_result
 from minidqn.lab.envs import Envs, VectorEnvs
 from minidqn.lab.history import LONG, History, Unfinished
+from minidqn.lab.returned import step_result
 from minidqn.nn.layers import Array
 from minidqn.replay import Replay
 

@@ -21,16 +21,14 @@ from minidqn.assembly import Build, check_agent
 from minidqn.config import DQNConfig
 from minidqn.lab import soundness
 from minidqn.lab.arrays import (
-    HISTORY_ARRAYS,
-    TESTS,
     Stored,
     agent_arrays,
     check_shapes,
-    history_arrays,
     policy_arrays,
 )
 from minidqn.lab.header import Header, read_header, write_header
 from minidqn.lab.history import History
+from minidqn.lab.history_arrays import HISTORY_ARRAYS, TESTS, history_arrays
 from minidqn.lab.settings import changed, check_batch, check_fixed, own_schedules
 from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Array
