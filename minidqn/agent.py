@@ -81,7 +81,7 @@ class DQN:
         self.replay = assembly.make_replay(
             config, observation_space, self.n_actions, index(num_envs)
         )
-        self.online, self.target = assembly.make_networks(
+        self.online, self.target, explorer = assembly.make_networks(
             config, observation_space, self.n_actions, network
         )
         self.online.initialize(self.rng)
@@ -90,9 +90,9 @@ class DQN:
         self.sampler = assembly.make_sampler(config, self.replay)
         self.loss = assembly.make_loss(config, self.n_actions, self.online.dtype)
         self.exploration = assembly.make_exploration(config, self.replay)
-        self.scaling = assembly.make_scaling(self.online, self.target)
+        self.scaling = assembly.make_scaling(self.online, self.target, explorer)
         self.behaviour = assembly.make_behaviour(
-            config, observation_space, network, self.online, self.replay, self.loss
+            config, self.online, explorer, self.replay, self.loss
         )
         self.next_actions = np.empty(config.batch_size, np.int64)  # see targets
 
@@ -157,7 +157,8 @@ class DQN:
         if not ring.begun:
             raise ValueError(NO_EPISODE)
         epsilon = self.epsilon  # a schedule of yours may use the network: so before q
-        q = self.loss.q_values(self.behaviour.predict(ring.head_stack, self.rng))
+        outputs = self.behaviour.predict(ring.head_stack, self.rng)
+        q = self.loss.q_values(outputs)  # (E, A)
         return self.exploration.choose(q, ring.head_mask, epsilon, self.rng)
 
     def begin(self, obs: Any, mask: Any = None) -> None:
@@ -231,7 +232,6 @@ class DQN:
         config = self._config
         starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
         batch = self.replay.batch(starts, config.n_step, config.gamma)
-
         y = self.targets(batch)
         # the loss of Q(s, a) against them, and its gradient for every parameter
         q = self.online.forward(batch.obs, self.rng)  # (B, A)

@@ -13,6 +13,7 @@ After that, the agent never asks which of them it has: both have the same method
 
 import math
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from minidqn.config import DQNConfig
 from minidqn.exploration import EpsilonGreedy
 from minidqn.nn.network import Network
 from minidqn.parts.frames import StackedReplay
-from minidqn.parts.param_noise import NoisyWeights, OnlineWeights
+from minidqn.parts.param_noise import NoisyBehaviour, OnlineBehaviour
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.qnetwork import (
     check_observations,
@@ -43,26 +44,29 @@ Build = Callable[[Box, int], Network]  # builds your own network
 
 def make_networks(
     config: DQNConfig, space: Space[Any], n_actions: int, build: Build | None
-) -> tuple[Network, Network]:
-    """The online and the target network, which share only scratch arrays."""
-    online = make_network(config, space, n_actions, build)
-    target = make_network(config, space, n_actions, build)
+) -> tuple[Network, Network, Network]:
+    """The online network, the target network, and the one that explores.
+
+    Without noise on the parameters, the online network explores. They share nothing but
+    scratch arrays.
+    """
     box = cast(Box, space)
+    networks = []
+    for _ in range(3 if config.param_noise > 0.0 else 2):
+        if build is None:
+            networks.append(Network(q_layers(config, box, n_actions)))
+        else:
+            networks.append(build(box, n_actions))
     shape = box.shape if config.frame_stack == 1 else (config.frame_stack, *box.shape)
     example = np.zeros((1, *shape), box.dtype)
-    check_pair(online, target, example, n_actions * config.quantiles)
+    for one, other in combinations(networks, 2):
+        check_pair(one, other, example, n_actions * config.quantiles)
+    online, target, *others = networks
     # the forwards of an update follow each other, so one set of arrays is enough
-    target.share_caches(online)
-    return online, target
-
-
-def make_network(
-    config: DQNConfig, space: Space[Any], n_actions: int, build: Build | None
-) -> Network:
-    box = cast(Box, space)
-    if build is None:
-        return Network(q_layers(config, box, n_actions))
-    return build(box, n_actions)
+    for network in (target, *others):
+        network.share_caches(online)
+    explorer = others[0] if others else online
+    return online, target, explorer
 
 
 def make_replay(
@@ -104,30 +108,27 @@ def make_exploration(config: DQNConfig, replay: Replay) -> EpsilonGreedy:
 
 def make_behaviour(
     config: DQNConfig,
-    space: Space[Any],
-    build: Build | None,
     online: Network,
+    explorer: Network,
     replay: Replay,
     loss: HuberLoss | QuantileLoss,
-) -> OnlineWeights:
-    """The network that explores."""
+) -> OnlineBehaviour:
     if config.param_noise == 0.0:
-        return OnlineWeights(online)
-    noisy = make_network(config, space, replay.n_actions, build)
-    noisy.share_caches(online)
-    make_scaling(online, noisy)
-    return NoisyWeights(
-        online, noisy, replay, loss, config.param_noise, config.batch_size
+        return OnlineBehaviour(online)
+    return NoisyBehaviour(
+        online, explorer, replay, loss, config.param_noise, config.batch_size
     )
 
 
-def make_scaling(online: Network, other: Network) -> Statistics | Unscaled:
-    """What counts the observations, and is one for both networks."""
-    for layer, twin in zip(online.layers, other.layers, strict=True):
-        if isinstance(layer, RunningNormalize) and isinstance(twin, RunningNormalize):
-            twin.statistics = layer.statistics
-            return layer.statistics
-    return Unscaled()
+def make_scaling(online: Network, *others: Network) -> Statistics | Unscaled:
+    """What counts the observations, and is one for all networks."""
+    found: Statistics | Unscaled = Unscaled()
+    for layers in zip(*[network.layers for network in (online, *others)], strict=True):
+        running = [layer for layer in layers if isinstance(layer, RunningNormalize)]
+        for layer in running:
+            layer.statistics = running[0].statistics
+            found = layer.statistics
+    return found
 
 
 def check_agent(

@@ -61,8 +61,8 @@ class DQNConfig:
         epsilon         probability of a random action, a Schedule
         epsilon_hold    each random action is repeated for 1 to this many steps; then
                         epsilon is the probability that one begins
-        param_noise     noise on the weights, drawn once an episode, so large that it
-                        changes this share of the greedy actions; 0 for none
+        param_noise     noise on the weights, drawn when an episode begins, so large
+                        that it then changes this share of the greedy actions; 0: none
         noisy           noisy layers explore; epsilon may then be 0
     """
 

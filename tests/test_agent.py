@@ -30,7 +30,7 @@ from minidqn.exploration import EpsilonGreedy
 from minidqn.nn.layers import Array
 from minidqn.nn.network import Network
 from minidqn.parts.frames import StackedReplay
-from minidqn.parts.param_noise import NoisyWeights, OnlineWeights
+from minidqn.parts.param_noise import NoisyBehaviour, OnlineBehaviour
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.qnetwork import q_layers
 from minidqn.parts.quantiles import QuantileLoss
@@ -94,8 +94,8 @@ def next_batch(agent: DQN) -> Batch:
         ({"quantiles": 2}, "loss", QuantileLoss),
         ({}, "exploration", EpsilonGreedy),
         ({"epsilon_hold": 2}, "exploration", RepeatedActions),
-        ({}, "behaviour", OnlineWeights),
-        ({"param_noise": 0.1}, "behaviour", NoisyWeights),
+        ({}, "behaviour", OnlineBehaviour),
+        ({"param_noise": 0.1}, "behaviour", NoisyBehaviour),
     ],
 )
 def test_each_part_takes_its_place(

@@ -85,7 +85,7 @@ def test_a_run_of_the_example_and_its_files(tmp_path: Path) -> None:
     settings, line, drawing, where = out.splitlines()
     assert drawing == "Drawing the pictures and the film ..."
     assert settings == f"CartPole-v1, seed 0, 1000 steps, {tuned('CartPole-v1', 1000)}"
-    assert line.startswith("1000 steps and 201 updates in ")
+    assert line.startswith("1000 steps and 401 updates in ")
     assert where == "The agent, its history and pictures are in runs/cartpole"
     # the progress bar, and no complaint
     lines = [line for line in re.split("[\r\n]", err) if line]
@@ -250,8 +250,8 @@ def test_killed_it_goes_on(tmp_path: Path) -> None:
     assert code == 0, err
     first, settings, line, *_ = out.splitlines()
     assert first == "Going on with the run in runs/cartpole."
-    assert settings.startswith("CartPole-v1, seed 0, 40000 steps, DQNConfig(")
-    assert line.startswith("40000 steps and 9951 updates, resumed. ")
+    assert settings.startswith("CartPole-v1, seed 0, 20000 steps, DQNConfig(")
+    assert line.startswith("20000 steps and 9901 updates, resumed. ")
     in_one_go = run(tuned_spec("CartPole-v1"), tmp_path / "whole", progress=False)
     assert result_in(folder)["params_sha256"] == in_one_go["params_sha256"]
     code, out, err = typed(CARTPOLE, *QUICK, cwd=tmp_path)

@@ -9,14 +9,15 @@ from gymnasium.spaces import Discrete
 
 from minidqn import DQN, DQNConfig, load, save
 from minidqn.lab.soundness import CheckpointError
-from minidqn.nn.layers import Array
-from minidqn.parts.param_noise import LARGEST, SMALLEST, NoisyWeights, OnlineWeights
+from minidqn.nn.layers import Array, Linear
+from minidqn.nn.network import Network
+from minidqn.parts.param_noise import SMALLEST_EXPONENT, NoisyBehaviour, OnlineBehaviour
 
 from .test_agent import SPACE, live, small_agent
 
 
-def weights_of(agent: DQN) -> NoisyWeights:
-    assert isinstance(agent.behaviour, NoisyWeights)
+def weights_of(agent: DQN) -> NoisyBehaviour:
+    assert isinstance(agent.behaviour, NoisyBehaviour)
     return agent.behaviour
 
 
@@ -31,7 +32,7 @@ def noisy_agent(share: float = 0.2, steps: int = 700, **numbers: Any) -> DQN:
 
 def difference(agent: DQN) -> Array:
     """What was added to the weights when the agent last explored: (P,)."""
-    return weights_of(agent).noisy.params - agent.online.params
+    return weights_of(agent).explorer.params - agent.online.params
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
@@ -43,7 +44,7 @@ def test_the_noise_changes_the_wanted_share_of_the_greedy_actions(share: float) 
     for _ in range(20):
         agent.begin(np.zeros(3))
         agent.explore()
-        others = weights_of(agent).noisy.predict(random).argmax(axis=1)
+        others = weights_of(agent).explorer.predict(random).argmax(axis=1)
         found.append(np.mean(others != greedy))
     assert np.mean(found) == pytest.approx(share, rel=0.25)
     assert min(found) > 0.3 * share
@@ -87,14 +88,14 @@ def test_the_action_is_the_best_one_of_the_noisy_weights() -> None:
     for obs in np.random.default_rng(4).uniform(-1, 1, (200, 3)).astype(np.float32):
         agent.begin(obs)
         action = agent.explore()[0]
-        assert action == weights_of(agent).noisy.predict(obs[None])[0].argmax()
+        assert action == weights_of(agent).explorer.predict(obs[None])[0].argmax()
         changed += action != agent.act(obs)
     assert 0.2 * 200 < changed < 0.4 * 200
 
 
 def test_only_exploring_is_noisy() -> None:
     agent, plain = noisy_agent(), noisy_agent(share=0.0)
-    assert type(plain.behaviour) is OnlineWeights
+    assert type(plain.behaviour) is OnlineBehaviour
     agent.explore()
     obs = np.random.default_rng(5).uniform(-1, 1, (50, 3)).astype(np.float32)
     np.testing.assert_array_equal(agent.q_values(obs), plain.q_values(obs))
@@ -137,29 +138,65 @@ def test_each_environment_has_its_own_and_keeps_it_to_its_end() -> None:
     np.testing.assert_array_equal(step(False, False), second)  # the reset of the first
 
 
-@pytest.mark.parametrize(
-    ("values", "scale"), [([0.0, 0.0], SMALLEST), ([0.0, 1e9], LARGEST)]
-)
-def test_a_share_that_cannot_be_reached_gives_the_last_scale(
-    values: list[float], scale: float
-) -> None:
-    """All Q-values are equal, so any noise decides; or no noise changes the best."""
-    agent = noisy_agent()
+def test_a_share_that_cannot_be_reached_gives_the_nearest() -> None:
+    """All Q-values are equal, so any noise decides: in about half of the states."""
+    agent = noisy_agent(0.2)
     agent.online.params[:] = 0.0
-    agent.online.params[-2:] = values
     agent.explore()
-    assert np.log2(weights_of(agent).scales[0]) == pytest.approx(scale, abs=0.2)
+    exponent = np.log2(weights_of(agent).scales[0])
+    assert exponent == pytest.approx(SMALLEST_EXPONENT, abs=0.2)
+
+    # no noise changes the best action, so the smallest scale of those tried is taken
+    agent.online.params[-2:] = [0.0, 1e9]
+    agent.begin(np.zeros(3))
+    agent.explore()
+    assert np.log2(weights_of(agent).scales[0]) == -8.0
 
 
-def test_only_allowed_actions_are_compared() -> None:
-    """Where one action alone is allowed, no noise changes it."""
+@pytest.mark.parametrize("after", [None, [[0, 0, 0, 0]]])
+def test_the_share_is_that_of_the_states_where_actions_are_taken(after: Any) -> None:
+    """Episodes of one step: no action follows their last observations, which differ."""
+    rng = np.random.default_rng(0)
+    agent = small_agent(
+        n_actions=4,
+        param_noise=0.2,
+        batch_size=64,
+        learning_starts=64,
+        buffer_size=1000,
+        final_gain=1.0,
+        epsilon=0.0,
+    )
+    changed = []
+    for _ in range(600):
+        obs = rng.uniform(-1, 1, 3).astype(np.float32)
+        agent.begin(obs)
+        action = agent.explore()[0]
+        changed.append(action != agent.act(obs))
+        agent.observe(action, 1.0, np.zeros(3), True, False, mask=after)
+    assert np.mean(changed[100:]) == pytest.approx(0.2, abs=0.05)
+
+
+def test_where_one_action_is_allowed_it_is_taken() -> None:
     agent = small_agent(param_noise=0.2, batch_size=20, learning_starts=20)
     agent.begin(np.zeros(3), mask=[[1, 0]])
     for _ in range(30):
         obs = agent.rng.uniform(-1, 1, 3)
         agent.observe(0, 1.0, obs, False, False, mask=[[1, 0]])
         assert agent.explore().tolist() == [0]
-    assert np.log2(weights_of(agent).scales[0]) > LARGEST - 0.2
+
+
+def test_a_network_of_ones_own_must_be_new_each_time() -> None:
+    two = [Network([Linear(3, 8, relu=True), Linear(8, 2)]) for _ in range(2)]
+    calls = []
+
+    def build(space: Any, n_actions: int) -> Network:
+        calls.append(space)
+        return two[len(calls) % 2]
+
+    config = DQNConfig(param_noise=0.2)
+    with pytest.raises(ValueError, match="gave the same network twice"):
+        DQN(SPACE, Discrete(2), config, network=build)
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(
@@ -173,7 +210,7 @@ def test_it_goes_with_other_parts(parts: dict[str, Any]) -> None:
     weights.add_noise(0, 0.0)
     obs = np.random.default_rng(6).uniform(-1, 1, (9, 3)).astype(np.float32)
     expected = agent.online.predict(obs).copy()
-    np.testing.assert_array_equal(weights.noisy.predict(obs), expected)
+    np.testing.assert_array_equal(weights.explorer.predict(obs), expected)
 
 
 def test_a_loaded_agent_has_the_same_noise(tmp_path: Path) -> None:
@@ -189,14 +226,18 @@ def test_a_loaded_agent_has_the_same_noise(tmp_path: Path) -> None:
             one.observe(1, 0.0, np.full(3, 0.5), False, False)
     other = load(path, param_noise=0.4)
     assert not weights_of(other).seeds.any()  # so it draws its own
-    assert isinstance(load(path, param_noise=0.0).behaviour, OnlineWeights)
+    assert isinstance(load(path, param_noise=0.0).behaviour, OnlineBehaviour)
 
 
-@pytest.mark.parametrize("name", ["seeds", "scales"])
-def test_a_negative_seed_or_scale_is_not_saved(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("seeds", -1), ("scales", -1), ("scales", 17)]
+)
+def test_an_impossible_seed_or_scale_is_not_saved(
+    name: str, value: int, tmp_path: Path
+) -> None:
     agent = noisy_agent()
-    weights_of(agent).arrays[name][:] = -1
-    with pytest.raises(CheckpointError, match=f"noise_{name} with negative numbers"):
+    weights_of(agent).arrays[name][:] = value
+    with pytest.raises(CheckpointError, match=f"noise_{name} of {value}"):
         save(agent, tmp_path / "agent.safetensors")
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from minidqn import DQN, History, load_run, save, train
 from minidqn.batch import STEP, TRUNCATED
 from minidqn.nn.layers import Array
-from minidqn.parts.param_noise import NoisyWeights
+from minidqn.parts.param_noise import NoisyBehaviour
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.repeat import RepeatedActions
 
@@ -50,7 +50,7 @@ def arrays_of(agent: DQN) -> dict[str, Array]:
         arrays[f"replay_{name}"] = array
     if isinstance(agent.exploration, RepeatedActions):
         arrays["repeat"] = agent.exploration.state
-    if isinstance(agent.behaviour, NoisyWeights):
+    if isinstance(agent.behaviour, NoisyBehaviour):
         arrays["noise_seeds"] = agent.behaviour.seeds
         arrays["noise_scales"] = agent.behaviour.scales
     if isinstance(agent.sampler, PrioritizedSampler):

@@ -36,7 +36,7 @@ from minidqn.lab.header import Header
 from minidqn.lab.history_arrays import HISTORY_ARRAYS, TESTS
 from minidqn.lab.soundness import CheckpointError
 from minidqn.nn.layers import Array
-from minidqn.parts.param_noise import NoisyWeights
+from minidqn.parts.param_noise import NoisyBehaviour
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.qnetwork import q_layers
 from minidqn.parts.repeat import RepeatedActions
@@ -73,7 +73,7 @@ def agent_arrays(agent: DQN) -> dict[str, Array]:
     }
     if isinstance(agent.exploration, RepeatedActions):
         arrays["repeat"] = agent.exploration.state
-    if isinstance(agent.behaviour, NoisyWeights):
+    if isinstance(agent.behaviour, NoisyBehaviour):
         for name, array in agent.behaviour.arrays.items():
             arrays[f"noise_{name}"] = array
     if not agent.replay.made:

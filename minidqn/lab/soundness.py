@@ -21,7 +21,7 @@ from minidqn.experience import LARGEST, all_finite
 from minidqn.lab.history import COLUMNS, METRICS
 from minidqn.lab.scores import COLUMNS as SCORE_COLUMNS
 from minidqn.nn.layers import Array
-from minidqn.parts.param_noise import NoisyWeights
+from minidqn.parts.param_noise import LARGEST_EXPONENT, NoisyBehaviour
 from minidqn.parts.prioritized import PrioritizedSampler
 from minidqn.parts.repeat import RepeatedActions
 from minidqn.replay import Replay
@@ -67,11 +67,13 @@ def check_run(agent: DQN) -> None:
                 f"has {left.min()} to {left.max()} steps to repeat: expected below "
                 f"{hold}"
             )
-    if isinstance(agent.behaviour, NoisyWeights):
+    if isinstance(agent.behaviour, NoisyBehaviour):
+        largest = 2.0**LARGEST_EXPONENT
         for name, array in agent.behaviour.arrays.items():
-            if array.min() < 0:
+            if array.min() < 0 or (name == "scales" and array.max() > largest):
                 raise CheckpointError(
-                    f"has noise_{name} with negative numbers: expected 0 or more"
+                    f"has noise_{name} of {array.min()} to {array.max()}: expected 0 "
+                    f"or more, and scales of at most {largest}"
                 )
     if not agent.replay.made:
         return

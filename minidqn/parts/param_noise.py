@@ -1,18 +1,23 @@
-"""Noise on the weights: the agent explores with a slightly other policy each episode.
+"""Noise on the parameters: each episode is explored by a slightly different policy.
 
 A random action now and then changes little: the next greedy action undoes it. On
 CartPole, a policy that lets the cart drift to the left only ever sees carts that drift
-to the left. So one set of noise is added to all weights, and stays for a whole episode.
-In each episode, the agent then behaves a little differently, but in all steps in the
-same way: one time the cart drifts to the left, another time to the right.
+to the left. To see other carts, it must behave differently for many steps in a row. So
+noise is added to all parameters, weights and biases, and stays for a whole episode: one
+time the cart drifts to the left, another time to the right.
 
-    weights that explore = weights of the online network + scale * noise
+    parameters that explore = parameters of the online network + scale * noise
 
-The noise is normal, one number for each parameter, and the scale decides how much it
-changes. Nobody can say which scale is right for weights. But how often the noise may
-change the greedy action, one can say: this share of the actions is the setting
-`param_noise`. So before each episode, the scale is searched that gives this share on a
-batch of stored steps. While the online network learns, the noise on it stays.
+The noise is normal, one number for each parameter, drawn when an episode begins. How
+large is a lot of noise? That depends on the network. So the setting `param_noise` is
+not the scale, but a share: that of the greedy actions which the noise changes. When an
+episode begins, the scale is searched that gives about this share, on a batch of stored
+steps. Within the episode, noise and scale stay, while the parameters below them are
+learned. So in a long episode, the share does not stay exactly the same.
+
+A batch of B steps shows no share below 1 / B. And noise alone, without a policy, agrees
+with it in one of A actions, so a share above (A - 1) / A cannot be reached. Then the
+scale with the nearest share is taken.
 
 (Noisy layers are another way, in parts/noisy.py. There the network learns how large the
 noise is, and the noise is new in each step.)
@@ -34,17 +39,17 @@ from minidqn.replay import Replay
 from minidqn.sampler import UniformSampler
 from minidqn.targets import HuberLoss
 
-# Powers of two between which the scale is searched. Initial weights are about 0.1, so
-# the smallest scale changes nothing, and the largest leaves little but noise.
-SMALLEST = -10.0
-LARGEST = 4.0
-HALVINGS = 7  # of this range: the scale is then right to a tenth or so
+# The scale is searched from 2^-20 to 2^4, by its exponent. A parameter is about 0.01 to
+# 1, so the smallest scale changes nothing, and the largest leaves little but noise.
+SMALLEST_EXPONENT = -20.0
+LARGEST_EXPONENT = 4.0
+HALVINGS = 8  # of this range: what is left is a tenth of an exponent
 
-NO_NOISE = 0  # in place of a seed
+NOT_DRAWN = 0  # in place of a seed
 
 
-class OnlineWeights:
-    """Takes the place of NoisyWeights where the network explores as it is."""
+class OnlineBehaviour:
+    """The online network explores as it is: there is no noise."""
 
     def __init__(self, online: Network) -> None:
         self.online = online
@@ -57,35 +62,38 @@ class OnlineWeights:
         """Called where episodes have `ended`, (E,), by default everywhere."""
 
 
-class NoisyWeights(OnlineWeights):
-    """The online network with noise, other noise for each environment and episode.
+class NoisyBehaviour(OnlineBehaviour):
+    """Explores with noise, which differs between environments and episodes.
 
-    `noisy` is a network with the same layers, in which the sums are made. `share` is
-    the part of the greedy actions that the noise changes. There is no noise before
-    `batch_size` steps are stored, because the share could not be measured.
+    `explorer` is a second network. Before each forward, its parameters are set to those
+    of the online network with noise. `share`, from 0 to 1, is the part of the greedy
+    actions that the noise changes. As long as fewer than `batch_size` steps are stored,
+    there is no noise, because its share could not be measured.
     """
 
     def __init__(
         self,
         online: Network,
-        noisy: Network,
+        explorer: Network,
         replay: Replay,
         loss: HuberLoss | QuantileLoss,
         share: float,
         batch_size: int,
     ) -> None:
         super().__init__(online)
-        self.noisy = noisy
+        self.explorer = explorer
         self.replay = replay
-        self.sampler = UniformSampler(replay)
+        self.sampler = UniformSampler(replay)  # even if learning is prioritised
         self.loss = loss
         self.share = share
         self.batch_size = batch_size
         num_envs = replay.num_envs
-        self.noise: Array = np.zeros((num_envs, online.params.size), online.dtype)
-        self.made_from = np.full(num_envs, NO_NOISE)  # (E,) the seeds of `noise`
-        # These two are saved in checkpoints; the noise can be made from them again.
-        self.seeds = np.full(num_envs, NO_NOISE)  # (E,)
+        n_params = online.params.size
+        self.noise: Array = np.zeros((num_envs, n_params), online.dtype)  # (E, P)
+        # (E,) the seed from which each row of `noise` was made: after loading, none
+        self.made_from = np.full(num_envs, NOT_DRAWN)
+        # These two are saved in checkpoints, and the noise is made from them again.
+        self.seeds = np.full(num_envs, NOT_DRAWN)  # (E,)
         self.scales = np.zeros(num_envs)  # (E,)
 
     @property
@@ -94,28 +102,32 @@ class NoisyWeights(OnlineWeights):
         return {"seeds": self.seeds, "scales": self.scales}
 
     def predict(self, obs: Array, rng: np.random.Generator) -> Array:
+        """The outputs for the observation of each environment: (E, ...) to (E, O).
+
+        The first call in an episode draws the noise, and searches its scale.
+        """
         outputs = []
         for env in range(len(obs)):
             self.prepare(env, rng)
-            self.add_noise(env, self.scales[env])
-            output = self.noisy.predict(obs[env : env + 1], rng)  # (1, O)
+            self.add_noise(env, float(self.scales[env]))
+            output = self.explorer.predict(obs[env : env + 1], rng)  # (1, O)
             outputs.append(output.copy())  # the next forward overwrites it
         return np.concatenate(outputs)
 
     def stop(self, ended: Any = ...) -> None:
-        """Draw new noise before the next actions where episodes have `ended`, (E,)."""
-        self.seeds[ended] = NO_NOISE
+        """Forget the noise where episodes have `ended`, (E,); by default everywhere."""
+        self.seeds[ended] = NOT_DRAWN
 
     def prepare(self, env: int, rng: np.random.Generator) -> None:
-        """See that the noise of an environment is there, for this episode."""
-        if self.seeds[env] == NO_NOISE:
+        """Draw the noise if the episode is new; make it again after loading."""
+        if self.seeds[env] == NOT_DRAWN:
             if len(self.replay) < self.batch_size:
-                return
-            seed = int(rng.integers(NO_NOISE + 1, np.iinfo(np.int64).max))
+                return  # the noise and its scale are still 0
+            seed = int(rng.integers(1, np.iinfo(np.int64).max))
             self.make_noise(env, seed)
             self.scales[env] = self.find_scale(env, rng)
             self.seeds[env] = seed  # last: a Ctrl-C before it leaves no half of this
-        elif self.seeds[env] != self.made_from[env]:  # read from a checkpoint
+        elif self.seeds[env] != self.made_from[env]:
             self.make_noise(env, int(self.seeds[env]))
 
     def make_noise(self, env: int, seed: int) -> None:
@@ -124,29 +136,36 @@ class NoisyWeights(OnlineWeights):
         self.made_from[env] = seed
 
     def add_noise(self, env: int, scale: float) -> None:
-        """Set the parameters of the network that explores, (P,)."""
-        np.multiply(self.noise[env], scale, out=self.noisy.params)
-        self.noisy.params += self.online.params
+        """Set the explorer's parameters, (P,): online + scale * noise."""
+        np.multiply(self.noise[env], scale, out=self.explorer.params)
+        self.explorer.params += self.online.params
 
     def find_scale(self, env: int, rng: np.random.Generator) -> float:
-        """The scale at which the noise changes the wanted share of greedy actions.
+        """The scale at which the noise changes about the wanted share of the actions.
 
-        More noise changes more of them, so each try halves the range that is left.
+        More noise mostly changes more of them, so each try halves the range that is
+        left. The best of the tries is taken; of equal ones, the smallest.
         """
-        starts, _ = self.sampler.draw(self.batch_size, rng, 0)  # (B,)
-        batch = self.replay.batch(starts, 1, 1.0)
-        obs, allowed = batch.next_obs, batch.next_mask  # (B, ...), (B, A)
+        starts, _ = self.sampler.draw(self.batch_size, rng, step=0)  # (B,)
+        obs = self.replay.batch(starts, n_step=1, gamma=1.0).obs  # (B, ...)
+        allowed = np.ones((len(starts), self.replay.n_actions), np.bool_)  # (B, A)
+        self.replay.mask.copy_rows(starts, allowed)
         without = self.greedy_actions(self.online, obs, allowed)  # (B,)
-        low, high = SMALLEST, LARGEST
+
+        low, high = SMALLEST_EXPONENT, LARGEST_EXPONENT
+        tries = []  # how far from the wanted share, and the exponent
         for _ in range(HALVINGS):
-            middle = (low + high) / 2.0
-            self.add_noise(env, 2.0**middle)
-            with_noise = self.greedy_actions(self.noisy, obs, allowed)  # (B,)
-            if np.mean(with_noise != without) < self.share:
-                low = middle
+            exponent = (low + high) / 2.0
+            self.add_noise(env, 2.0**exponent)
+            with_noise = self.greedy_actions(self.explorer, obs, allowed)  # (B,)
+            share = float(np.mean(with_noise != without))
+            tries.append((abs(share - self.share), exponent))
+            if share < self.share:
+                low = exponent
             else:
-                high = middle
-        return float(2.0**low)
+                high = exponent
+        _, best = min(tries)
+        return float(2.0**best)
 
     def greedy_actions(self, network: Network, obs: Array, allowed: Array) -> Array:
         """The actions that a network finds best: (B, ...), (B, A) to (B,)."""
