@@ -127,8 +127,7 @@ class DQN:
 
     def q_values(self, obs: Any) -> Array:
         """Q(s, .) of one observation, (A,), or of a batch, (B, A)."""
-        ring = self.replay
-        x, single = experience.as_batch(obs, ring.stack_shape, ring.dtype)  # (B, ...)
+        x, single = experience.as_batch(obs, self.replay.stack_shape, self.replay.dtype)
         q = self.loss.q_values(self.online.predict(x)).copy()  # (B, A)
         return q[0] if single else q
 
@@ -232,6 +231,7 @@ class DQN:
         config = self._config
         starts, weights = self.sampler.draw(config.batch_size, self.rng, self.steps)
         batch = self.replay.batch(starts, config.n_step, config.gamma)
+
         y = self.targets(batch)
         # the loss of Q(s, a) against them, and its gradient for every parameter
         q = self.online.forward(batch.obs, self.rng)  # (B, A)

@@ -7,8 +7,8 @@ scale. So the agent counts along, and its network sees
     y = (x - mean) / sqrt(variance + 1e-8), cut at -10 and 10
 
 The replay buffer holds x, so old steps are seen with the mean and variance of today.
-The agent's online and target network share them. They are part of a checkpoint and of a
-policy. Acting alone changes nothing: only begin and observe do.
+All networks of an agent share them. They are part of a checkpoint and of a policy.
+Acting alone changes nothing: only begin and observe do.
 
 Mean and variance are updated with every observation, and no observation is kept. With
 n observations, and x the new one (Welford 1962):
