@@ -139,8 +139,7 @@ class DQN:
         mean weights. epsilon = 0 draws no random number.
         """
         epsilon = checks.probability("epsilon", epsilon)
-        ring = self.replay
-        x, single = experience.as_batch(obs, ring.stack_shape, ring.dtype)  # (B, ...)
+        x, single = experience.as_batch(obs, self.replay.stack_shape, self.replay.dtype)
         shape = (len(x), self.n_actions)
         if mask is None:
             allowed = np.ones(shape, np.bool_)  # (B, A)

@@ -47,12 +47,13 @@ def make_networks(
 ) -> tuple[Network, Network, Network]:
     """The online network, the target network, and the one that explores.
 
-    Without noise on the parameters, the online network explores. They share nothing but
-    scratch arrays.
+    Without noise on the parameters, the online network explores itself. Different
+    networks share nothing but scratch arrays.
     """
     box = cast(Box, space)
     networks = []
-    for _ in range(3 if config.param_noise > 0.0 else 2):
+    has_noise = config.param_noise > 0.0
+    for _ in range(3 if has_noise else 2):
         if build is None:
             networks.append(Network(q_layers(config, box, n_actions)))
         else:
@@ -61,11 +62,12 @@ def make_networks(
     example = np.zeros((1, *shape), box.dtype)
     for one, other in combinations(networks, 2):
         check_pair(one, other, example, n_actions * config.quantiles)
-    online, target, *others = networks
+    online = networks[0]
+    target = networks[1]
+    explorer = networks[2] if has_noise else online
     # the forwards of an update follow each other, so one set of arrays is enough
-    for network in (target, *others):
+    for network in networks[1:]:
         network.share_caches(online)
-    explorer = others[0] if others else online
     return online, target, explorer
 
 

@@ -16,7 +16,7 @@ from minidqn.parts.param_noise import SMALLEST_EXPONENT, NoisyBehaviour, OnlineB
 from .test_agent import SPACE, live, small_agent
 
 
-def weights_of(agent: DQN) -> NoisyBehaviour:
+def behaviour_of(agent: DQN) -> NoisyBehaviour:
     assert isinstance(agent.behaviour, NoisyBehaviour)
     return agent.behaviour
 
@@ -32,7 +32,7 @@ def noisy_agent(share: float = 0.2, steps: int = 700, **numbers: Any) -> DQN:
 
 def difference(agent: DQN) -> Array:
     """What was added to the weights when the agent last explored: (P,)."""
-    return weights_of(agent).explorer.params - agent.online.params
+    return behaviour_of(agent).explorer.params - agent.online.params
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
@@ -44,7 +44,7 @@ def test_the_noise_changes_the_wanted_share_of_the_greedy_actions(share: float) 
     for _ in range(20):
         agent.begin(np.zeros(3))
         agent.explore()
-        others = weights_of(agent).explorer.predict(random).argmax(axis=1)
+        others = behaviour_of(agent).explorer.predict(random).argmax(axis=1)
         found.append(np.mean(others != greedy))
     assert np.mean(found) == pytest.approx(share, rel=0.25)
     assert min(found) > 0.3 * share
@@ -76,7 +76,7 @@ def test_the_noise_is_normal_and_independent_for_each_parameter() -> None:
     agent = noisy_agent(hidden=(64, 64))
     agent.begin(np.zeros(3))
     agent.explore()
-    noise = difference(agent) / weights_of(agent).scales[0]
+    noise = difference(agent) / behaviour_of(agent).scales[0]
     assert abs(noise.mean()) < 0.06
     assert noise.std() == pytest.approx(1.0, abs=0.04)
     assert np.mean(abs(noise) < 1.0) == pytest.approx(0.683, abs=0.03)
@@ -88,7 +88,7 @@ def test_the_action_is_the_best_one_of_the_noisy_weights() -> None:
     for obs in np.random.default_rng(4).uniform(-1, 1, (200, 3)).astype(np.float32):
         agent.begin(obs)
         action = agent.explore()[0]
-        assert action == weights_of(agent).explorer.predict(obs[None])[0].argmax()
+        assert action == behaviour_of(agent).explorer.predict(obs[None])[0].argmax()
         changed += action != agent.act(obs)
     assert 0.2 * 200 < changed < 0.4 * 200
 
@@ -124,7 +124,7 @@ def test_each_environment_has_its_own_and_keeps_it_to_its_end() -> None:
         obs = agent.rng.uniform(-1, 1, (2, 3))
         agent.observe(agent.explore(), rewards, obs, ended, no)
         agent.explore()
-        return weights_of(agent).noise.copy()
+        return behaviour_of(agent).noise.copy()
 
     agent.begin(np.zeros((2, 3)))
     for _ in range(2):
@@ -143,14 +143,14 @@ def test_a_share_that_cannot_be_reached_gives_the_nearest() -> None:
     agent = noisy_agent(0.2)
     agent.online.params[:] = 0.0
     agent.explore()
-    exponent = np.log2(weights_of(agent).scales[0])
+    exponent = np.log2(behaviour_of(agent).scales[0])
     assert exponent == pytest.approx(SMALLEST_EXPONENT, abs=0.2)
 
     # no noise changes the best action, so the smallest scale of those tried is taken
     agent.online.params[-2:] = [0.0, 1e9]
     agent.begin(np.zeros(3))
     agent.explore()
-    assert np.log2(weights_of(agent).scales[0]) == -8.0
+    assert np.log2(behaviour_of(agent).scales[0]) == -8.0
 
 
 @pytest.mark.parametrize("after", [None, [[0, 0, 0, 0]]])
@@ -206,11 +206,11 @@ def test_it_goes_with_other_parts(parts: dict[str, Any]) -> None:
     agent = noisy_agent(**parts)
     agent.begin(np.ones(3))
     agent.explore()
-    weights = weights_of(agent)
-    weights.add_noise(0, 0.0)
+    behaviour = behaviour_of(agent)
+    behaviour.add_noise(0, 0.0)
     obs = np.random.default_rng(6).uniform(-1, 1, (9, 3)).astype(np.float32)
     expected = agent.online.predict(obs).copy()
-    np.testing.assert_array_equal(weights.explorer.predict(obs), expected)
+    np.testing.assert_array_equal(behaviour.explorer.predict(obs), expected)
 
 
 def test_a_loaded_agent_has_the_same_noise(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_loaded_agent_has_the_same_noise(tmp_path: Path) -> None:
         for one in (agent, twin):
             one.observe(1, 0.0, np.full(3, 0.5), False, False)
     other = load(path, param_noise=0.4)
-    assert not weights_of(other).seeds.any()  # so it draws its own
+    assert not behaviour_of(other).seeds.any()  # so it draws its own
     assert isinstance(load(path, param_noise=0.0).behaviour, OnlineBehaviour)
 
 
@@ -236,7 +236,7 @@ def test_an_impossible_seed_or_scale_is_not_saved(
     name: str, value: int, tmp_path: Path
 ) -> None:
     agent = noisy_agent()
-    weights_of(agent).arrays[name][:] = value
+    behaviour_of(agent).arrays[name][:] = value
     with pytest.raises(CheckpointError, match=f"noise_{name} of {value}"):
         save(agent, tmp_path / "agent.safetensors")
 

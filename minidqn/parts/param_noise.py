@@ -90,7 +90,7 @@ class NoisyBehaviour(OnlineBehaviour):
         num_envs = replay.num_envs
         n_params = online.params.size
         self.noise: Array = np.zeros((num_envs, n_params), online.dtype)  # (E, P)
-        # (E,) the seed from which each row of `noise` was made: after loading, none
+        # the seed from which each row of `noise` was made, (E,); none after loading
         self.made_from = np.full(num_envs, NOT_DRAWN)
         # These two are saved in checkpoints, and the noise is made from them again.
         self.seeds = np.full(num_envs, NOT_DRAWN)  # (E,)
@@ -152,7 +152,8 @@ class NoisyBehaviour(OnlineBehaviour):
         self.replay.mask.copy_rows(starts, allowed)
         without = self.greedy_actions(self.online, obs, allowed)  # (B,)
 
-        low, high = SMALLEST_EXPONENT, LARGEST_EXPONENT
+        low = SMALLEST_EXPONENT
+        high = LARGEST_EXPONENT
         tries = []  # how far from the wanted share, and the exponent
         for _ in range(HALVINGS):
             exponent = (low + high) / 2.0
