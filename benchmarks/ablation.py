@@ -11,7 +11,6 @@ It can be stopped, and the same command continues it.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 from learning import all_ended
 from matplotlib.figure import Figure
-from report import ROOT, add_out, machine
+from options import add_jobs, add_seeds, add_work, work_of
+from report import add_out, machine
 
 from minidqn import LinearDecay, tuned
-from minidqn.lab.arguments import at_least
 from minidqn.lab.compare import write_results
 from minidqn.lab.plotting import BLUE, GREEN, GREY, RED
 from minidqn.lab.spec import Spec
@@ -152,15 +151,9 @@ def draw(results: dict[str, dict[str, list[float]]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Switch the parts of DQN on and off.")
     parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument(
-        "--seeds", type=at_least(1), default=10, help="seeds 0 to N - 1"
-    )
-    parser.add_argument(
-        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
-    )
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / "runs" / "ablation", help="of its runs"
-    )
+    add_seeds(parser, 10)
+    add_jobs(parser)
+    add_work(parser)
     parser.add_argument("--name", default="ablation", help="of its files")
     add_out(parser)
     args = parser.parse_args()
@@ -173,7 +166,7 @@ def main() -> None:
     specs = [
         spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs
     ]
-    found = list(sweep(specs, args.work, workers=args.jobs))
+    found = list(sweep(specs, work_of(args, "ablation"), workers=args.jobs))
     all_ended(found)
     found.sort(key=lambda result: (result["name"].rpartition("/")[0], result["seed"]))
     results: dict[str, dict[str, list[float]]] = {

@@ -14,12 +14,12 @@ import sys
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.wrappers import AtariPreprocessing
-from report import ROOT, add_out, report
+from options import add_work, work_of
+from report import add_out, report
 
 from minidqn import Spec, run
 from minidqn.lab.arguments import at_least
@@ -64,13 +64,11 @@ def main() -> None:
     parser.add_argument("game", choices=GAMES)
     parser.add_argument("--steps", type=at_least(1), default=500_000)
     parser.add_argument("--seed", type=at_least(0), default=0)
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / "runs" / "atari", help="of its runs"
-    )
+    add_work(parser)
     add_out(parser)
     args = parser.parse_args()
     spec = GAMES[args.game](args.steps, args.seed)
-    result = run(spec, args.work / spec.name) | {"name": spec.name}
+    result = run(spec, work_of(args, "atari") / spec.name) | {"name": spec.name}
     name = args.game.lower().removeprefix("ale/")
     write_results([result], args.out / f"{name}.csv")
     table, _ = compare([result])

@@ -10,16 +10,14 @@ It can be stopped, and goes on where it was.
 """
 
 import argparse
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import ROOT, add_out, machine
+from options import add_jobs, add_seeds, add_work, work_of
+from report import add_out, machine
 
 from minidqn import DQN, evaluate
-from minidqn.lab.arguments import at_least
 from minidqn.lab.compare import write_results
 from minidqn.lab.sweep import sweep
 from minidqn.lab.tuned import BOARD, tuned_spec
@@ -53,20 +51,16 @@ def row_of_random_play(game: str, env_id: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Play against random moves.")
-    parser.add_argument("--seeds", type=at_least(1), default=5, help="seeds 0 to N - 1")
-    parser.add_argument(
-        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
-    )
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / "runs" / "games_won", help="their files"
-    )
+    add_seeds(parser, 5)
+    add_jobs(parser)
+    add_work(parser)
     add_out(parser)
     args = parser.parse_args()
     ids = [f"{game}-v0" for game in BOARD]
     specs = [
         tuned_spec(env_id, seed=seed) for env_id in ids for seed in range(args.seeds)
     ]
-    results = list(sweep(specs, args.work, workers=args.jobs))
+    results = list(sweep(specs, work_of(args, "games_won"), workers=args.jobs))
     for result in results:
         if "failed" in result:
             sys.exit(f"{result['name']} failed. {result['failed']}")

@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import PUBLISHED, ROOT, add_out, machine
+from options import add_jobs, add_seeds, add_work, work_of
+from report import PUBLISHED, ROOT, add_out, report
 from tqdm import tqdm
 
 from minidqn import evaluate, load
-from minidqn.lab.arguments import at_least, setting
+from minidqn.lab.arguments import add_settings, at_least
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import AGENT
 from minidqn.lab.parsing import parse
@@ -38,7 +39,11 @@ from minidqn.lab.spec import Spec
 from minidqn.lab.sweep import sweep
 from minidqn.lab.tuned import EXAMPLES, tuned_spec, with_changes
 
+NAME = "learning"
 USUAL = list(EXAMPLES)[:4]  # the others take hours
+SEEDS = 20
+SB3_FILE = "sb3_cartpole.json"
+TITLE = "Test of the last policy: mean return of 100 episodes. IQM: interquartile mean."
 
 
 def spec_of(
@@ -48,13 +53,6 @@ def spec_of(
     spec = tuned_spec(env_id, steps, seed)
     changes = {name: parse(name, text, spec.steps) for name, text in settings}
     return with_changes(spec, changes)
-
-
-def run_sb3(python: str, seed: int) -> float:
-    script = str(ROOT / "benchmarks" / "contenders" / "sb3_cartpole.py")
-    command = [python, script, "--test", "--seed", str(seed)]
-    env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return float(subprocess.check_output(command, env=env, stderr=subprocess.DEVNULL))
 
 
 def test_again(
@@ -78,99 +76,116 @@ def all_ended(results: list[dict[str, Any]]) -> None:
             )
 
 
-def main() -> None:
+def run_sb3(python: str, seed: int) -> float:
+    """Train SB3 from a seed in a process of its own; the mean return of its test."""
+    script = str(ROOT / "benchmarks" / "contenders" / "sb3_cartpole.py")
+    command = [python, script, "--test", "--seed", str(seed)]
+    env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return float(subprocess.check_output(command, env=env, stderr=subprocess.DEVNULL))
+
+
+def sb3_lines(args: argparse.Namespace) -> list[str]:
+    """A sentence on SB3 in CartPole: run now, or as published, because it has not changed."""
+    file = PUBLISHED / SB3_FILE
+    if args.peers:
+        file = args.out / SB3_FILE
+        seeds = range(args.peer_seeds)
+        with ThreadPoolExecutor(args.jobs) as pool:
+            runs = pool.map(partial(run_sb3, args.peers), seeds)
+            means = list(tqdm(runs, total=len(seeds), desc="SB3"))
+        file.write_text(json.dumps(means) + "\n")
+    if not file.exists():
+        return []
+    means = json.loads(file.read_text())
+    at_475 = sum(mean >= 475 for mean in means)
+    at_500 = sum(mean == 500 for mean in means)
+    return [
+        f"Stable-Baselines3 on CartPole-v1, tuned, 50,000 steps, {len(means)} seeds: "
+        f"{at_475} at 475, {at_500} at 500, mean {np.mean(means):.1f}, worst seed "
+        f"{min(means):.1f}."
+    ]
+
+
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Learn from many seeds.")
     parser.add_argument("--envs", nargs="+", choices=EXAMPLES, default=USUAL)
-    parser.add_argument(
-        "--seeds", type=at_least(1), default=20, help="seeds 0 to N - 1"
-    )
+    add_seeds(parser, SEEDS)
     parser.add_argument(
         "--steps", type=at_least(1), help="by default those of the example"
     )
-    changes = "NAME=VALUE: change a setting of the examples; may be repeated"
-    parser.add_argument(
-        "--set", type=setting, action="append", default=[], help=changes
-    )
+    add_settings(parser, "another value for a setting of the examples, such as tau=0.1")
     again = "test again, with each of these shares of random actions"
     parser.add_argument("--epsilon", type=float, nargs="+", default=[], help=again)
-    parser.add_argument(
-        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
-    )
-    parser.add_argument("--work", type=Path, help="their files, by default runs/NAME")
-    parser.add_argument("--name", default="learning", help="of its files")
+    add_jobs(parser)
+    add_work(parser)
+    parser.add_argument("--name", default=NAME, help="of its files")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument(
         "--peer-seeds", type=int, default=16, help="SB3 takes a minute for each"
     )
     add_out(parser)
     args = parser.parse_args()
-    seeds, envs, steps = range(args.seeds), list(dict.fromkeys(args.envs)), args.steps
-    usual = set(envs) == set(USUAL) and args.seeds == 20
-    usual = usual and steps is None and not args.set
-    if not usual and args.name == "learning":
+    args.envs = list(dict.fromkeys(args.envs))
+    usual = set(args.envs) == set(USUAL) and args.seeds == SEEDS
+    if args.name == NAME and not (usual and args.steps is None and not args.set):
         parser.error(
             "--envs, --seeds, --steps, --set: expected a --name for other results than "
             "the usual"
         )
     if not all(0.0 <= epsilon <= 1.0 for epsilon in args.epsilon):
         parser.error(f"--epsilon {args.epsilon}: expected 0 to 1")
-    work = args.work or ROOT / "runs" / args.name
-    specs = [
-        spec_of(env_id, steps, seed, args.set) for seed in seeds for env_id in envs
+    return args
+
+
+def retested(args: argparse.Namespace, specs: list[Spec], epsilon: float) -> str:
+    """A sentence: how the last policies do with a share of random actions."""
+    work = work_of(args, args.name)
+    task = partial(test_again, epsilon, work)
+    place = work / f"epsilon_{epsilon}"
+    tests = list(sweep(specs, place, workers=args.jobs, task=task))
+    all_ended(tests)
+    parts = []
+    for env_id in args.envs:
+        means = [test["eval_mean"] for test in tests if test["env_id"] == env_id]
+        parts.append(f"{env_id} {np.mean(means):.2f} ({min(means):.2f})")
+    return f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(parts)}.\n"
+
+
+def cartpole_lines(
+    args: argparse.Namespace, results: list[dict[str, Any]]
+) -> list[str]:
+    """How many seeds have all of CartPole's 500, and how SB3 does there."""
+    means = [
+        result["eval_mean"] for result in results if result["env_id"] == "CartPole-v1"
     ]
-    results = list(sweep(specs, work, workers=args.jobs))
+    if not means:
+        return []
+    at_500 = sum(mean == 500 for mean in means)
+    return [f"CartPole-v1: {at_500} of {len(means)} seeds at 500.", *sb3_lines(args)]
+
+
+def main() -> None:
+    args = options()
+    specs = [
+        spec_of(env_id, args.steps, seed, args.set)
+        for seed in range(args.seeds)
+        for env_id in args.envs
+    ]
+    results = list(sweep(specs, work_of(args, args.name), workers=args.jobs))
     all_ended(results)
-    results.sort(key=lambda result: (envs.index(result["env_id"]), result["seed"]))
+    results.sort(key=lambda result: (args.envs.index(result["env_id"]), result["seed"]))
     table, _ = compare(results, args.out / f"{args.name}.png")
     write_results(results, args.out / f"{args.name}.csv")
-    lines = [
-        "Test of the last policy: mean return of 100 episodes. IQM: interquartile mean.\n",
-        table,
-    ]
-    if any(result["test_epsilon"] for result in results):
-        lines += [
-            "Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"
-        ]
-    for epsilon in args.epsilon:
-        task = partial(test_again, epsilon, work)
-        place = work / f"epsilon_{epsilon}"
-        tests = list(sweep(specs, place, workers=args.jobs, task=task))
-        all_ended(tests)
-        of_env = {e: [t["eval_mean"] for t in tests if t["env_id"] == e] for e in envs}
-        each = [
-            f"{name} {np.mean(of):.2f} ({min(of):.2f})" for name, of in of_env.items()
-        ]
-        lines += [
-            f"The same with epsilon {epsilon}, mean (worst seed): {', '.join(each)}.\n"
-        ]
-    at_500 = [
-        result["eval_mean"] == 500
-        for result in results
-        if result["env_id"] == "CartPole-v1"
-    ]
-    if at_500:
-        lines += [f"CartPole-v1: {sum(at_500)} of {len(at_500)} seeds at 500."]
 
-    numbers = PUBLISHED / "sb3_cartpole.json"
-    if args.peers:
-        numbers = args.out / "sb3_cartpole.json"
-        with ThreadPoolExecutor(args.jobs) as pool:
-            runs = pool.map(
-                lambda seed: run_sb3(args.peers, seed), range(args.peer_seeds)
-            )
-            numbers.write_text(
-                json.dumps(list(tqdm(runs, total=args.peer_seeds))) + "\n"
-            )
-    if at_500 and numbers.exists():  # without --peers: SB3 has not changed since
-        sb3 = np.array(json.loads(numbers.read_text()))
-        lines += [
-            f"Stable-Baselines3 on CartPole-v1, tuned, 50,000 steps, {len(sb3)} seeds: "
-            f"{np.sum(sb3 >= 475)} at 475, {np.sum(sb3 == 500)} at 500, mean {sb3.mean():.1f}, "
-            f"worst seed {sb3.min():.1f}."
-        ]
-    lines += ["", machine()]
-    (args.out / f"{args.name}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    lines = [f"{TITLE}\n", table]
+    if any(result["test_epsilon"] for result in results):
+        lines.append(
+            "Breakout, MinAtar and Pong are tested with one random action in a thousand.\n"
+        )
+    for epsilon in args.epsilon:
+        lines.append(retested(args, specs, epsilon))
+    lines += cartpole_lines(args, results)
+    report("\n".join(lines), args.out / f"{args.name}.md")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,12 @@ policy of each seed is tested, greedy, in 100 new episodes.
 """
 
 import argparse
-import os
 from dataclasses import replace
-from pathlib import Path
 
-from report import ROOT, add_out, machine
+from options import add_jobs, add_seeds, add_work, work_of
+from report import add_out, machine
 
 from minidqn import Spec, sweep, tuned_spec
-from minidqn.lab.arguments import at_least
 from minidqn.lab.compare import compare
 
 STEPS = {
@@ -41,16 +39,14 @@ def specs(seeds: int) -> list[Spec]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Scale observations in three ways.")
-    parser.add_argument("--seeds", type=at_least(1), default=5, help="0 to N - 1")
-    parser.add_argument(
-        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
-    )
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / "runs" / "normalize", help="of its runs"
-    )
+    add_seeds(parser, 5)
+    add_jobs(parser)
+    add_work(parser)
     add_out(parser)
     args = parser.parse_args()
-    results = list(sweep(specs(args.seeds), args.work, workers=args.jobs))
+    results = list(
+        sweep(specs(args.seeds), work_of(args, "normalize"), workers=args.jobs)
+    )
     results.sort(key=lambda result: result["name"])
     table, _ = compare(results)
     text = f"{table}\n{machine()}\n"

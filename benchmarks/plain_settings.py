@@ -27,6 +27,7 @@ from pathlib import Path
 
 from environments import TASKS, make, random_return
 from learning import all_ended
+from options import add_jobs, add_seeds, add_work, work_of
 from plain_table import MINIDQN, SB3, Row, read_rows, table, write_rows
 from report import PUBLISHED, ROOT, add_out, report
 from tqdm import tqdm
@@ -114,15 +115,13 @@ def published_sb3(specs: list[Spec]) -> list[Row]:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plain settings in many environments.")
     parser.add_argument("--envs", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--seeds", type=at_least(1), default=SEEDS, help="0 to N - 1")
+    add_seeds(parser, SEEDS)
     parser.add_argument(
         "--steps", type=at_least(1), help="by default those in environments.py"
     )
     add_settings(parser, "another value for a setting of minidqn, such as n_step=1")
-    parser.add_argument(
-        "--jobs", type=at_least(1), default=os.cpu_count(), help="runs at a time"
-    )
-    parser.add_argument("--work", type=Path, help="their files, by default runs/NAME")
+    add_jobs(parser)
+    add_work(parser)
     parser.add_argument("--name", default=NAME, help="of its files")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     add_out(parser)
@@ -147,7 +146,7 @@ def specs_of(args: argparse.Namespace) -> list[Spec]:
 
 def main() -> None:
     args = options()
-    work = args.work or ROOT / "runs" / args.name
+    work = work_of(args, args.name)
     try:
         specs = specs_of(args)
     except ValueError as error:

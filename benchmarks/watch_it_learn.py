@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from options import add_seeds
 from playwright.sync_api import sync_playwright
 from report import ROOT, add_out, machine
-
-from minidqn.lab.arguments import at_least
 
 EXAMPLES = ROOT / "examples"
 PLACES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
@@ -70,7 +69,7 @@ def python_seconds() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the page that learns.")
-    parser.add_argument("--seeds", type=at_least(1), default=10, help="0 to N - 1")
+    add_seeds(parser, 10)
     add_out(parser)
     args = parser.parse_args()
     rows = []
