@@ -68,6 +68,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"num_envs": 3, "gradient_steps": 2, "train_every": 5},
     PIXELS,
     {"num_envs": 3, **ALL_PARTS, **PIXELS},
+    {"param_noise": 0.2},
+    {"num_envs": 3, "param_noise": 0.2},
 ]
 
 

@@ -96,6 +96,14 @@ def test_a_loaded_agent_goes_on_exactly_as_the_saved_one(
     ]
 
 
+def test_metrics_that_are_numbers_of_numpy(agent: DQN, tmp_path: Path) -> None:
+    """A loss of your own may return them, and Huber's does under NUMBA_DISABLE_JIT=1."""
+    path = tmp_path / "agent.safetensors"
+    agent.last_metrics = Metrics(*np.array([0.5, 2.0, 1.25], np.float32))
+    save(agent, path)
+    assert load(path).last_metrics == Metrics(0.5, 2.0, 1.25)
+
+
 def test_an_agent_that_has_lived_little(tmp_path: Path) -> None:
     for steps in (0, 1, 7, 99, 100):
         agent = small_agent()

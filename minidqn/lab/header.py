@@ -114,6 +114,9 @@ def write_header(agent: DQN, whole: bool) -> str:
 
 def progress_of(agent: DQN) -> dict[str, Any]:
     """How far the agent has got: see Progress."""
+    last_metrics = None
+    if agent.last_metrics is not None:  # a loss of your own may give NumPy's numbers
+        last_metrics = [float(number) for number in agent.last_metrics]
     return {
         "steps": agent.steps,
         "updates": agent.updates,
@@ -123,7 +126,7 @@ def progress_of(agent: DQN) -> dict[str, Any]:
         "replay_count": agent.replay.count,
         "replay_over": agent.replay.over,
         "rng": agent.rng.bit_generator.state,
-        "last_metrics": agent.last_metrics,
+        "last_metrics": last_metrics,
     }
 
 
