@@ -23,7 +23,7 @@ from minidqn.lab.spec import Spec
 from minidqn.lab.tuned import tuned_spec
 
 STEPS = {
-    "CartPole-v1": 40_000,
+    "CartPole-v1": 20_000,
     "Acrobot-v1": 50_000,
     "MountainCar-v0": 60_000,
     "LunarLander-v3": 100_000,

@@ -134,6 +134,15 @@ def test_the_curve_has_a_second_line() -> None:
     assert ends == [[[5.0, 1.0], [5.0, 3.0]], [[10.0, 4.0], [10.0, 8.0]]]
 
 
+def test_the_second_line_of_tests_with_one_episode() -> None:
+    history = History()
+    history.add_episode(10, 0.5, 1.0, 10)
+    history.tests.add(5, np.array([2.0]), np.array([1]))
+    axes = plot_learning_curve(history).axes[0]
+    labels = [line.get_label() for line in axes.lines]
+    assert "tests, greedy: 1 episode,\nthe same each time" in labels
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_gets_each_test_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

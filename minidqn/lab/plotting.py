@@ -110,9 +110,12 @@ def draw_scores(axes: Any, scores: Scores, epsilon: float) -> None:
     highest = [returns.max() for returns in scores.returns]
     axes.vlines(scores.steps, lowest, highest, color=GREEN, lw=1)
     episodes = max(len(returns) for returns in scores.returns)
-    tested = "1 episode" if episodes == 1 else f"{episodes} episodes"
-    label = f"tests, {how_played(epsilon)}: {tested}, the same each time;"
-    label += "\nmean, lowest to highest"
+    label = f"tests, {how_played(epsilon)}: 1 episode,\nthe same each time"
+    if episodes > 1:
+        label = (
+            f"tests, {how_played(epsilon)}: {episodes} episodes, the same each time;\n"
+            "mean, lowest to highest"
+        )
     axes.plot(scores.steps, scores.means, "o-", color=GREEN, ms=4, lw=1, label=label)
 
 

@@ -45,9 +45,9 @@ from minidqn.lab.training import Watcher, as_watchers, only_watching, train
 
 SHARE = 0.02  # of the time may go into checkpoints
 LEAST_SECONDS = 1.0  # from one checkpoint to the next
-TEST_EPISODES = 2  # of each test during training
+TEST_EPISODES = 1  # of each test during training: two would make half as many tests
 TEST_MOMENTS = 50  # of a run, at which it may be tested
-TEST_SHARE = 0.07  # steps of these tests, for each step of training
+TEST_SHARE = 0.1  # steps of these tests, for each step of training
 
 
 def run(
