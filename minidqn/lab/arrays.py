@@ -132,14 +132,21 @@ def expected_names(header: Header, arrays: Stored) -> set[str]:
     names.update(PARAMETER_ARRAYS, HISTORY_ARRAYS)
     if TESTS in arrays:
         names.add(TESTS)
+    names.update(exploring_names(header, arrays))
+    # the first files have a ring even where the agent has not begun
+    if header.begun or "replay_obs" in arrays:
+        names.update(ring_names(header, arrays))
+    return names
+
+
+def exploring_names(header: Header, arrays: Stored) -> set[str]:
+    """The names of the arrays of an exploration that belong to a header."""
+    names: set[str] = set()
     # the first files have it even where no action is repeated
     if header.config.epsilon_hold > 1 or "repeat" in arrays:
         names.add("repeat")
     if header.config.param_noise > 0.0:
         names.update(NOISE_ARRAYS)
-    # the first files have a ring even where the agent has not begun
-    if header.begun or "replay_obs" in arrays:
-        names.update(ring_names(header, arrays))
     return names
 
 

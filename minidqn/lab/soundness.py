@@ -59,22 +59,9 @@ def check_run(agent: DQN) -> None:
     if (agent.adam.v < 0.0).any():
         raise CheckpointError("has adam_v with negative numbers: expected squares")
     if isinstance(agent.exploration, RepeatedActions):
-        check_actions(agent.exploration.repeated, agent.n_actions)
-        left = agent.exploration.left
-        hold = agent.exploration.hold
-        if left.min() < 0 or left.max() >= hold:
-            raise CheckpointError(
-                f"has {left.min()} to {left.max()} steps to repeat: expected below "
-                f"{hold}"
-            )
+        check_repeated(agent.exploration, agent.n_actions)
     if isinstance(agent.behaviour, NoisyBehaviour):
-        largest = 2.0**LARGEST_EXPONENT
-        for name, array in agent.behaviour.arrays.items():
-            if array.min() < 0 or (name == "scales" and array.max() > largest):
-                raise CheckpointError(
-                    f"has noise_{name} of {array.min()} to {array.max()}: expected 0 "
-                    f"or more, and scales of at most {largest}"
-                )
+        check_noise(agent.behaviour)
     if not agent.replay.made:
         return
     check_kinds(agent.replay)
@@ -85,6 +72,28 @@ def check_run(agent: DQN) -> None:
             "has unsound priorities: expected 0 where nothing can be drawn, and none "
             "above the largest"
         )
+
+
+def check_repeated(exploration: RepeatedActions, n_actions: int) -> None:
+    """Raise CheckpointError for random actions that cannot be repeated."""
+    check_actions(exploration.repeated, n_actions)
+    left = exploration.left
+    hold = exploration.hold
+    if left.min() < 0 or left.max() >= hold:
+        raise CheckpointError(
+            f"has {left.min()} to {left.max()} steps to repeat: expected below {hold}"
+        )
+
+
+def check_noise(behaviour: NoisyBehaviour) -> None:
+    """Raise CheckpointError for seeds or scales that no noise can have."""
+    largest = 2.0**LARGEST_EXPONENT
+    for name, array in behaviour.arrays.items():
+        if array.min() < 0 or (name == "scales" and array.max() > largest):
+            raise CheckpointError(
+                f"has noise_{name} of {array.min()} to {array.max()}: expected 0 "
+                f"or more, and scales of at most {largest}"
+            )
 
 
 def check_actions(actions: Array, n_actions: int) -> None:
