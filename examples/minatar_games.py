@@ -21,7 +21,8 @@ from typing import Any
 import gymnasium as gym
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.cli import COMMANDS, main
+from minidqn.lab.arguments import COMMANDS
+from minidqn.lab.cli import main
 from minidqn.lab.show import Shown
 from minidqn.lab.spec import Spec
 

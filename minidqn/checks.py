@@ -46,7 +46,7 @@ def box(space: Any) -> None:
     if not isinstance(space, Box):
         raise TypeError(
             f"{found}: expected a Box; {WRAPPERS}.FlattenObservation converts Dict, "
-            "Tuple or Discrete"
+            "Tuple or Discrete (docs/environments.md has an example)"
         )
     dtype = space.dtype
     if not dtype.isnative:

@@ -42,6 +42,7 @@ from minidqn.lab import code as code_module
 from minidqn.lab import run as run_module
 from minidqn.lab.cli import main
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY, locked
+from minidqn.lab.places import short_name
 from minidqn.lab.restore import restore
 from minidqn.lab.show import Shown
 from minidqn.parts.decays import Delayed
@@ -264,7 +265,7 @@ def test_a_fresh_run(command: Command, tmp_path: Path) -> None:
     typed()
     fresh = typed("--fresh")
     assert fresh.said.startswith(
-        "runs/corridor has another run: this one is in runs/corridor-2\n300 steps"
+        "runs/corridor has a run: this one is in runs/corridor-2\n300 steps"
     )
     results = [result_in(f"runs/{name}") for name in ("corridor", "corridor-2")]
     assert results[0]["params_sha256"] == results[1]["params_sha256"]
@@ -277,14 +278,60 @@ def test_a_fresh_run(command: Command, tmp_path: Path) -> None:
     assert slow().out.startswith("Going on with the run in runs/corridor-3.\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["trian", "CartPole-v1"], "; did you mean train?"),
+        (["CartPole-v1", "--step", "3000"], "; did you mean --steps?"),
+        (["CartPole-v1", "--step=3000"], "; did you mean --steps?"),
+        (["sweep", "CartPole-v1", "--xyzzy"], "; --help lists the options"),
+    ],
+)
+def test_what_may_have_been_meant(
+    command: Command, words: list[str], meant: str
+) -> None:
+    assert command(*words).error.endswith(meant)
+
+
+def test_discrete_observations_become_vectors(command: Command) -> None:
+    """FrozenLake's is a number up to 15, and Blackjack's is three of them."""
+    short = ("--steps", "1100", "--test-episodes", "2", "--no-animation")
+    for env_id, n in (("FrozenLake-v1", 16), ("Blackjack-v1", 32 + 11 + 2)):
+        assert command(env_id, *short).code == 0
+        policy = load(Path("runs") / short_name(env_id) / AGENT)
+        assert policy.observation_space.shape == (n,)
+    assert command("FrozenLake-v1", *short, "--num-envs", "2").code == 0
+    assert command("watch", "FrozenLake-v1").code == 0
+
+
+def test_from_an_agent_that_would_learn_nothing(command: Command) -> None:
+    """Its learning rate has reached 0: that is refused, before a folder is made."""
+    typed = partial(command, "--no-animation", script=corridor)
+    typed("--set", "learning_rate=0.01:0")
+    error = typed("--from", "runs/corridor").error
+    assert "learning_rate is 0 from step 300 to 600, so nothing is learned" in error
+    assert error.endswith("--set learning_rate=1e-4 sets")
+    assert not Path("runs/corridor-2").exists()
+    changed_rate = ("--set", "learning_rate=1e-4")
+    assert typed("--from", "runs/corridor", *changed_rate).code == 0
+
+
+def test_from_a_policy_says_that_it_has_no_replay_buffer(command: Command) -> None:
+    typed = partial(command, "--no-animation", script=corridor)
+    typed()
+    Path("runs/corridor", CHECKPOINT).unlink()
+    said = typed("--from", "runs/corridor", "--set", "epsilon=0.05").said
+    assert said.startswith("runs/corridor/agent.safetensors has only the policy: the ")
+
+
 def test_a_folder_of_one_s_own(command: Command) -> None:
     typed = partial(command, "--no-animation", "--out", "a/b", script=corridor)
     assert typed().out.endswith("The agent, its history and pictures are in a/b\n")
     assert typed().out.startswith("This run has ended before, in a/b.\n")
     before = {path: path.read_bytes() for path in Path("a/b").iterdir()}
     for words, message in (
-        (["--seed", 1], "seed 0 instead of 1: expected another folder"),
-        (["--steps", 400], "steps 300 instead of 400: expected another folder"),
+        (["--seed", 1], "seed 0 instead of 1: expected another folder, "),
+        (["--steps", 400], "steps 300 instead of 400: expected another folder, "),
         (["--set", "gamma=0.5"], "gamma 0.99 instead of 0.5: expected another"),
         (["--test-episodes", 7], "test_episodes 5 instead of 7: expected another"),
     ):
@@ -314,6 +361,9 @@ def test_a_damaged_checkpoint_is_named(command: Command) -> None:
     ended = typed()
     assert ended.code == 2
     assert f"script.py: error: {path} is no safetensors file, or damaged" in ended.err
+    assert ended.error.endswith(". If you remove this file, the run begins anew")
+    path.unlink()
+    assert typed().code == 0
 
 
 # --- Two commands at the same moment
@@ -354,7 +404,7 @@ def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) ->
     with locked(folder):
         for words in ([], ["--out", folder]):
             ended = command("--no-animation", *words, script=corridor)
-            message = "script.py: error: runs/corridor is in use: expected no other run"
+            message = "script.py: error: runs/corridor is in use: another command "
             assert ended.error.startswith(message)
             assert ended.said == ""
         other = command("--no-animation", "--seed", 1, script=corridor)
@@ -399,7 +449,10 @@ def test_a_run_that_another_process_makes_is_not_made_twice(command: Command) ->
         (["--see", "1"], "unrecognized arguments: --see 1"),
         (["CartPole-v1"], "unrecognized arguments: CartPole-v1"),
         (["watch", "--steps", "5"], "unrecognized arguments: --steps 5"),
-        (["watch"], "there is no file or folder runs/corridor"),
+        (
+            ["watch"],
+            "there is no agent of Corridor-v0 yet: train one, or give one with ",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line_and_leaves_nothing(
@@ -450,14 +503,14 @@ def test_other_returns_do_not_say_whether_it_is_solved(command: Command) -> None
             ["CartPole-v9"],
             ": error: Environment version `v9` for environment `CartPole`",
         ),
-        (
-            ["FrozenLake-v1"],
-            ": error: observation space Discrete(16): expected a Box; ",
-        ),
         (["Pendulum-v1"], ": error: action space Box(-2.0, 2.0, (1,), float32): expec"),
         (
             ["watch", "CartPole-v7"],
             " watch: error: Environment version `v7` for environment `CartPole`",
+        ),
+        (
+            ["trian", "CartPole-v1"],
+            ": error: unrecognized arguments: CartPole-v1; --he",
         ),
         (["watch", "Acrobat-v1"], " watch: error: Environment `Acrobat` doesn't exist"),
         (["sweep", "CartPole-v1", "--seed", "3"], " sweep: error: unrecognized argume"),
@@ -771,7 +824,7 @@ def test_an_environment_that_cannot_draw_itself(command: Command) -> None:
         ended = command(*flags, script=changed(make_env=Corridor))
         assert ended.code == 0
         assert (
-            "There will be no film: Corridor-v0 cannot draw itself: Corr" in ended.out
+            "There will be no film: Corridor-v0 cannot draw itself with " in ended.out
         )
         assert files_in("runs/corridor") == FILES
     ended = command("--no-animation", script=changed(make_env=Corridor))
@@ -1086,12 +1139,12 @@ OPTIONS = {
     "train": {
         *("--seed", "--steps", "--set", "--out", "--fresh", "--from", "--until-solved"),
         *("--test-episodes", "--test-max-steps", "--log-every", "--record-every"),
-        *("--live", "--no-animation", "--num-envs", "--help"),
+        *("--live", "--no-animation", "--num-envs", "--help", "--version"),
     },
-    "watch": {"--from", "--seed", "--help"},
+    "watch": {"--from", "--seed", "--help", "--version"},
     "sweep": {
         *("--seeds", "--first", "--steps", "--set", "--workers", "--dask", "--out"),
-        *("--test-episodes", "--test-max-steps", "--help"),
+        *("--test-episodes", "--test-max-steps", "--help", "--version"),
     },
 }
 
@@ -1209,6 +1262,26 @@ def test_runs_that_cannot_be_one_line_are_refused_before_any_is_made(
     Path("it/other").mkdir()
     Path("it/other/summary.json").write_text('{"score": 3}')
     assert corridor_sweep(command, "--set", "n_step=1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ("n_step=3,20", "expected an integer; several are written n_step=3/20"),
+        ("n_step=3/", "n_step=3/: expected a value on each side of /"),
+        ("n_step=3/5/3", "n_step=3/5/3: expected 3 only once"),
+    ],
+)
+def test_a_grid_with_a_mistake(command: Command, grid: str, says: str) -> None:
+    assert corridor_sweep(command, "--set", grid).error.endswith(says)
+
+
+def test_runs_of_other_lengths_in_one_table(command: Command) -> None:
+    assert "same number of steps" not in corridor_sweep(command).out
+    other = corridor_sweep(command, "--set", "n_step=1", "--steps", 70)
+    assert (
+        "Not all runs have the same number of steps: a longer one may be" in other.out
+    )
 
 
 def test_a_sweep_says_what_its_settings_change(command: Command) -> None:

@@ -201,7 +201,9 @@ def test_minatar_from_pixels(tmp_path: Path) -> None:
     for command in (["watch", "Breakout"], ["Breakout", "watch"]):
         code, out, err = typed(script, *command, "--help", cwd=tmp_path)
         assert (code, err) == (0, "")
-        assert out.startswith("usage: minatar_games.py watch [-h] [--from RUN]")
+        assert out.startswith(
+            "usage: minatar_games.py watch [-h] [--version] [--from RUN]"
+        )
     words += ["--no-animation"]
     code, out, err = typed(MINIDQN, "MinAtar/Breakout-v0", *words, cwd=tmp_path)
     assert out.startswith("This run has ended before, in runs/minatar_breakout; ")

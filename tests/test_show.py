@@ -269,18 +269,21 @@ def black_without_a_mode(**options: Any) -> Black:
     return Black()
 
 
+CANNOT = "Corridor cannot draw itself with render_mode='rgb_array'"
+
+
 def test_why_there_is_no_film() -> None:
     assert why_not_drawn(SPEC) == ""
     for make_env, reason in (
         (Black, ""),
         (noisy, ""),
-        (Raises, "Corridor cannot draw itself: no graphics card"),
+        (Raises, f"{CANNOT}: no graphics card"),
         (Blank, "Corridor cannot draw itself: it has no render_mode 'rgb_array'"),
         (
             corridor,
-            "Corridor cannot draw itself: Corridor() takes no arguments",
+            f"{CANNOT}: Corridor() takes no arguments",
         ),
-        (ignoring, "Corridor cannot draw itself: NotImplementedError"),
+        (ignoring, f"{CANNOT}: NotImplementedError"),
         (
             black_without_a_mode,
             "Corridor cannot draw itself: it has no render_mode 'rgb_array'",
@@ -373,7 +376,11 @@ def test_an_environment_that_cannot_draw_itself_is_played_all_the_same(
     watch(spec, tmp_path / "it" / AGENT, tmp_path / "films" / "watch.gif")
     about, why, *episodes = capsys.readouterr().out.splitlines()
     assert about == f"The agent of {tmp_path / 'it' / AGENT}"
-    assert why == "Corridor cannot draw itself: Corridor() takes no arguments"
+    mode = "human" if display else "rgb_array"
+    assert why == (
+        f"Corridor cannot draw itself with render_mode={mode!r}: Corridor() takes no "
+        "arguments"
+    )
     returns = evaluate(load(tmp_path / "it" / AGENT), Corridor(), 3)
     assert episodes == [
         f"episode {n}: return {total:.1f}" for n, total in enumerate(returns, 1)

@@ -863,7 +863,7 @@ def test_a_script_that_makes_its_own_environment_can_be_called_again(
     assert last.endswith(
         "out/CartPole-v1/0 has another run, with another code: mine (the script itself: "
         "with your functions in a module of their own, it may change): expected "
-        "another folder"
+        "another folder, which --out names on the command line"
     )
     unguarded = SWEEP_OF_A_SCRIPT.replace('__name__ == "__main__"', "True")
     failed = call(unguarded.replace('"out"', '"new"'))

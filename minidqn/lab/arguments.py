@@ -1,27 +1,45 @@
 """The options of the command line: train, watch and sweep."""
 
 import argparse
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 from minidqn.lab.parsing import integer, split
 
+COMMANDS = ("train", "watch", "sweep")
 USAGE = """python -m minidqn train ENV [options]   train an agent, test it and show it
 python -m minidqn watch ENV [options]   show a trained agent
 python -m minidqn sweep ENV [options]   compare many seeds and settings
-python -m minidqn ENV [options]         the same as train"""
+python -m minidqn ENV [options]         the same as train
+
+python -m minidqn sweep --help lists the options of sweep"""
 
 
 class Parser(ArgumentParser):
     """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        hint = "--help lists the options"
+        hint = "--help lists the options" + self.meant(message)
         if message.startswith("argument --set:"):
             hint = "help(minidqn.DQNConfig) explains the settings"
         self.exit(2, f"{self.prog}: error: {message}; {hint}\n")
+
+    def meant(self, message: str) -> str:
+        """Which option or command a word may have been; "" if there is none."""
+        words = sys.argv[1:]
+        likely: list[str] = []
+        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+            likely += get_close_matches(words[0], COMMANDS, 1)
+        for word in words:
+            option = word.partition("=")[0]
+            if word.startswith("--") and option not in self._option_string_actions:
+                likely += get_close_matches(option, self._option_string_actions, 1)
+        return f"; did you mean {likely[0]}?" if likely else ""
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -49,6 +67,14 @@ def setting(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def folder(text: str) -> Path:
+    """An argparse type: a folder, which need not exist yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file: expected a folder")
+    return path
+
+
 def number_option(parser: ArgumentParser, flag: str, least: int, text: str) -> None:
     parser.add_argument(flag, type=at_least(least), metavar="N", help=text)
 
@@ -57,6 +83,8 @@ def new_parser(prog: str, about: str, with_env: bool) -> ArgumentParser:
     """A parser; `with_env` if the environment is not known yet."""
     # without abbreviations: --seed would be taken for --seeds in a sweep
     parser = Parser(prog, description=about, allow_abbrev=False)
+    about_version = f"minidqn {version('minidqn')}"
+    parser.add_argument("--version", action="version", version=about_version)
     if with_env:
         parser.add_argument("env_id", metavar="ENV", help="an environment's id")
     return parser
@@ -90,7 +118,7 @@ def train_parser(prog: str, with_env: bool) -> ArgumentParser:
     number_option(parser, "--num-envs", 1, "environments to train in, side by side")
     add_settings(parser, "another value for a setting, such as hidden=128,128")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the folder; by default in runs/"
+        "--out", type=folder, metavar="DIR", help="the folder; by default in runs/"
     )
     parser.add_argument(
         "--fresh", action="store_true", help="train again, in a new folder"
@@ -106,7 +134,7 @@ def train_parser(prog: str, with_env: bool) -> ArgumentParser:
     parser.add_argument(
         "--until-solved",
         action="store_true",
-        help="end the training when the mean of 20 returns counts as solved",
+        help="end the training when the mean of its last 20 returns counts as solved",
     )
     add_test(parser)
     number_option(parser, "--log-every", 1, "print a line every N episodes")
@@ -143,7 +171,9 @@ def sweep_parser(prog: str, with_env: bool) -> ArgumentParser:
         "a picture and a CSV file. The same command continues a stopped sweep.",
         with_env,
     )
-    parser.add_argument("--seeds", type=at_least(1), default=10, help="how many")
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=10, help="how many; 10 by default"
+    )
     parser.add_argument("--first", type=at_least(0), default=0, help="the first seed")
     number_option(parser, "--steps", 1, "environment steps of training")
     add_settings(parser, "a setting; several values, n_step=1/3/40, make a grid")
@@ -153,6 +183,6 @@ def sweep_parser(prog: str, with_env: bool) -> ArgumentParser:
         "--dask", metavar="ADDRESS", help="of a Dask scheduler that makes the runs"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the folder; by default in runs/"
+        "--out", type=folder, metavar="DIR", help="the folder; by default in runs/"
     )
     return parser

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minidqn import examples
 from minidqn.lab.checkpoint import saved_settings
 from minidqn.lab.folder import AGENT, CHECKPOINT
 from minidqn.lab.parsing import parse, replaced_decays
+from minidqn.lab.places import begun, short_name
 from minidqn.lab.settings import changed, from_here, own_schedules
 from minidqn.lab.spec import Spec
-from minidqn.lab.tuned import MakeSpec, with_changes
+from minidqn.lab.tuned import MakeSpec, has_example, with_changes
 
 
 def spec_of(args: Namespace, make_spec: MakeSpec) -> Spec:
@@ -76,7 +78,12 @@ def from_saved(spec: Spec, args: Namespace) -> tuple[Spec, dict[str, int]]:
     path = saved_agent(args.start, (CHECKPOINT, AGENT))
     own: Any = own_schedules(spec.config)
     config, its_seed, counted = saved_settings(path, spec.network, spec.agent, **own)
-    counted = counted or {"step": 0, "update": 0, "episode": 0}
+    if not counted:
+        print(
+            f"{path} has only the policy: the run begins at step 0, with an empty "
+            "replay buffer"
+        )
+        counted = {"step": 0, "update": 0, "episode": 0}
     steps = spec.steps
     seed = spec.seed
     if counted["step"] > 0:
@@ -86,6 +93,26 @@ def from_saved(spec: Spec, args: Namespace) -> tuple[Spec, dict[str, int]]:
             steps = counted["step"] + spec.steps
     spec = replace(spec, start=path, config=config, steps=steps, seed=seed, name="")
     return spec, counted
+
+
+def agent_to_watch(args: Namespace, spec: Spec) -> Path:
+    """The file of the agent of --from, or minidqn's own, or else the one in runs/."""
+    if args.start is not None:
+        return saved_agent(args.start, (AGENT, CHECKPOINT))
+    name = short_name(spec.env_id)
+    shipped = examples.FOLDER / "trained" / f"{name}.safetensors"
+    if has_example(spec.env_id) and shipped.exists():
+        return shipped
+    path = Path("runs") / name
+    others = [folder for folder in begun(path) if folder != path]
+    if others:
+        print(f"There are other runs: --from {others[0]} shows the last one")
+    elif not path.exists():
+        raise FileNotFoundError(
+            f"there is no agent of {spec.env_id} yet: train one, or give one with "
+            "--from"
+        )
+    return saved_agent(path, (AGENT, CHECKPOINT))
 
 
 def saved_agent(path: Path, names: tuple[str, ...]) -> Path:

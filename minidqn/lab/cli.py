@@ -15,11 +15,10 @@ from typing import NoReturn
 
 import gymnasium as gym
 
-from minidqn import examples
 from minidqn.lab import arguments, sweep_cli
-from minidqn.lab.asked import base_of, saved_agent, spec_of
+from minidqn.lab.arguments import COMMANDS
+from minidqn.lab.asked import agent_to_watch, base_of, spec_of
 from minidqn.lab.folder import (
-    AGENT,
     CHECKPOINT,
     SUMMARY,
     InUseError,
@@ -30,7 +29,6 @@ from minidqn.lab.folder import (
 from minidqn.lab.identity import Json
 from minidqn.lab.output import make_unfailing, plain_warnings
 from minidqn.lab.places import (
-    begun,
     existing,
     has_run,
     next_free,
@@ -45,7 +43,6 @@ from minidqn.lab.training import Watcher
 from minidqn.lab.tuned import MakeSpec, advice, example, has_example, maker_of
 from minidqn.lab.watchers import live_plot, log_every, record_every
 
-COMMANDS = ("train", "watch", "sweep")
 # errors that are said in one line, without a traceback
 REFUSED = (
     gym.error.Error,
@@ -178,12 +175,16 @@ def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]
         try:
             watching = watchers(args, spec, folder, drawn)
             return folder, run(spec, folder, on_step=watching)
-        except (InUseError, OtherRunError):
+        except (InUseError, OtherRunError) as error:
             # another process was faster; for another run there are more numbers
-            if args.out is not None:
-                raise
-            if not args.fresh and existing(base, identity) is not None:
-                raise
+            same = not args.fresh and existing(base, identity) is not None
+            if args.out is None and not same:
+                continue
+            if isinstance(error, InUseError):
+                raise InUseError(
+                    f"{folder} is in use: another command makes its run there"
+                ) from None
+            raise
 
 
 def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
@@ -203,7 +204,8 @@ def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
     if older and not args.fresh:
         print(f"{older}: it begins anew in {folder}", flush=True)
     elif folder != base:
-        print(f"{base} has another run: this one is in {folder}", flush=True)
+        other = "a run" if args.fresh else "another run"
+        print(f"{base} has {other}: this one is in {folder}", flush=True)
     return folder
 
 
@@ -233,14 +235,6 @@ def watch_agent(args: Namespace, make_spec: MakeSpec) -> None:
     """Show the agent of --from, or minidqn's own, or else the one in runs/."""
     spec = base_of(args, make_spec)
     spec.make().close()  # raises if there is no such environment
-    name = short_name(spec.env_id)
-    path = examples.FOLDER / "trained" / f"{name}.safetensors"
-    if args.start is not None:
-        path = args.start
-    elif not has_example(spec.env_id) or not path.exists():
-        path = Path("runs") / name
-        others = [folder for folder in begun(path) if folder != path]
-        if others:
-            print(f"There are other runs: --from {others[0]} shows the last one")
-    path = saved_agent(path, (AGENT, CHECKPOINT))
-    watch(spec, path, Path("runs") / f"watch_{name}.gif")
+    path = agent_to_watch(args, spec)
+    picture = Path("runs") / f"watch_{short_name(spec.env_id)}.gif"
+    watch(spec, path, picture)

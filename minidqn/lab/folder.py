@@ -123,7 +123,7 @@ def result_in(folder: Path, identity: Json) -> Json:
         if differ:
             raise OtherRunError(
                 f"{folder} has another run, with {'; '.join(differ)}: expected another "
-                "folder"
+                "folder, which --out names on the command line"
             )
         return read_json(folder / SUMMARY)
     for name in (SUMMARY, AGENT, CHECKPOINT):

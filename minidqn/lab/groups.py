@@ -208,6 +208,21 @@ def about_failed(groups: Iterable[Group]) -> str:
     return "".join(f"\n{sentence}" for sentence in sentences)
 
 
+def about_steps(groups: Iterable[Group]) -> str:
+    """A sentence below the table, if the runs of an environment differ in length."""
+    lengths: dict[str, set[int]] = {}
+    for group in groups:
+        if group.ended:
+            of_env = lengths.setdefault(group.env_id, set())
+            of_env.add(group.ended[0]["steps"])
+    if all(len(of_env) == 1 for of_env in lengths.values()):
+        return ""
+    return (
+        "\nNot all runs have the same number of steps: a longer one may be better only "
+        "because it is longer.\n"
+    )
+
+
 def markdown(rows: list[dict[str, str]], groups: Iterable[Group]) -> str:
     """The rows as a table, with the columns of the first, and what is said below it.
 
@@ -221,4 +236,4 @@ def markdown(rows: list[dict[str, str]], groups: Iterable[Group]) -> str:
     for cells in rows:
         lines.append([cells.get(column, "") for column in columns])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return table + about_failed(groups)
+    return table + about_failed(groups) + about_steps(groups)

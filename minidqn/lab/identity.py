@@ -153,6 +153,8 @@ def differences(before: Json, now: Json) -> list[str]:
     """The differences between two identities, in words."""
     names = sorted(before.keys() | now.keys())
     changed = [name for name in names if before.get(name) != now.get(name)]
+    # with other steps, decays over the run differ, too: the cause comes first
+    changed.sort(key=lambda name: is_decay(now.get(name)))
     return [difference(name, before.get(name), now.get(name)) for name in changed]
 
 

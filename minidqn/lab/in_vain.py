@@ -14,21 +14,31 @@ from minidqn.schedules import value_at
 FEWEST = 1_000  # steps of an environment that one episode may well take
 
 
-def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
-    """A decay that has reached 0 does not rise again."""
+def nothing_is_learned(agent: DQN, last_step: int) -> str:
+    """Why a run up to `last_step` learns nothing, in words; "" if it may learn.
+
+    A decay that has reached 0 does not rise again.
+    """
     rate = agent.config.learning_rate
     if type(rate) not in DECAYS.values():  # one of your own may rise
-        return
+        return ""
     for step in (agent.steps, last_step):
         if value_at(rate, step, agent.updates, agent.episodes) > 0.0:
-            return
-    warnings.warn(
+            return ""
+    return (
         f"learning_rate is 0 from step {agent.steps} to {last_step}, so nothing is "
-        "learned: save, and load(path, learning_rate=1e-4), or on the command line "
-        "--set learning_rate=1e-4",
-        RuntimeWarning,
-        stacklevel=3,  # at the call of train
+        "learned"
     )
+
+
+def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
+    in_vain = nothing_is_learned(agent, last_step)
+    if in_vain:
+        warnings.warn(
+            f"{in_vain}: save, and load(path, learning_rate=1e-4)",
+            RuntimeWarning,
+            stacklevel=3,  # at the call of train
+        )
 
 
 def warn_if_random_again(agent: DQN) -> None:

@@ -39,6 +39,7 @@ from minidqn.lab.identity import Json
 from minidqn.lab.outcome import final_test, outcome
 from minidqn.lab.settings import own_schedules
 from minidqn.lab.signals import signals_wait
+from minidqn.lab.soundness import CheckpointError
 from minidqn.lab.spec import Spec
 from minidqn.lab.testing import PolicyTest, evaluate_within
 from minidqn.lab.training import Watcher, as_watchers, only_watching, train
@@ -138,10 +139,15 @@ def train_and_test(
 
 def begin(spec: Spec, env: Env, checkpoint: Path) -> tuple[DQN, History]:
     """The agent of a run, and its history: new, or from where the run has got to."""
-    if checkpoint.exists():
-        own: Any = own_schedules(spec.config)
+    if not checkpoint.exists():
+        return spec.begin(env)
+    own: Any = own_schedules(spec.config)
+    try:
         return load_run(checkpoint, spec.network, agent=spec.agent, **own)
-    return spec.begin(env)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}. If you remove this file, the run begins anew"
+        ) from None
 
 
 def has_ended(spec: Spec, agent: DQN, history: History) -> bool:

@@ -146,7 +146,7 @@ def why_not_drawn(spec: Spec, mode: str = "rgb_array") -> str:
     # it takes no render_mode, or a package is missing, or it raises another error
     except Exception as error:
         reason = str(error) or type(error).__name__
-        return f"{spec.env_id} cannot draw itself: {reason}"
+        return f"{spec.env_id} cannot draw itself with render_mode={mode!r}: {reason}"
     if mode == "rgb_array" and not isinstance(picture, np.ndarray):
         can_draw = False  # in a window, nothing is returned
     if not can_draw:

@@ -160,6 +160,6 @@ def check_same(name: str, was: int, now: int) -> None:
     if now != was:
         raise ValueError(
             f"{name} is {now}: expected {was}, with which this run was begun; from a "
-            "policy, saved with replay=False, a new run begins, and may have another "
-            f"{name}"
+            "policy, such as a run's agent.safetensors, a new run begins, and may have "
+            f"another {name}"
         )

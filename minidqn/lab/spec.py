@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FlattenObservation
 
 from minidqn.agent import DQN
 from minidqn.assembly import Build
@@ -20,7 +22,12 @@ from minidqn.lab.envs import Env, check_spaces
 from minidqn.lab.folder import normal
 from minidqn.lab.history import History
 from minidqn.lab.identity import Json, as_plain, environment, registered
+from minidqn.lab.in_vain import nothing_is_learned
 from minidqn.lab.settings import own_schedules, settings
+
+# spaces of observations that become a vector: FrozenLake's, Taxi's, Blackjack's
+FLATTENED = (Discrete, MultiBinary, MultiDiscrete, Tuple)
+SMALL_RATE = "learning_rate=1e-4"  # for an agent that is trained already
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,8 @@ class Spec:
 
     The fields::
 
-        env_id          the environment, as gymnasium.make takes it
+        env_id          the environment, as gymnasium.make takes it; an observation that
+                        is a discrete number becomes a row of zeros with a 1
         config          the settings of the agent
         steps           environment steps of training, in total
         seed            of all random numbers
@@ -109,7 +117,10 @@ class Spec:
         known = registered(self.env_id) if self.make_env is None else None
         own = known is not None and known.vector_entry_point is not None
         if own and self.train_wrapper is None:
-            return gym.make_vec(self.env_id, self.num_envs, "vector_entry_point")
+            vector = gym.make_vec(self.env_id, self.num_envs, "vector_entry_point")
+            if isinstance(vector.single_observation_space, Box):
+                return vector
+            vector.close()  # its observations are to be flattened
         make_one = partial(self.make, training=True)
         mode = AutoresetMode.DISABLED
         return SyncVectorEnv([make_one] * self.num_envs, autoreset_mode=mode)
@@ -146,7 +157,7 @@ class Spec:
         return agent, history
 
     def check(self) -> None:
-        """Raise an error for a run that could not begin."""
+        """Raise an error for a run that could not begin, or would learn nothing."""
         with closing(self.make_training()) as env:
             agent, _ = self.begin(env)
         if not agent.replay.made:
@@ -161,6 +172,9 @@ class Spec:
                 f"steps is {self.steps}: expected more than the {agent.steps} steps "
                 f"that {self.start} has made"
             )
+        in_vain = nothing_is_learned(agent, self.steps)
+        if in_vain:
+            raise ValueError(f"{in_vain}: expected another, as --set {SMALL_RATE} sets")
 
     def about(self) -> Json:
         """The run's settings as plain data: everything except its name and the code."""
@@ -188,9 +202,12 @@ class Spec:
 
 
 def made(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
-    """What Gymnasium makes. An unknown name may be one that a module registers."""
+    """What Gymnasium makes, with observations that are vectors if they were discrete.
+
+    Raises gymnasium.error.NameNotFound for an unknown name: a module may register it.
+    """
     try:
-        return gym.make(env_id, **options)
+        env = gym.make(env_id, **options)
     except gym.error.NameNotFound as error:
         text = str(error)
         of_package = "/" in env_id or "NoFrameskip" in env_id  # as Atari's games
@@ -198,6 +215,9 @@ def made(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
             raise
         hint = f"If a module of yours registers it: my_module:{env_id}"
         raise gym.error.NameNotFound(f"{text} {hint}") from None
+    if isinstance(env.observation_space, FLATTENED):
+        return FlattenObservation(env)
+    return env
 
 
 def spaces_of(env: Env) -> tuple[Any, Any]:

@@ -104,7 +104,7 @@ def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
             raise ValueError(
                 f"--set {name} is given twice: expected {name}=VALUE/VALUE"
             )
-    texts = [[value.strip() for value in text.split("/")] for _, text in args.set]
+    texts = [values_in(name, text) for name, text in args.set]
     seeds = range(args.first, args.first + args.seeds)
     specs = []
     for combination in product(*texts):
@@ -114,13 +114,32 @@ def grid(args: Namespace, make_spec: MakeSpec) -> list[Spec]:
     return specs
 
 
+def values_in(name: str, text: str) -> list[str]:
+    """The values of a setting, which has / between them."""
+    values = [value.strip() for value in text.split("/")]
+    for value in values:
+        if not value:
+            raise ValueError(f"{name}={text}: expected a value on each side of /")
+        if values.count(value) > 1:
+            raise ValueError(f"{name}={text}: expected {value} only once")
+    return values
+
+
 def one_of_grid(
     args: Namespace, make_spec: MakeSpec, seed: int, settings: dict[str, str]
 ) -> Spec:
     """A run with these settings, which are texts, and become part of its name."""
     options = {} if args.steps is None else {"steps": args.steps}
     spec = with_test(make_spec(seed=seed, **options), args)
-    changes = {name: parse(name, text, spec.steps) for name, text in settings.items()}
+    changes = {}
+    for name, text in settings.items():
+        try:
+            changes[name] = parse(name, text, spec.steps)
+        except ValueError as error:
+            if "," not in text:
+                raise
+            grid = text.replace(",", "/")
+            raise ValueError(f"{error}; several are written {name}={grid}") from None
     spec = with_changes(spec, changes)
     if settings:
         name = ",".join(f"{name}={text}" for name, text in settings.items())
