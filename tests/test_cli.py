@@ -376,14 +376,14 @@ def test_of_several_at_the_same_moment_each_takes_a_folder(
     monkeypatch.chdir(tmp_path)
     together = Barrier(6)
 
-    def hold(spec: Spec, folder: Path, on_step: Any) -> dict[str, Any]:
+    def hold(spec: Spec, folder: Path, identity: Any, on_step: Any) -> dict[str, Any]:
         with locked(folder):
             together.wait(20.0)
             (folder / RUN).write_text(json.dumps({"seed": spec.seed}))
             (folder / SUMMARY).write_text("{}")
         return {}
 
-    monkeypatch.setattr(cli, "run", hold)
+    monkeypatch.setattr(cli, "run_checked", hold)
     args = Namespace(
         out=None, fresh=False, log_every=None, record_every=None, live=False
     )
@@ -577,10 +577,11 @@ def test_where_no_folder_can_be_made(command: Command, tmp_path: Path) -> None:
     for words in ([], ["--fresh"], ["--out", "runs/x"]):
         ended = command("--no-animation", *words, script=corridor)
         assert ended.code == 2
-        assert "runs" in ended.error
+        assert "runs is a file, or a link to something that does not" in ended.error
     (tmp_path / "runs").unlink()
     (tmp_path / "runs").write_text("a file")
-    assert "Not a directory" in command("--no-animation", script=corridor).error
+    error = command("--no-animation", script=corridor).error
+    assert error.endswith("is a file, or a link to something that does not exist")
     assert command("--no-animation", "--out", "runs", script=corridor).code == 2
 
 
@@ -853,14 +854,16 @@ def test_every_part_of_a_run_gets_what_is_its_own(
     """The test and the film: the seed of their purpose, and no wrapper of training."""
     seen: dict[str, Any] = {}
 
-    def evaluate(agent: Any, env: Any, *given: Any, **options: Any) -> Any:
-        seen["test"] = (type(env), *given)
-        return np.arange(float(given[0]))
+    def play_test(agent: Any, env: Any, **given: Any) -> Any:
+        numbers = (given[name] for name in ("episodes", "seed", "epsilon"))
+        seen["test"] = (type(env), *numbers)
+        returns = np.arange(float(given["episodes"]))
+        return returns, returns, 0
 
     def animate(agents: Any, env: Any, path: Any, seeds: Any, max_steps: int) -> None:
         seen["film"] = (type(env), env.render_mode, seeds, max_steps)
 
-    monkeypatch.setattr(outcome, "evaluate", evaluate)
+    monkeypatch.setattr(outcome, "play_test", play_test)
     monkeypatch.setattr(show, "animate", animate)
     script = changed(train_wrapper=Doubled, test_epsilon=0.25, solved_at=2.0)
     ended = command("--seed", 5, script=script, shown=Shown(film_steps=17))
@@ -933,7 +936,7 @@ def test_a_test_that_is_stopped(
 
     typed = partial(command, "--no-animation", script=corridor)
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "evaluate", stop)
+        patch.setattr(outcome, "play_test", stop)
         assert typed().code == 130
     assert "300 steps and 251 updates, resumed. Greedy return" in typed().out
 
@@ -1282,6 +1285,24 @@ def test_runs_of_other_lengths_in_one_table(command: Command) -> None:
     assert (
         "Not all runs have the same number of steps: a longer one may be" in other.out
     )
+
+
+def test_a_sweep_replaces_no_file_of_yours(command: Command) -> None:
+    Path("it").mkdir()
+    Path("it/results.csv").write_text("mine")
+    says = (
+        "it/results.csv is of no sweep, and would be replaced: expected another --out"
+    )
+    assert corridor_sweep(command).error.endswith(says)
+    assert Path("it/results.csv").read_text() == "mine"
+
+
+def test_a_run_in_a_sweeps_folder_is_none_of_the_sweep(command: Command) -> None:
+    assert corridor_sweep(command, "--set", "n_step=1").code == 0
+    out = ["--out", "it/mine", "--no-animation"]
+    assert command(*out, script=corridor).code == 0
+    assert corridor_sweep(command, "--set", "n_step=1").code == 0
+    assert settings_in_table() == ["n_step=1"]
 
 
 def test_a_sweep_says_what_its_settings_change(command: Command) -> None:

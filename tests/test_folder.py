@@ -16,7 +16,10 @@ from filelock import FileLock
 
 from minidqn.lab import folder as module
 from minidqn.lab.folder import (
+    HISTORY,
     LOCK,
+    RUN,
+    TESTS,
     InUseError,
     OtherRunError,
     is_free,
@@ -270,7 +273,8 @@ def test_a_folder_that_cannot_be_locked_is_not_waited_for(tmp_path: Path) -> Non
     with pytest.raises(OSError, match=r"\.lock cannot be locked: "), locked(tmp_path):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError, match="file"), locked(tmp_path / "file"):
+    not_a_folder = pytest.raises(NotADirectoryError, match="file is a file, or a link")
+    with not_a_folder, locked(tmp_path / "file"):
         pass
     (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "absent")
     with pytest.raises(OSError, match="link"), locked(tmp_path / "link"):
@@ -324,3 +328,18 @@ def test_reading_writes_nothing(
         }
     finally:
         tmp_path.chmod(stat.S_IRWXU)
+
+
+@pytest.mark.parametrize("name", [HISTORY, TESTS, "learning_curve.png", RUN])
+def test_a_file_of_yours_is_never_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"my": "config"}')
+    assert not is_free(tmp_path)
+    with pytest.raises(OtherRunError, match="expected another folder"):
+        result_in(tmp_path, {"code": {}, "seed": 0})
+
+
+def test_a_damaged_run_json_alone_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / RUN).write_text("{")
+    assert not is_free(tmp_path)
+    with pytest.raises(ValueError, match=r"run\.json is damaged"):
+        result_in(tmp_path, {"code": {}})

@@ -235,3 +235,16 @@ def test_rows_can_be_appended_to_the_csv(tmp_path: Path) -> None:
     history.write_csv(tmp_path / "whole.csv")
     whole = (tmp_path / "whole.csv").read_text()
     assert (tmp_path / "parts.csv").read_text() == whole
+
+
+def test_a_history_from_the_parts_of_another() -> None:
+    history = History()
+    history.add_episode(10, 0.5, 1.0, 10)
+    history.add_update(Metrics(1.0, 2.0, 3.0))
+    history.tests.add(5, np.array([2.0]), np.array([1]))
+    same = History(history.rows, history.updates, history.unfinished, history.tests)
+    np.testing.assert_array_equal(same.rows, history.rows)
+    np.testing.assert_array_equal(same.updates, history.updates)
+    np.testing.assert_array_equal(same.tests.rows, history.tests.rows)
+    same.tests.add(6, np.array([2.0]), np.array([1]))
+    assert len(history.tests) == 1

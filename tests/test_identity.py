@@ -289,7 +289,7 @@ def test_names_are_the_same_in_every_process() -> None:
     assert as_plain((Path("a/b"), np.float32(0.5), {1: None})) == [
         "a/b",
         0.5,
-        {"1": None},
+        {"names": [1], "values": [None]},  # another than {"1": None}
     ]
 
 
@@ -781,3 +781,41 @@ def test_differences_are_told_in_words() -> None:
     many = {"code": {str(number): "x" for number in range(10)}}
     assert differences(many, {"code": {}}) == ["another code: 0, 1, 2, 3 and 6 more"]
     assert differences({}, many) == ["another code: 0, 1, 2, 3 and 6 more"]
+
+
+def limited(limit: int) -> Any:
+    """A decorator, which gives its function the name of the one it decorates."""
+
+    def decorate(make: Any) -> Any:
+        @wraps(make)
+        def decorated(**options: Any) -> Any:
+            return gym.wrappers.TimeLimit(make(**options), limit)
+
+        return decorated
+
+    return decorate
+
+
+@limited(5)  # type: ignore[untyped-decorator]  # its type does not matter here
+def decorated_env(**options: Any) -> Any:
+    return gym.make("CartPole-v1", **options)
+
+
+five = limited(5)(make_env)
+SameName = type("Wrapped", (), {})
+
+
+def test_a_name_that_belongs_to_another_object() -> None:
+    """functools.wraps copies names: five and make_env would be one identity."""
+    assert as_plain(decorated_env) == f"{__name__}.decorated_env"
+    for value in (five, SameName):
+        with pytest.raises(TypeError, match="although that has this name"):
+            as_plain(value)
+
+
+def test_values_that_python_takes_for_the_same() -> None:
+    for was, now in ((True, 1), (1, 1.0), ({1: 5, "1": 7}, {1: 6, "1": 7})):
+        before = {"x": as_plain(partial(dict, x=was))}
+        after = {"x": as_plain(partial(dict, x=now))}
+        assert len(differences(before, after)) == 1
+        assert differences(before, before) == []

@@ -20,7 +20,7 @@ from minidqn.lab.places import (
 def make(folder: Path, seed: int, *files: str) -> Path:
     """A run, as far as its folder shows it."""
     folder.mkdir(parents=True)
-    (folder / RUN).write_text(json.dumps({"seed": seed}))
+    (folder / RUN).write_text(json.dumps({"seed": seed, "code": {}}))
     for name in files:
         (folder / name).write_text("{}")
     return folder
@@ -35,8 +35,8 @@ def test_each_run_has_the_next_number(tmp_path: Path) -> None:
     assert next_free(base) == base.with_name("cartpole-3")
 
     # and is found again, finished or not
-    assert existing(base, {"seed": 0}) == first
-    assert existing(base, {"seed": 1}) == second
+    assert existing(base, {"seed": 0, "code": {}}) == first
+    assert existing(base, {"seed": 1, "code": {}}) == second
     assert existing(base, {"seed": 2}) is None
 
 
@@ -71,8 +71,8 @@ def test_a_number_that_was_deleted_hides_no_other(tmp_path: Path) -> None:
     base = tmp_path / "cartpole"
     third = make(tmp_path / "cartpole-3", 3, SUMMARY)
     tenth = make(tmp_path / "cartpole-10", 10, SUMMARY)
-    assert existing(base, {"seed": 3}) == third
-    assert existing(base, {"seed": 10}) == tenth
+    assert existing(base, {"seed": 3, "code": {}}) == third
+    assert existing(base, {"seed": 10, "code": {}}) == tenth
     assert next_free(base) == base
 
 
@@ -82,15 +82,18 @@ def test_of_the_same_run_made_several_times_it_is_the_last_that_was_begun(
     for number, name in enumerate(("cartpole", "cartpole-3", "cartpole-2")):
         folder = make(tmp_path / name, 0, SUMMARY)
         os.utime(folder / RUN, (number, number))
-    assert existing(tmp_path / "cartpole", {"seed": 0}) == tmp_path / "cartpole-2"
+    assert (
+        existing(tmp_path / "cartpole", {"seed": 0, "code": {}})
+        == tmp_path / "cartpole-2"
+    )
 
 
 def test_other_folders_are_not_its_runs(tmp_path: Path) -> None:
     for name in ("cartpole-x", "cartpole-2b", "cartpole-", "my-cartpole", "cartpole2"):
         make(tmp_path / name, 0, SUMMARY)
-    assert existing(tmp_path / "cartpole", {"seed": 0}) is None
+    assert existing(tmp_path / "cartpole", {"seed": 0, "code": {}}) is None
     (tmp_path / "cartpole").write_text("a file")
-    assert existing(tmp_path / "cartpole", {"seed": 0}) is None
+    assert existing(tmp_path / "cartpole", {"seed": 0, "code": {}}) is None
 
 
 def test_what_has_only_begun_is_free_and_what_somebody_holds_is_not(
@@ -107,12 +110,12 @@ def test_what_has_only_begun_is_free_and_what_somebody_holds_is_not(
 
 
 def test_a_damaged_file_is_nobody_s_run(tmp_path: Path) -> None:
-    for text in ("", "{", "[1]", "5", '{"seed": 1}', "{}"):
+    for text in ("", "{", "[1]", "5", '{"seed": 1, "code": {}}', "{}"):
         (tmp_path / RUN).write_text(text)
-        assert not has_run(tmp_path, {"seed": 0}), text
+        assert not has_run(tmp_path, {"seed": 0, "code": {}}), text
     (tmp_path / RUN).write_bytes(b"\xff\xfe")
-    assert not has_run(tmp_path, {"seed": 0})
-    assert not has_run(tmp_path / "nowhere", {"seed": 0})
+    assert not has_run(tmp_path, {"seed": 0, "code": {}})
+    assert not has_run(tmp_path / "nowhere", {"seed": 0, "code": {}})
 
 
 @pytest.mark.parametrize(

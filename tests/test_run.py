@@ -21,6 +21,7 @@ from gymnasium.vector import SyncVectorEnv
 from minidqn import DQN, DQNConfig, History, LinearDecay, Spec, load, load_run, run
 from minidqn.lab import outcome
 from minidqn.lab import run as run_module
+from minidqn.lab.compare import compare
 from minidqn.lab.folder import (
     AGENT,
     CHECKPOINT,
@@ -255,7 +256,7 @@ def test_a_test_that_was_stopped_is_made_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "evaluate", stop)
+        patch.setattr(outcome, "play_test", stop)
         with pytest.raises(KeyboardInterrupt):
             run(SPEC, tmp_path, progress=False)
     monkeypatch.setattr(run_module, "train", stop)  # there is nothing left to train
@@ -475,7 +476,7 @@ def test_the_test_is_as_the_spec_says(tmp_path: Path) -> None:
 
 def test_what_no_run_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("steps", 0), ("test_episodes", 0), ("test_max_steps", 0)):
-        with pytest.raises(ValueError, match=f"{name} is 0: expected 1 or more"):
+        with pytest.raises(ValueError, match=f"{name} is 0: expected an integer of 1"):
             replace(SPEC, **{name: value})  # type: ignore[arg-type]  # any of them
     with pytest.raises(ValueError, match="test_epsilon is 2: expected 0 to 1"):
         replace(SPEC, test_epsilon=2)
@@ -506,7 +507,7 @@ def test_a_run_in_several_environments(wrapped: bool, tmp_path: Path) -> None:
     assert (agent.replay.num_envs, result["num_envs"]) == (4, 4)
     assert 400 <= agent.steps < 404
     assert len(history) > 4
-    with pytest.raises(ValueError, match="num_envs is 0: expected 1 or more"):
+    with pytest.raises(ValueError, match="num_envs is 0: expected an integer of 1 or"):
         replace(spec, num_envs=0)
 
 
@@ -529,11 +530,12 @@ def test_environments_are_closed(
     SPEC.check()
     assert len(closed) == 1
     run(SPEC, tmp_path / "a", progress=False)
-    assert len(closed) == 4  # training's, that of tests during it, and the test's
+    # the check's, training's, that of tests during it, and the test's
+    assert len(closed) == 5
     spec = replace(SPEC, make_env=partial(fragile, 9, tmp_path / "failed"))
     with pytest.raises(ValueError, match="the simulator is gone"):
         run(spec, tmp_path / "b", progress=False)
-    assert len(closed) == 6  # training's, and that of tests during it
+    assert len(closed) == 8  # the check's, training's, and that of tests during it
 
 
 # --- Checkpoints
@@ -622,3 +624,37 @@ def test_a_result_names_the_matrix_products_of_numpy_alone(
     assert loaded(other, f"{numpy}.libs/openblas.so") == ["openblas 1.1 "]
     assert loaded(f"{numpy}/.dylibs/openblas.so", other) == ["openblas 1.0 "]
     assert loaded(other) == ["openblas 1.0 "], "NumPy may use one of the system"
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    unknown = replace(SPEC, env_id="Nope-v0", make_env=None)
+    with pytest.raises(gym.error.NameNotFound):
+        run(unknown, tmp_path / "it", progress=False)
+    assert not (tmp_path / "it").exists()
+
+
+def test_numbers_and_paths_as_one_writes_them(tmp_path: Path) -> None:
+    spec = replace(SPEC, steps=3e2, start=str(tmp_path / "agent"))  # type: ignore[arg-type]  # are converted
+    assert (spec.steps, type(spec.steps)) == (300, int)
+    assert spec.start == tmp_path / "agent"
+    for name, value, expected in (
+        ("steps", "500", "an integer"),
+        ("steps", 2.5, "an integer"),
+        ("seed", "1", "an integer"),
+        ("env_id", None, "a str"),
+        ("config", {}, "a DQNConfig"),
+    ):
+        says = f"{name} is {value!r}: expected {expected}"
+        with pytest.raises((TypeError, ValueError), match=says):
+            replace(SPEC, **{name: value})  # type: ignore[arg-type]  # each is wrong
+
+
+def test_a_test_that_was_cut_does_not_count_as_solved(tmp_path: Path) -> None:
+    """Each step costs a little here, so a short episode looks like a good one."""
+    spec = replace(SPEC, test_max_steps=2, solved_at=-10.0)
+    with pytest.warns(RuntimeWarning, match="had not ended after 2 steps"):
+        result = run(spec, tmp_path, progress=False)
+    assert result["eval_cut"] == 5
+    assert result["eval_mean"] > -10.0
+    table, _ = compare([result])
+    assert "0 of 1 from -10" in table

@@ -120,14 +120,15 @@ def test_a_run_is_tested_as_its_spec_says(
 ) -> None:
     tests: list[Any] = []
 
-    def evaluate(
+    def play_test(
         agent: Any, env: Any, episodes: int, seed: int, epsilon: float, **options: Any
     ) -> Any:
         is_wrapped = isinstance(env, Wrapped)
         tests.append((is_wrapped, agent.steps, episodes, seed, epsilon, options))
-        return np.arange(float(episodes))
+        returns = np.arange(float(episodes))
+        return returns, returns, 0
 
-    monkeypatch.setattr("minidqn.lab.outcome.evaluate", evaluate)
+    monkeypatch.setattr("minidqn.lab.outcome.play_test", play_test)
     spec = replace(specs(6)[5], train_wrapper=Wrapped, test_epsilon=0.25)
     spec = replace(spec, test_max_steps=77)
     with spec.make(training=True) as env:
@@ -300,7 +301,7 @@ def test_a_checkpoint_at_the_last_step(
     """Killed after its last checkpoint, before its result."""
     [spec] = specs(1)
     with monkeypatch.context() as patch:
-        patch.setattr("minidqn.lab.outcome.evaluate", lambda *_, **__: 1 / 0)
+        patch.setattr("minidqn.lab.outcome.play_test", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             alone(spec, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
@@ -627,7 +628,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"test_epsilon is 5.0: expected 0 to 1"):
         specs(1, test_epsilon=5.0)
     for name in ("steps", "test_episodes", "test_max_steps"):
-        with pytest.raises(ValueError, match=f"{name} is 0: expected 1 or more"):
+        with pytest.raises(ValueError, match=f"{name} is 0: expected an integer of 1"):
             replace(specs(1)[0], **{name: 0})  # type: ignore[arg-type]  # a count
     assert Spec("a:b/C-v1", CONFIG, STEPS, 7).name == "a.b/C-v1/7"
     for name in ("/tmp/elsewhere", "../elsewhere", "", "x/run.json"):
@@ -742,7 +743,7 @@ def test_a_run_that_has_not_ended_is_refused_too(
 ) -> None:
     [spec] = specs(1)
     with monkeypatch.context() as patch:
-        patch.setattr("minidqn.lab.outcome.evaluate", lambda *_, **__: 1 / 0)
+        patch.setattr("minidqn.lab.outcome.play_test", lambda *_, **__: 1 / 0)
         quietly([spec], tmp_path, executor=AtOnce())
     other = replace(spec, config=replace(CONFIG, gamma=0.5))
     with pytest.raises(

@@ -1,6 +1,7 @@
 """The loop: what is counted, who watches, and what ends a run."""
 
 import math
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -625,3 +626,31 @@ def test_an_environment_that_returns_nan_leaves_the_agent_whole() -> None:
     assert raised.value.__notes__ == ["in step 5 of the run"]
     assert agent.steps == agent.replay.count == accounted_steps(agent, history) == 4
     assert np.isfinite(agent.replay.obs).all()
+
+
+def raise_at_300(step: int) -> float:
+    if step > 300:
+        raise TypeError("the schedule is wrong")
+    return 1e-3
+
+
+def test_an_error_in_an_update_says_where() -> None:
+    """A traceback alone does not say in which step of the run it was."""
+    env = chain()
+    for setting in ("learning_rate", "epsilon"):
+        own: dict[str, Any] = {setting: raise_at_300}
+        agent = agent_for(env, **own)
+        with pytest.raises(TypeError, match="the schedule is wrong") as raised:
+            train(agent, env, 400, progress=False)
+        [note] = raised.value.__notes__
+        assert re.fullmatch(r"in (step|update) \d+ of the run", note)
+
+
+def test_what_is_no_history_is_refused() -> None:
+    env = chain()
+    with pytest.raises(
+        TypeError, match=r"history is \[\]: expected a History, or None"
+    ):
+        train(agent_for(env), env, 400, history=[], progress=False)  # type: ignore[arg-type]  # a list
+    with pytest.raises(ValueError, match="steps is '500': expected 1 or more"):
+        train(agent_for(env), env, "500", progress=False)  # type: ignore[arg-type]  # a text

@@ -35,7 +35,7 @@ from minidqn.lab.places import (
     short_name,
     with_other_code,
 )
-from minidqn.lab.run import run
+from minidqn.lab.run import run_checked
 from minidqn.lab.show import Shown, draw, summary, watch, why_not_drawn
 from minidqn.lab.soundness import CheckpointError
 from minidqn.lab.spec import Spec
@@ -174,7 +174,7 @@ def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]
             print(f"{spec.env_id}, {settings}", flush=True)
         try:
             watching = watchers(args, spec, folder, drawn)
-            return folder, run(spec, folder, on_step=watching)
+            return folder, run_checked(spec, folder, identity, on_step=watching)
         except (InUseError, OtherRunError) as error:
             # another process was faster; for another run there are more numbers
             same = not args.fresh and existing(base, identity) is not None

@@ -41,6 +41,7 @@ def evaluate(
     """
     check_test(agent, env)
     count("episodes", episodes)
+    count("seed", seed, least=0)
     count("max_steps", max_steps)
     returns, _, cut = play_test(
         agent,
@@ -52,14 +53,18 @@ def evaluate(
         reseed=reseed,
         progress=progress,
     )
+    warn_of_cut(cut, episodes, max_steps)
+    return returns
+
+
+def warn_of_cut(cut: int, episodes: int, max_steps: int) -> None:
     if cut > 0:
         warnings.warn(
             f"{cut} of {episodes} episodes had not ended after {max_steps} steps, and "
             "were cut",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,  # at the call of evaluate
         )
-    return returns
 
 
 def play_test(

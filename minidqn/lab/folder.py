@@ -29,6 +29,13 @@ HISTORY = "history.csv"
 TESTS = "tests.csv"
 SUMMARY = "summary.json"
 LOCK = ".lock"
+PICTURES = (
+    "learning_curve.png",
+    "value_function.png",
+    "filters.png",
+    "before_after.gif",
+)
+WRITTEN = (SUMMARY, AGENT, CHECKPOINT, HISTORY, TESTS, *PICTURES)
 MOMENT = 0.25  # seconds: who holds a lock longer than that does not only ask
 
 
@@ -95,7 +102,16 @@ def is_free(folder: Path) -> bool:
         unfinished = file.name.endswith(".tmp")  # its process was killed
         if not unfinished and file.name not in (LOCK, RUN):
             return False
-    return True
+    return is_ours(folder / RUN)
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a run.json, if there is one, is an identity and not a file of yours."""
+    try:
+        content = read_json(file)
+    except ValueError:
+        return False
+    return not content or "code" in content
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -126,7 +142,7 @@ def result_in(folder: Path, identity: Json) -> Json:
                 "folder, which --out names on the command line"
             )
         return read_json(folder / SUMMARY)
-    for name in (SUMMARY, AGENT, CHECKPOINT):
+    for name in WRITTEN:
         if (folder / name).exists():
             raise OtherRunError(
                 f"{folder} has a file {name}, but no {RUN} that names its run: "
@@ -141,7 +157,13 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises InUseError if another process holds the lock, unless `wait`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            f"{folder} cannot be made: {error.filename} is a file, or a link to "
+            "something that does not exist"
+        ) from None
     file = folder / LOCK
     lock = FileLock(file, timeout=-1 if wait else MOMENT, thread_local=False)
     try:
@@ -182,8 +204,10 @@ def read_results(folder: str | Path) -> list[Json]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    results: list[Any] = []
+    return [{"name": name} | result for name, result in results_below(folder)]
+
+
+def results_below(folder: Path) -> Iterator[tuple[str, Json]]:
+    """The folder of each run that has ended, such as n_step=3/0, and its result."""
     for file in sorted(folder.rglob(SUMMARY)):
-        name = file.parent.relative_to(folder).as_posix()
-        results.append({"name": name} | read_json(file))
-    return results
+        yield file.parent.relative_to(folder).as_posix(), read_json(file)

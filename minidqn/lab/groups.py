@@ -138,8 +138,10 @@ def row(group: Group, first: Group) -> dict[str, str]:
     solved_at = runs[0]["solved_at"]
     solved = ""
     if solved_at is not None:
-        # a failed run may have diverged: it is not solved
-        solved = f"{np.sum(means >= solved_at)} of {len(group.runs)} from {solved_at:g}"
+        # a failed run may have diverged, and an episode of the test may have been cut
+        # before its end: neither run is solved
+        count = sum(is_solved(run) for run in runs)
+        solved = f"{count} of {len(group.runs)} from {solved_at:g}"
     return {
         "environment": group.env_id,
         "settings": group.settings,
@@ -154,6 +156,12 @@ def row(group: Group, first: Group) -> dict[str, str]:
         "steps": f"{runs[0]['steps']:,}",
         "updates": f"{runs[0]['updates']:,}",
     }
+
+
+def is_solved(run: Result) -> bool:
+    """Whether a run's test reached the threshold, without an episode that was cut."""
+    whole = run.get("eval_cut", 0) == 0
+    return whole and bool(run["eval_mean"] >= run["solved_at"])
 
 
 def middle_of(means: Array) -> str:

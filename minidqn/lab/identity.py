@@ -9,11 +9,12 @@ A function is identified by its module, its name, and the code of its module. So
 have a name that stays the same. A lambda, a nested function, or a method of an object
 could be another one next time, under the same name. So they are refused.
 
-Three things are not in the identity: the processor, which may round differently; the
-data that your code reads from a file or the command line; and the versions of other
-packages.
+Not in the identity are the processor, which may round differently; the data that your
+code reads from a file or the command line; values that another module writes into it;
+and the versions of other packages.
 """
 
+import json
 import sys
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -46,7 +47,10 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [as_plain(entry) for entry in value]
     if isinstance(value, dict):
-        return {str(name): as_plain(entry) for name, entry in value.items()}
+        if all(isinstance(name, str) for name in value):
+            return {name: as_plain(entry) for name, entry in value.items()}
+        # in JSON, 1 and "1" would be one name
+        return {"names": as_plain([*value]), "values": as_plain([*value.values()])}
     if isinstance(value, Path):
         return str(value)
     return code_as_plain(value)
@@ -97,7 +101,21 @@ def name_of(function: Any) -> str:
             f"{name} of {function.__module__} may be another function next time: "
             f"expected one from the top level of a module{hint}"
         )
+    if found_under(function.__module__, name) is not function:
+        raise TypeError(
+            f"{name} of {function.__module__} is not {function!r}, although that has "
+            "this name (functools.wraps copies names): expected what the module has "
+            "under its own name"
+        )
     return f"{module_name(function.__module__)}.{name}"
+
+
+def found_under(module: str, name: str) -> Any:
+    """What a module has under a name such as f or Class.f; None if there is nothing."""
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def module_name(module: str) -> str:
@@ -152,10 +170,15 @@ def environment(env_id: str) -> tuple[Json, list[Any]]:
 def differences(before: Json, now: Json) -> list[str]:
     """The differences between two identities, in words."""
     names = sorted(before.keys() | now.keys())
-    changed = [name for name in names if before.get(name) != now.get(name)]
+    changed = [name for name in names if text_of(before, name) != text_of(now, name)]
     # with other steps, decays over the run differ, too: the cause comes first
     changed.sort(key=lambda name: is_decay(now.get(name)))
     return [difference(name, before.get(name), now.get(name)) for name in changed]
+
+
+def text_of(identity: Json, name: str) -> str:
+    """An entry as text, because Python takes True, 1 and 1.0 for the same."""
+    return json.dumps(identity.get(name), sort_keys=True)
 
 
 def difference(name: str, was: Any, new: Any) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from minidqn.agent import DQN
-from minidqn.lab.evaluation import evaluate, play_test
+from minidqn.lab.evaluation import check_test, play_test, warn_of_cut
 from minidqn.lab.history import History, rolling_mean
 from minidqn.lab.identity import Json
 from minidqn.lab.spec import Spec
@@ -20,24 +21,28 @@ LONG_TEST = 1_000_000  # steps of a final test that takes minutes
 POINTS = 100  # of the learning curve
 
 
-def final_test(spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool) -> Array:
-    """The returns of the test's episodes.
+def final_test(
+    spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool
+) -> tuple[Array, int]:
+    """The returns of the test's episodes, and how many were cut at test_max_steps.
 
     If no episode has ended in training, and the test may be very long, it stops after
     its first episode, unless that one ends.
     """
+    check_test(agent, env)
     longest = spec.test_max_steps
+    play = partial(
+        play_test,
+        agent,
+        env,
+        seed=spec.seed,
+        epsilon=spec.test_epsilon,
+        max_steps=longest,
+        reseed=spec.reseed,
+        progress=progress,
+    )
     if agent.episodes == 0 and spec.test_episodes * longest > LONG_TEST:
-        returns, _, cut = play_test(
-            agent,
-            env,
-            1,
-            spec.seed,
-            spec.test_epsilon,
-            max_steps=longest,
-            reseed=spec.reseed,
-            progress=progress,
-        )
+        returns, _, cut = play(episodes=1)
         if cut:
             warnings.warn(
                 "no episode has ended in training, nor has the first of the test in "
@@ -46,23 +51,25 @@ def final_test(spec: Spec, agent: DQN, env: gym.Env[Any, Any], progress: bool) -
                 RuntimeWarning,
                 stacklevel=3,
             )
-            return returns
-    return evaluate(
-        agent,
-        env,
-        spec.test_episodes,
-        spec.seed,
-        spec.test_epsilon,
-        max_steps=longest,
-        reseed=spec.reseed,
-        progress=progress,
-    )
+            return returns, cut
+    returns, _, cut = play(episodes=spec.test_episodes)
+    warn_of_cut(cut, spec.test_episodes, longest)
+    return returns, cut
 
 
 def outcome(
-    spec: Spec, agent: DQN, history: History, returns: Array, seconds: float | None
+    spec: Spec,
+    agent: DQN,
+    history: History,
+    returns: Array,
+    cut: int,
+    seconds: float | None,
 ) -> Json:
-    """The numbers that came of a run. `seconds` of training, None if it was resumed."""
+    """The numbers that came of a run.
+
+    `returns` of the test, (episodes,), of which `cut` episodes had not ended; `seconds`
+    of training, None if it was resumed.
+    """
     threshold = spec.threshold()
     return {
         "solved_at": threshold if threshold < float("inf") else None,
@@ -75,6 +82,7 @@ def outcome(
         "eval_std": returns.std(),
         "eval_min": returns.min(),
         "eval_returns": returns.tolist(),
+        "eval_cut": cut,
         "curve": learning_curve(history, agent.steps),
         "tests": history.tests.about(),
     }

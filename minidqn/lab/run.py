@@ -65,14 +65,30 @@ def run(
     only the agent's policy is kept after the run. Raises OtherRunError if another run
     is in the folder, and InUseError if another process makes one there.
     """
+    folder = Path(folder)
+    identity = spec.identity()
+    if is_free(folder):
+        spec.check()  # before anything is written
+    result = run_checked(spec, folder, identity, on_step=on_step, progress=progress)
+    if not keep_checkpoint:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return result
+
+
+def run_checked(
+    spec: Spec,
+    folder: Path,
+    identity: Json,
+    *,
+    on_step: Watcher | Sequence[Watcher] = (),
+    progress: bool = True,
+) -> Json:
+    """The same, of a run that is known to be able to begin."""
 
     def make() -> Json:
-        return train_and_test(spec, Path(folder), on_step=on_step, progress=progress)
+        return train_and_test(spec, folder, on_step=on_step, progress=progress)
 
-    result = once(spec, spec.identity(), Path(folder), make)
-    if not keep_checkpoint:
-        (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
-    return result
+    return once(spec, identity, folder, make)
 
 
 def once(
@@ -130,11 +146,11 @@ def train_and_test(
     seconds = None if resumed else time.perf_counter() - start
 
     with closing(spec.make()) as env:
-        returns = final_test(spec, agent, env, progress)
+        returns, cut = final_test(spec, agent, env, progress)
     save(agent, folder / AGENT, replay=False)
     history.write_csv(folder / HISTORY)
     history.tests.write_csv(folder / TESTS)
-    return outcome(spec, agent, history, returns, seconds)
+    return outcome(spec, agent, history, returns, cut, seconds)
 
 
 def begin(spec: Spec, env: Env, checkpoint: Path) -> tuple[DQN, History]:

@@ -21,10 +21,12 @@ COLUMNS = ("step", "test_return", "length")  # of the run; of a test episode
 class Scores:
     """The tests of a run: a row for each of their episodes, in the order of the steps.
 
-    `rows`, (N, 3), are those of other Scores.
+    `rows`, (N, 3), are those of other Scores, or these Scores themselves.
     """
 
     def __init__(self, rows: Any = ()) -> None:
+        if isinstance(rows, Scores):
+            rows = rows.rows
         self._rows = array("d", np.asarray(rows, np.float64).tobytes())
         self._tests = len(self.steps)
 

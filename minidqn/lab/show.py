@@ -59,7 +59,9 @@ def summary(spec: Spec, result: Json) -> str:
     else:
         how = "Greedy return"
     verdict = ""
-    if result["solved_at"] is not None:
+    if result["eval_cut"] > 0:  # what they would have returned is not known
+        verdict = f"; {result['eval_cut']} of them were cut at --test-max-steps"
+    elif result["solved_at"] is not None:
         solved = result["eval_mean"] >= result["solved_at"]
         verdict = f": {'solved' if solved else 'not solved'}"
         verdict += f" (from {result['solved_at']:g})"
@@ -104,7 +106,8 @@ def draw(
         plot_filters(agent, an_observation(spec, agent), folder / "filters.png")
     if animation:
         agents = {"before": before_training(spec, agent), "after": agent}
-        film(spec, agents, folder / "before_after.gif", shown.film_steps)
+        steps = min(shown.film_steps, spec.test_max_steps)
+        film(spec, agents, folder / "before_after.gif", steps)
 
 
 def before_training(spec: Spec, agent: DQN) -> DQN:

@@ -17,6 +17,7 @@ from minidqn.assembly import Build
 from minidqn.checks import fits_into_memory, probability
 from minidqn.config import DQNConfig
 from minidqn.lab.checkpoint import load_run
+from minidqn.lab.checks import count
 from minidqn.lab.code import code_of, digest_of_file
 from minidqn.lab.envs import Env, check_spaces
 from minidqn.lab.folder import normal
@@ -82,14 +83,22 @@ class Spec:
     reseed: bool = True
 
     def __post_init__(self) -> None:
+        for name, kind in (("env_id", str), ("config", DQNConfig)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} is {value!r}: expected a {kind.__name__}")
         if not self.name:
             folder = self.env_id.replace(":", ".")  # Windows has no colon in a name
             object.__setattr__(self, "name", f"{folder}/{self.seed}")
+        if self.start is not None:
+            object.__setattr__(self, "start", Path(self.start))
         probability("test_epsilon", self.test_epsilon)
         for name in ("num_envs", "steps", "test_episodes", "test_max_steps"):
             value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{name} is {value}: expected 1 or more")
+            if isinstance(value, float) and value.is_integer():  # 1e5
+                object.__setattr__(self, name, int(value))
+            count(name, getattr(self, name))
+        count("seed", self.seed, least=0)
         if self.until_solved and self.train_wrapper is not None:
             raise ValueError(
                 "until_solved: expected no train_wrapper, with which returns in "

@@ -14,7 +14,7 @@ from typing import Any
 
 from minidqn.lab.asked import with_test
 from minidqn.lab.compare import compare, write_results
-from minidqn.lab.folder import InUseError, read_results
+from minidqn.lab.folder import InUseError, results_below
 from minidqn.lab.groups import Result, grouped
 from minidqn.lab.parsing import parse
 from minidqn.lab.places import short_name
@@ -26,6 +26,7 @@ from minidqn.lab.tuned import MakeSpec, with_changes
 def sweep_and_compare(args: Namespace, make_spec: MakeSpec) -> None:
     specs = grid(args, make_spec)
     out = args.out or Path("runs") / f"sweep_{short_name(specs[0].env_id)}"
+    check_no_files_of_yours(out)
     others = others_in(out, specs)
     check_together(specs, others)
     base = about_base(args, make_spec)
@@ -70,11 +71,24 @@ def others_in(out: Path, specs: list[Spec]) -> list[Result]:
         return []
     names = {spec.name for spec in specs}
     others = []
-    for result in read_results(out):
-        is_of_spec = "curve" in result  # or else of a task of one's own
-        if is_of_spec and result["name"] not in names:
+    for name, result in results_below(out):
+        # a run of a sweep lies where its name says, and has a curve
+        of_sweep = result.get("name") == name and "curve" in result
+        if of_sweep and name not in names:
             others.append(result)
     return others
+
+
+def check_no_files_of_yours(out: Path) -> None:
+    """Raise FileExistsError for a table or a picture that no sweep has made."""
+    table = out / "results.csv"
+    if table.exists() and table.read_bytes().startswith(b"name,settings"):
+        return
+    for file in (table, out / "comparison.md", out / "comparison.png"):
+        if file.exists():
+            raise FileExistsError(
+                f"{file} is of no sweep, and would be replaced: expected another --out"
+            )
 
 
 def check_together(specs: list[Spec], others: list[Result]) -> None:

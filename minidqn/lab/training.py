@@ -10,6 +10,7 @@ evaluation.py tests what was learned. E is the number of environments.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 
 from threadpoolctl import threadpool_limits
 
@@ -61,11 +62,11 @@ def train(
     ValueError if the environment does not fit the agent, or if `steps` is too few for
     the first update.
     """
+    check_steps(agent, steps)
+    history = as_history(history)
     envs = as_envs(agent, env, reseed)
     last_step = agent.steps + steps
     watchers = all_watchers(agent, on_step, last_step)
-    check_steps(agent, steps)
-    history = History() if history is None else history
 
     with signals_wait() as signals, in_training(agent, env):
         over = resume(agent, envs, history)
@@ -90,6 +91,14 @@ def train(
                     shown = agent.steps
                 if signals.pending:
                     signals.deliver()
+    return history
+
+
+def as_history(history: History | None) -> History:
+    if history is None:
+        return History()
+    if not isinstance(history, History):
+        raise TypeError(f"history is {history!r}: expected a History, or None")
     return history
 
 
@@ -134,8 +143,8 @@ def step_is_due(agent: DQN, steps: int) -> bool:
 
 
 def check_steps(agent: DQN, steps: int) -> None:
-    if not steps >= 1:  # not a number is refused, too
-        raise ValueError(f"steps is {steps}: expected 1 or more")
+    if not isinstance(steps, Real) or not steps >= 1:  # NaN is refused, too
+        raise ValueError(f"steps is {steps!r}: expected 1 or more")
     least = agent.config.learning_starts
     if agent.steps + steps < least:
         raise ValueError(
@@ -152,11 +161,23 @@ def one_step(agent: DQN, envs: Envs, history: History, over: list[bool]) -> list
     over = step(agent, envs, history, over)
     try:
         for _ in range(agent.updates_due):
-            history.add_update(agent.learn())
+            update(agent, history)
     finally:  # an episode that has ended gets its row, even if an update fails
         if True in over or history.row_due:
             end_step(agent, history, over)
     return over
+
+
+def update(agent: DQN, history: History) -> None:
+    """Make an update, and keep what it saw for the next row."""
+    try:
+        metrics = agent.learn()
+    except FloatingPointError:  # the loss diverged, and its message says all
+        raise
+    except Exception as error:  # in a network, a loss or a schedule of your own
+        add_notes(error, f"in update {agent.updates + 1} of the run")
+        raise
+    history.add_update(metrics)
 
 
 def end_step(agent: DQN, history: History, over: list[bool]) -> None:
@@ -167,6 +188,9 @@ def end_step(agent: DQN, history: History, over: list[bool]) -> None:
     epsilon = math.nan
     try:
         epsilon = agent.epsilon
+    except Exception as error:
+        add_notes(error, f"in step {agent.steps} of the run")
+        raise
     finally:
         history.end_step(agent.steps, epsilon, over)
 
