@@ -145,6 +145,14 @@ PARTS = [
         reads=CONTENDERS,
     ),
     Part(
+        "steps_to_solved",
+        "benchmarks/steps_to_solved.py --seeds 10 --work {work}",
+        ("steps_to_solved.md",),
+        minutes=40,
+        with_peers="--peers {peers}",
+        reads=CONTENDERS,
+    ),
+    Part(
         "normalize",
         "benchmarks/normalize.py --seeds 5 --work {work}",
         ("normalize.md",),

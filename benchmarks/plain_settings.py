@@ -17,9 +17,6 @@ action mask that Taxi gives, and SB3 does not.
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,13 +25,13 @@ from pathlib import Path
 from environments import TASKS, make, random_return
 from learning import all_ended
 from options import add_jobs, add_seeds, add_work, work_of
+from peers import number_of_peer
 from plain_table import MINIDQN, SB3, Row, read_rows, table, write_rows
 from report import PUBLISHED, ROOT, add_out, report
 from tqdm import tqdm
 
 from minidqn import DQNConfig
 from minidqn.lab.arguments import add_settings, at_least
-from minidqn.lab.folder import write_json
 from minidqn.lab.parsing import parse
 from minidqn.lab.settings import changed
 from minidqn.lab.spec import Spec
@@ -75,19 +72,9 @@ def run_sb3(python: str, work: Path, spec: Spec) -> Row:
     """The same run by SB3, in a process of its own. Its result is kept in a file."""
     about = {"env": spec.env_id, "steps": spec.steps, "seed": spec.seed}
     file = work / f"{spec.env_id.replace('/', '_')}_{spec.steps}_{spec.seed}.json"
-    if not file.exists():
-        options = [f"--steps={spec.steps}", f"--seed={spec.seed}"]
-        done = subprocess.run(
-            [python, str(SCRIPT), spec.env_id, *options],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"SB3 failed, {about}: {done.stderr}")
-        write_json(file, about | {"eval_mean": float(done.stdout)})
-    mean = json.loads(file.read_text())["eval_mean"]
+    options = [f"--steps={spec.steps}", f"--seed={spec.seed}"]
+    command = [python, str(SCRIPT), spec.env_id, *options]
+    mean = number_of_peer(command, file, "eval_mean", about)
     return Row(SB3, spec.env_id, spec.steps, spec.seed, mean)
 
 
