@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
     add_seeds(parser, 10)
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, "ablation")
     parser.add_argument("--name", default="ablation", help="of its files")
     add_out(parser)
     args = parser.parse_args()

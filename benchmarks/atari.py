@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("game", choices=GAMES)
     parser.add_argument("--steps", type=at_least(1), default=500_000)
     parser.add_argument("--seed", type=at_least(0), default=0)
-    add_work(parser)
+    add_work(parser, "atari")
     add_out(parser)
     args = parser.parse_args()
     spec = GAMES[args.game](args.steps, args.seed)

@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Play against random moves.")
     add_seeds(parser, 5)
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, "games_won")
     add_out(parser)
     args = parser.parse_args()
     ids = [f"{game}-v0" for game in BOARD]

@@ -117,7 +117,7 @@ def options() -> argparse.Namespace:
     again = "test again, with each of these shares of random actions"
     parser.add_argument("--epsilon", type=float, nargs="+", default=[], help=again)
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, "NAME")
     parser.add_argument("--name", default=NAME, help="of its files")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     parser.add_argument(

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Scale observations in three ways.")
     add_seeds(parser, 5)
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, "normalize")
     add_out(parser)
     args = parser.parse_args()
     results = list(

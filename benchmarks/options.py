@@ -21,14 +21,14 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_work(parser: argparse.ArgumentParser) -> None:
+def add_work(parser: argparse.ArgumentParser, name: str) -> None:
     """The option --work; work_of says which folder it is."""
     parser.add_argument(
-        "--work", type=Path, help="the folder of its runs, by default runs/NAME"
+        "--work", type=Path, help=f"the folder of its runs, by default runs/{name}"
     )
 
 
 def work_of(args: argparse.Namespace, name: str) -> Path:
-    """The folder of the runs: that of --work, or runs/NAME."""
+    """The folder of the runs: that of --work, or one in runs/."""
     folder: Path = args.work or ROOT / "runs" / name
     return folder

@@ -108,7 +108,7 @@ def options() -> argparse.Namespace:
     )
     add_settings(parser, "another value for a setting of minidqn, such as n_step=1")
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, "NAME")
     parser.add_argument("--name", default=NAME, help="of its files")
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     add_out(parser)

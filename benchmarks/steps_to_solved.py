@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Steps until a task is solved.")
     add_seeds(parser, 10)
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, NAME)
     parser.add_argument("--peers", help="a Python that has Stable-Baselines3")
     add_out(parser)
     args = parser.parse_args()

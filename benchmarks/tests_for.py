@@ -70,6 +70,7 @@ TESTS = {  # the tests that should notice a module's mutants, quick ones first
     "lab/places": "places cli",
     "lab/sweep_cli": "sweep cli",
     "lab/spec": "identity run sweep cli",
+    "lab/making": "cli run envs",
     "lab/code": "identity",
     "lab/identity": "identity sweep",
     "lab/run": "run sweep cli",

@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run five tutorials from many seeds.")
     add_seeds(parser, 20)
     add_jobs(parser)
-    add_work(parser)
+    add_work(parser, "tutorials")
     add_out(parser)
     args = parser.parse_args()
     names = list(tutorials.TUTORIALS)

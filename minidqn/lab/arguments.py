@@ -33,12 +33,12 @@ class Parser(ArgumentParser):
         """Which option or command a word may have been; "" if there is none."""
         words = sys.argv[1:]
         likely: list[str] = []
-        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
-            likely += get_close_matches(words[0], COMMANDS, 1)
         for word in words:
             option = word.partition("=")[0]
             if word.startswith("--") and option not in self._option_string_actions:
                 likely += get_close_matches(option, self._option_string_actions, 1)
+        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+            likely += get_close_matches(words[0], COMMANDS, 1)
         return f"; did you mean {likely[0]}?" if likely else ""
 
 

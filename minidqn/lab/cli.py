@@ -182,7 +182,7 @@ def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]
                 continue
             if isinstance(error, InUseError):
                 raise InUseError(
-                    f"{folder} is in use: another command makes its run there"
+                    f"{folder} is in use: another command is making a run there"
                 ) from None
             raise
 
@@ -193,7 +193,7 @@ def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
     if args.out is not None:
         folder = base
         if args.fresh and not is_free(base):
-            raise ValueError(f"--fresh: {base} has a run: expected another --out")
+            raise ValueError(f"--fresh: {base} is not empty: expected another --out")
     elif not args.fresh:
         folder = existing(base, identity)
     if folder is not None:

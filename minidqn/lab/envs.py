@@ -17,7 +17,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
@@ -219,9 +219,12 @@ def check_spaces(agent: DQN, obs_space: Any, action_space: Any) -> None:
         and action_space.n == agent.n_actions
     )
     if obs_space != agent.observation_space or not same_actions:
+        hint = ""
+        if isinstance(obs_space, Discrete | MultiDiscrete | Tuple):
+            hint = "; tuned_spec(env_id).make() makes it as the command line does"
         raise ValueError(
             f"the environment's spaces are {(obs_space, action_space)}: expected the "
-            f"agent's, {(agent.observation_space, agent.action_space)}"
+            f"agent's, {(agent.observation_space, agent.action_space)}{hint}"
         )
 
 

@@ -29,7 +29,7 @@ HISTORY = "history.csv"
 TESTS = "tests.csv"
 SUMMARY = "summary.json"
 LOCK = ".lock"
-PICTURES = (
+PICTURES = (  # of show.py
     "learning_curve.png",
     "value_function.png",
     "filters.png",
@@ -134,7 +134,7 @@ def result_in(folder: Path, identity: Json) -> Json:
     if is_free(folder):
         return {}
     before = run_in(folder)
-    if before:
+    if before and is_ours(folder / RUN):
         differ = differences(before, identity)
         if differ:
             raise OtherRunError(
@@ -142,6 +142,10 @@ def result_in(folder: Path, identity: Json) -> Json:
                 "folder, which --out names on the command line"
             )
         return read_json(folder / SUMMARY)
+    if before:
+        raise OtherRunError(
+            f"{folder} has a {RUN} that is of no run: expected another folder"
+        )
     for name in WRITTEN:
         if (folder / name).exists():
             raise OtherRunError(
@@ -159,10 +163,12 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
+    except (FileExistsError, NotADirectoryError):
+        above = [*reversed(folder.parents), folder]
+        wrong = next(path for path in above if not path.is_dir())
         raise NotADirectoryError(
-            f"{folder} cannot be made: {error.filename} is a file, or a link to "
-            "something that does not exist"
+            f"{folder} cannot be made: {wrong} is a file, or a link to something that "
+            "does not exist"
         ) from None
     file = folder / LOCK
     lock = FileLock(file, timeout=-1 if wait else MOMENT, thread_local=False)

@@ -138,8 +138,8 @@ def row(group: Group, first: Group) -> dict[str, str]:
     solved_at = runs[0]["solved_at"]
     solved = ""
     if solved_at is not None:
-        # a failed run may have diverged, and an episode of the test may have been cut
-        # before its end: neither run is solved
+        # neither a failed run is solved, because it may have diverged, nor one with an
+        # episode of the test that was cut before its end
         count = sum(is_solved(run) for run in runs)
         solved = f"{count} of {len(group.runs)} from {solved_at:g}"
     return {
@@ -217,17 +217,18 @@ def about_failed(groups: Iterable[Group]) -> str:
 
 
 def about_steps(groups: Iterable[Group]) -> str:
-    """A sentence below the table, if the runs of an environment differ in length."""
-    lengths: dict[str, set[int]] = {}
+    """A sentence below the table, if settings were given more steps than others."""
+    lengths: dict[str, list[int]] = {}
     for group in groups:
-        if group.ended:
-            of_env = lengths.setdefault(group.env_id, set())
-            of_env.add(group.ended[0]["steps"])
-    if all(len(of_env) == 1 for of_env in lengths.values()):
+        for run in group.ended:
+            if not run.get("until_solved"):  # or else the length is a result
+                lengths.setdefault(group.env_id, []).append(run["steps"])
+    # with several environments, a run may exceed its steps a little
+    if all(max(of_env) <= 1.1 * min(of_env) for of_env in lengths.values()):
         return ""
     return (
-        "\nNot all runs have the same number of steps: a longer one may be better only "
-        "because it is longer.\n"
+        "\nSome runs have more steps than others: they may be better only because they "
+        "are longer.\n"
     )
 
 

@@ -9,9 +9,9 @@ A function is identified by its module, its name, and the code of its module. So
 have a name that stays the same. A lambda, a nested function, or a method of an object
 could be another one next time, under the same name. So they are refused.
 
-Not in the identity are the processor, which may round differently; the data that your
-code reads from a file or the command line; values that another module writes into it;
-and the versions of other packages.
+These are not in the identity: the processor, which may round differently; the data that
+your code reads from a file or the command line; a value of your module that another one
+sets; and the versions of other packages.
 """
 
 import json
@@ -47,13 +47,15 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [as_plain(entry) for entry in value]
     if isinstance(value, dict):
-        if all(isinstance(name, str) for name in value):
-            return {name: as_plain(entry) for name, entry in value.items()}
-        # in JSON, 1 and "1" would be one name
-        return {"names": as_plain([*value]), "values": as_plain([*value.values()])}
+        return {key_of(name): as_plain(entry) for name, entry in value.items()}
     if isinstance(value, Path):
         return str(value)
     return code_as_plain(value)
+
+
+def key_of(name: Any) -> str:
+    """A key of a dictionary as JSON may have it; "1" and 1 stay two of them."""
+    return name if isinstance(name, str) else f"{type(name).__name__} {name}"
 
 
 def code_as_plain(value: Any) -> Any:
@@ -101,11 +103,14 @@ def name_of(function: Any) -> str:
             f"{name} of {function.__module__} may be another function next time: "
             f"expected one from the top level of a module{hint}"
         )
-    if found_under(function.__module__, name) is not function:
+    code = getattr(function, "__code__", None)
+    nested = code is not None and "<locals>" in code.co_qualname
+    if nested and found_under(function.__module__, name) is not function:
         raise TypeError(
-            f"{name} of {function.__module__} is not {function!r}, although that has "
-            "this name (functools.wraps copies names): expected what the module has "
-            "under its own name"
+            f"{function!r} was made inside another function, and is not the {name} of "
+            f"{function.__module__}, whose name it has: expected a function that the "
+            "module has under its own name (functools.wraps copies names; after a "
+            "module was imported again, it has new functions)"
         )
     return f"{module_name(function.__module__)}.{name}"
 
@@ -215,7 +220,7 @@ def in_words(value: Any) -> str:
 
 
 def differing(was: Json, new: Json) -> list[str]:
-    return sorted(key for key in was | new if was.get(key) != new.get(key))
+    return sorted(key for key in was | new if text_of(was, key) != text_of(new, key))
 
 
 def some_of(names: list[str]) -> str:

@@ -14,7 +14,7 @@ from minidqn.schedules import value_at
 FEWEST = 1_000  # steps of an environment that one episode may well take
 
 
-def nothing_is_learned(agent: DQN, last_step: int) -> str:
+def why_nothing_is_learned(agent: DQN, last_step: int) -> str:
     """Why a run up to `last_step` learns nothing, in words; "" if it may learn.
 
     A decay that has reached 0 does not rise again.
@@ -32,7 +32,7 @@ def nothing_is_learned(agent: DQN, last_step: int) -> str:
 
 
 def warn_if_nothing_is_learned(agent: DQN, last_step: int) -> None:
-    in_vain = nothing_is_learned(agent, last_step)
+    in_vain = why_nothing_is_learned(agent, last_step)
     if in_vain:
         warnings.warn(
             f"{in_vain}: save, and load(path, learning_rate=1e-4)",

@@ -52,9 +52,9 @@ def with_other_code(base: Path, identity: Json) -> str:
         with suppress(ValueError):  # a damaged file
             before = run_in(folder)
             same_code = before | {"code": identity["code"]}
-            if same_code == identity and before != identity:
-                [change] = differences(before, identity)
-                return f"{folder} has this run with {change}"
+            changes = differences(before, identity)
+            if changes and not differences(same_code, identity):
+                return f"{folder} has this run with {changes[0]}"
     return ""
 
 

@@ -67,7 +67,7 @@ def run(
     """
     folder = Path(folder)
     identity = spec.identity()
-    if is_free(folder):
+    if not (folder / SUMMARY).exists() and not (folder / CHECKPOINT).exists():
         spec.check()  # before anything is written
     result = run_checked(spec, folder, identity, on_step=on_step, progress=progress)
     if not keep_checkpoint:
@@ -83,7 +83,7 @@ def run_checked(
     on_step: Watcher | Sequence[Watcher] = (),
     progress: bool = True,
 ) -> Json:
-    """The same, of a run that is known to be able to begin."""
+    """What `run` does, without spec.check()."""
 
     def make() -> Json:
         return train_and_test(spec, folder, on_step=on_step, progress=progress)

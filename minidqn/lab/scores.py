@@ -21,7 +21,7 @@ COLUMNS = ("step", "test_return", "length")  # of the run; of a test episode
 class Scores:
     """The tests of a run: a row for each of their episodes, in the order of the steps.
 
-    `rows`, (N, 3), are those of other Scores, or these Scores themselves.
+    `rows` are other Scores, or their rows, (N, 3).
     """
 
     def __init__(self, rows: Any = ()) -> None:

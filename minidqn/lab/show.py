@@ -60,7 +60,8 @@ def summary(spec: Spec, result: Json) -> str:
         how = "Greedy return"
     verdict = ""
     if result["eval_cut"] > 0:  # what they would have returned is not known
-        verdict = f"; {result['eval_cut']} of them were cut at --test-max-steps"
+        cut = result["eval_cut"]
+        verdict = f"; {cut} of these episodes were cut, so it may not be solved"
     elif result["solved_at"] is not None:
         solved = result["eval_mean"] >= result["solved_at"]
         verdict = f": {'solved' if solved else 'not solved'}"

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Tuple
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FlattenObservation
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from minidqn.agent import DQN
 from minidqn.assembly import Build
@@ -23,12 +22,9 @@ from minidqn.lab.envs import Env, check_spaces
 from minidqn.lab.folder import normal
 from minidqn.lab.history import History
 from minidqn.lab.identity import Json, as_plain, environment, registered
-from minidqn.lab.in_vain import nothing_is_learned
+from minidqn.lab.in_vain import why_nothing_is_learned
+from minidqn.lab.making import made, spaces_of
 from minidqn.lab.settings import own_schedules, settings
-
-# spaces of observations that become a vector: FrozenLake's, Taxi's, Blackjack's
-FLATTENED = (Discrete, MultiBinary, MultiDiscrete, Tuple)
-SMALL_RATE = "learning_rate=1e-4"  # for an agent that is trained already
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Spec:
     The fields::
 
         env_id          the environment, as gymnasium.make takes it; an observation that
-                        is a discrete number becomes a row of zeros with a 1
+                        is a discrete number, or a tuple, becomes a vector
         config          the settings of the agent
         steps           environment steps of training, in total
         seed            of all random numbers
@@ -93,6 +89,10 @@ class Spec:
         if self.start is not None:
             object.__setattr__(self, "start", Path(self.start))
         probability("test_epsilon", self.test_epsilon)
+        for name in ("test_epsilon", "solved_at"):
+            value = getattr(self, name)
+            if value is not None:  # 0 and 0.0 are one run
+                object.__setattr__(self, name, float(value))
         for name in ("num_envs", "steps", "test_episodes", "test_max_steps"):
             value = getattr(self, name)
             if isinstance(value, float) and value.is_integer():  # 1e5
@@ -181,9 +181,12 @@ class Spec:
                 f"steps is {self.steps}: expected more than the {agent.steps} steps "
                 f"that {self.start} has made"
             )
-        in_vain = nothing_is_learned(agent, self.steps)
+        in_vain = why_nothing_is_learned(agent, self.steps)
         if in_vain:
-            raise ValueError(f"{in_vain}: expected another, as --set {SMALL_RATE} sets")
+            raise ValueError(
+                f"{in_vain}: expected another learning_rate, such as 1e-4 (on the "
+                "command line, --set learning_rate=1e-4)"
+            )
 
     def about(self) -> Json:
         """The run's settings as plain data: everything except its name and the code."""
@@ -208,32 +211,6 @@ class Spec:
         schedules = own_schedules(self.config)
         code = code_of(makers, self.train_wrapper, self.network, self.agent, schedules)
         return normal(self.about() | {"environment": how, "code": code})
-
-
-def made(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
-    """What Gymnasium makes, with observations that are vectors if they were discrete.
-
-    Raises gymnasium.error.NameNotFound for an unknown name: a module may register it.
-    """
-    try:
-        env = gym.make(env_id, **options)
-    except gym.error.NameNotFound as error:
-        text = str(error)
-        of_package = "/" in env_id or "NoFrameskip" in env_id  # as Atari's games
-        if ":" in env_id or of_package or "Did you mean" in text:
-            raise
-        hint = f"If a module of yours registers it: my_module:{env_id}"
-        raise gym.error.NameNotFound(f"{text} {hint}") from None
-    if isinstance(env.observation_space, FLATTENED):
-        return FlattenObservation(env)
-    return env
-
-
-def spaces_of(env: Env) -> tuple[Any, Any]:
-    """The spaces of one environment, also of those of a vector."""
-    if isinstance(env, VectorEnv):
-        return env.single_observation_space, env.single_action_space
-    return env.observation_space, env.action_space
 
 
 def plain(name: str, value: Any) -> Any:

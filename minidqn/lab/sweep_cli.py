@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from minidqn.config import DQNConfig
 from minidqn.lab.asked import with_test
 from minidqn.lab.compare import compare, write_results
 from minidqn.lab.folder import InUseError, results_below
@@ -82,13 +83,26 @@ def others_in(out: Path, specs: list[Spec]) -> list[Result]:
 def check_no_files_of_yours(out: Path) -> None:
     """Raise FileExistsError for a table or a picture that no sweep has made."""
     table = out / "results.csv"
-    if table.exists() and table.read_bytes().startswith(b"name,settings"):
-        return
-    for file in (table, out / "comparison.md", out / "comparison.png"):
+    pictures = [out / "comparison.md", out / "comparison.png"]
+    if is_table(table):
+        yours = []
+    elif any(results_below(out)):  # the table was removed, or is yours
+        yours = [table]
+    else:
+        yours = [table, *pictures]
+    for file in yours:
         if file.exists():
             raise FileExistsError(
                 f"{file} is of no sweep, and would be replaced: expected another --out"
             )
+
+
+def is_table(file: Path) -> bool:
+    """Whether it is a file of write_results, or empty, if that was killed."""
+    if not file.is_file():
+        return False
+    content = file.read_bytes()
+    return content == b"" or content.startswith(b"name,settings")
 
 
 def check_together(specs: list[Spec], others: list[Result]) -> None:
@@ -150,10 +164,11 @@ def one_of_grid(
         try:
             changes[name] = parse(name, text, spec.steps)
         except ValueError as error:
-            if "," not in text:
+            takes_several = isinstance(getattr(DQNConfig, name), tuple)
+            if takes_several or "," not in text:
                 raise
-            grid = text.replace(",", "/")
-            raise ValueError(f"{error}; several are written {name}={grid}") from None
+            as_grid = text.replace(",", "/")
+            raise ValueError(f"{error}; several are written {name}={as_grid}") from None
     spec = with_changes(spec, changes)
     if settings:
         name = ",".join(f"{name}={text}" for name, text in settings.items())

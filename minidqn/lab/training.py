@@ -144,7 +144,7 @@ def step_is_due(agent: DQN, steps: int) -> bool:
 
 def check_steps(agent: DQN, steps: int) -> None:
     if not isinstance(steps, Real) or not steps >= 1:  # NaN is refused, too
-        raise ValueError(f"steps is {steps!r}: expected 1 or more")
+        raise ValueError(f"steps is {steps!r}: expected a number of 1 or more")
     least = agent.config.learning_starts
     if agent.steps + steps < least:
         raise ValueError(
