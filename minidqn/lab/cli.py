@@ -189,24 +189,31 @@ def run_somewhere(args: Namespace, spec: Spec, drawn: bool) -> tuple[Path, Json]
 
 def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
     """The folder of a run, and a line that says what is there."""
-    folder = None
     if args.out is not None:
-        folder = base
+        folder: Path | None = base
         if args.fresh and not is_free(base):
             raise ValueError(f"--fresh: {base} is not empty: expected another --out")
-    elif not args.fresh:
-        folder = existing(base, identity)
+    else:
+        folder = None if args.fresh else existing(base, identity)
     if folder is not None:
         say_what_is_there(folder, identity, args)
         return folder
     folder = next_free(base)
-    older = with_other_code(base, identity)
-    if older and not args.fresh:
-        print(f"{older}: it begins anew in {folder}", flush=True)
-    elif folder != base:
-        other = "a run" if args.fresh else "another run"
-        print(f"{base} has {other}: this one is in {folder}", flush=True)
+    if folder != base:
+        say_why_not_there(base, folder, identity, fresh=args.fresh)
     return folder
+
+
+def say_why_not_there(base: Path, folder: Path, identity: Json, *, fresh: bool) -> None:
+    """Say that a new run is in `folder`, although one would look for it in `base`."""
+    older = with_other_code(base, identity)
+    if fresh:
+        text = f"{base} has a run: this one is in {folder}"
+    elif older:
+        text = f"{older}: it begins anew in {folder}"
+    else:
+        text = f"{base} has another run: this one is in {folder}"
+    print(text, flush=True)
 
 
 def say_what_is_there(folder: Path, identity: Json, args: Namespace) -> None:

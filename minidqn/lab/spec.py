@@ -26,6 +26,8 @@ from minidqn.lab.in_vain import why_nothing_is_learned
 from minidqn.lab.making import made, spaces_of
 from minidqn.lab.settings import own_schedules, settings
 
+COUNTS = ("num_envs", "steps", "test_episodes", "test_max_steps")
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -83,20 +85,9 @@ class Spec:
             value = getattr(self, name)
             if not isinstance(value, kind):
                 raise TypeError(f"{name} is {value!r}: expected a {kind.__name__}")
-        if not self.name:
-            folder = self.env_id.replace(":", ".")  # Windows has no colon in a name
-            object.__setattr__(self, "name", f"{folder}/{self.seed}")
-        if self.start is not None:
-            object.__setattr__(self, "start", Path(self.start))
+        self._convert()
         probability("test_epsilon", self.test_epsilon)
-        for name in ("test_epsilon", "solved_at"):
-            value = getattr(self, name)
-            if value is not None:  # 0 and 0.0 are one run
-                object.__setattr__(self, name, float(value))
-        for name in ("num_envs", "steps", "test_episodes", "test_max_steps"):
-            value = getattr(self, name)
-            if isinstance(value, float) and value.is_integer():  # 1e5
-                object.__setattr__(self, name, int(value))
+        for name in COUNTS:
             count(name, getattr(self, name))
         count("seed", self.seed, least=0)
         if self.until_solved and self.train_wrapper is not None:
@@ -104,6 +95,24 @@ class Spec:
                 "until_solved: expected no train_wrapper, with which returns in "
                 "training are not those of the test"
             )
+
+    def _convert(self) -> None:
+        """Give each field its usual type, so that 0 and 0.0 are the same run."""
+        usual: Json = {}
+        if not self.name:
+            folder = self.env_id.replace(":", ".")  # Windows has no colon in a name
+            usual["name"] = f"{folder}/{self.seed}"
+        if self.start is not None:
+            usual["start"] = Path(self.start)
+        if self.solved_at is not None:
+            usual["solved_at"] = float(self.solved_at)
+        usual["test_epsilon"] = float(self.test_epsilon)
+        for name in COUNTS:
+            value = getattr(self, name)
+            if isinstance(value, float) and value.is_integer():  # 1e5
+                usual[name] = int(value)
+        for name, value in usual.items():
+            object.__setattr__(self, name, value)
 
     def make(self, *, training: bool = False, **options: Any) -> gym.Env[Any, Any]:
         """The environment: of the test, or the one to train in."""
