@@ -24,7 +24,7 @@ def spec(steps: int = 60_000, seed: int = 0) -> Spec:
         # finds no flag to learn from. Repeated actions reach it in one episode of ten.
         epsilon=LinearDecay(1.0, 0.01, steps / 4),
         epsilon_hold=40,
-        n_step=10,
+        n_step=5,
         batch_size=128,
         train_every=2,
         learning_rate=LinearDecay(3e-3, 0.0, steps),  # to 0: the last policy is good
