@@ -85,7 +85,7 @@ RL_ZOO = {  # rl-baselines3-zoo's tuned settings, without copies of the target t
     "final_epsilon": 0.04,
 }
 
-LUNARLANDER = {  # steps, updates, batch and net of examples/lunarlander.py
+LUNARLANDER = {  # steps, batch and net of examples/lunarlander.py, twice its updates
     "env": "LunarLander-v3",
     "huber_delta": 1.0,
     "steps": 300_000,
