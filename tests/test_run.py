@@ -478,7 +478,7 @@ def test_what_no_run_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("steps", 0), ("test_episodes", 0), ("test_max_steps", 0)):
         with pytest.raises(ValueError, match=f"{name} is 0: expected an integer of 1"):
             replace(SPEC, **{name: value})  # type: ignore[arg-type]  # any of them
-    with pytest.raises(ValueError, match="test_epsilon is 2.0: expected 0 to 1"):
+    with pytest.raises(ValueError, match=r"test_epsilon is 2\.0: expected 0 to 1"):
         replace(SPEC, test_epsilon=2)
     with pytest.raises(ValueError, match="until_solved: expected no train_wrapper"):
         replace(SPEC, until_solved=True, train_wrapper=Doubled)

@@ -102,16 +102,16 @@ def is_free(folder: Path) -> bool:
         unfinished = file.name.endswith(".tmp")  # its process was killed
         if not unfinished and file.name not in (LOCK, RUN):
             return False
-    return is_ours(folder / RUN)
-
-
-def is_ours(file: Path) -> bool:
-    """Whether a run.json, if there is one, is an identity and not a file of yours."""
     try:
-        content = read_json(file)
-    except ValueError:
+        content = run_in(folder)
+    except ValueError:  # a damaged file
         return False
-    return not content or "code" in content
+    return not content or is_identity(content)
+
+
+def is_identity(content: Json) -> bool:
+    """Whether the content of a run.json is a run's, and not that of a file of yours."""
+    return "code" in content
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -134,7 +134,7 @@ def result_in(folder: Path, identity: Json) -> Json:
     if is_free(folder):
         return {}
     before = run_in(folder)
-    if before and is_ours(folder / RUN):
+    if before and is_identity(before):
         differ = differences(before, identity)
         if differ:
             raise OtherRunError(

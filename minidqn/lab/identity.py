@@ -174,6 +174,8 @@ def environment(env_id: str) -> tuple[Json, list[Any]]:
 
 def differences(before: Json, now: Json) -> list[str]:
     """The differences between two identities, in words."""
+    if json.dumps(before, sort_keys=True) == json.dumps(now, sort_keys=True):
+        return []
     names = sorted(before.keys() | now.keys())
     changed = [name for name in names if text_of(before, name) != text_of(now, name)]
     # with other steps, decays over the run differ, too: the cause comes first
