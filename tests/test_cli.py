@@ -324,6 +324,25 @@ def test_from_a_policy_says_that_it_has_no_replay_buffer(command: Command) -> No
     assert said.startswith("runs/corridor/agent.safetensors has only the policy: the ")
 
 
+def test_why_a_new_run_is_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An older run is named also where the first folder is free."""
+    base, second = Path("runs/it"), Path("runs/it-2")
+    older = {"": "", "older": "runs/it-2 has this run with another code"}
+    for name, folder, fresh, says in (
+        ("", base, False, ""),
+        ("", second, False, "runs/it has another run: this one is in runs/it-2\n"),
+        ("", second, True, "runs/it has a run: this one is in runs/it-2\n"),
+        ("older", base, False, f"{older['older']}: it begins anew in runs/it\n"),
+        ("older", base, True, ""),
+    ):
+        text = older[name]
+        monkeypatch.setattr(cli, "with_other_code", lambda *_, text=text: text)
+        cli.say_why_there(base, folder, {}, fresh=fresh)
+        assert capsys.readouterr().out == says
+
+
 def test_a_folder_of_one_s_own(command: Command) -> None:
     typed = partial(command, "--no-animation", "--out", "a/b", script=corridor)
     assert typed().out.endswith("The agent, its history and pictures are in a/b\n")

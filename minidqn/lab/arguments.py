@@ -24,12 +24,12 @@ class Parser(ArgumentParser):
     """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        hint = "--help lists the options" + self.meant(message)
+        hint = "--help lists the options" + self.meant()
         if message.startswith("argument --set:"):
             hint = "help(minidqn.DQNConfig) explains the settings"
         self.exit(2, f"{self.prog}: error: {message}; {hint}\n")
 
-    def meant(self, message: str) -> str:
+    def meant(self) -> str:
         """Which option or command a word may have been; "" if there is none."""
         words = sys.argv[1:]
         likely: list[str] = []

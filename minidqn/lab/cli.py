@@ -199,21 +199,18 @@ def folder_for(base: Path, identity: Json, args: Namespace) -> Path:
         say_what_is_there(folder, identity, args)
         return folder
     folder = next_free(base)
-    if folder != base:
-        say_why_not_there(base, folder, identity, fresh=args.fresh)
+    say_why_there(base, folder, identity, fresh=args.fresh)
     return folder
 
 
-def say_why_not_there(base: Path, folder: Path, identity: Json, *, fresh: bool) -> None:
-    """Say that a new run is in `folder`, although one would look for it in `base`."""
-    older = with_other_code(base, identity)
-    if fresh:
-        text = f"{base} has a run: this one is in {folder}"
-    elif older:
-        text = f"{older}: it begins anew in {folder}"
-    else:
-        text = f"{base} has another run: this one is in {folder}"
-    print(text, flush=True)
+def say_why_there(base: Path, folder: Path, identity: Json, *, fresh: bool) -> None:
+    """Say why a new run is in `folder`, if one would look for it elsewhere."""
+    older = "" if fresh else with_other_code(base, identity)
+    if older:
+        print(f"{older}: it begins anew in {folder}", flush=True)
+    elif folder != base:
+        other = "a run" if fresh else "another run"
+        print(f"{base} has {other}: this one is in {folder}", flush=True)
 
 
 def say_what_is_there(folder: Path, identity: Json, args: Namespace) -> None:

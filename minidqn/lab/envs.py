@@ -17,7 +17,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Discrete, MultiDiscrete, Tuple
+from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from minidqn.agent import DQN
@@ -31,6 +31,9 @@ from minidqn.parts.frames import CurrentStack
 # the purpose of an episode
 TRAIN = 0
 TEST = 1
+
+# spaces of observations that making.py makes vectors of: FrozenLake's, Blackjack's
+FLATTENED = (Discrete, MultiBinary, MultiDiscrete, Tuple)
 
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
 # the arguments of DQN.observe, and the rewards, (E,), for the history
@@ -220,7 +223,7 @@ def check_spaces(agent: DQN, obs_space: Any, action_space: Any) -> None:
     )
     if obs_space != agent.observation_space or not same_actions:
         hint = ""
-        if isinstance(obs_space, Discrete | MultiDiscrete | Tuple):
+        if isinstance(obs_space, FLATTENED):
             hint = "; tuned_spec(env_id).make() makes it as the command line does"
         raise ValueError(
             f"the environment's spaces are {(obs_space, action_space)}: expected the "

@@ -138,8 +138,8 @@ def row(group: Group, first: Group) -> dict[str, str]:
     solved_at = runs[0]["solved_at"]
     solved = ""
     if solved_at is not None:
-        # neither a failed run is solved, because it may have diverged, nor one with an
-        # episode of the test that was cut before its end
+        # a failed run is not solved: it may have diverged. Nor is a run of which the
+        # test was cut: its episodes might have gone on
         count = sum(is_solved(run) for run in runs)
         solved = f"{count} of {len(group.runs)} from {solved_at:g}"
     return {

@@ -54,7 +54,7 @@ def as_plain(value: Any) -> Any:
 
 
 def key_of(name: Any) -> str:
-    """A key of a dictionary as JSON may have it; "1" and 1 stay two of them."""
+    """A dictionary's key as text. 1 becomes "int 1", so it is not taken for "1"."""
     return name if isinstance(name, str) else f"{type(name).__name__} {name}"
 
 

@@ -8,14 +8,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import DtypeObservation, FlattenObservation
 
-from minidqn.lab.envs import Env
-
-# spaces of observations that become a vector: FrozenLake's, Taxi's, Blackjack's
-FLATTENED = (Discrete, MultiBinary, MultiDiscrete, Tuple)
+from minidqn.lab.envs import FLATTENED, Env
 
 
 def made(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
