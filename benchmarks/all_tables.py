@@ -9,8 +9,9 @@ into benchmarks/results, so it starts only if all code is committed. With --try 
 makes all parts, and writes into runs/benchmarks.
 
 A part is done if a call has made it with the same code (minidqn, examples and the part's own
-scripts), the same command, versions and processor. A part of more than three hours may stay of an
-older commit, if a short run trains to the same bits (benchmarks/same_training.py).
+scripts), the same command, versions and processor. A table of learning may stay of the commit that
+it names, if short runs train to the same bits (benchmarks/same_training.py): to make all of them
+takes a day, and most changes of the code do not touch what it learns.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from typing import Any
 from depends import digest_of
 from parts import PARTS, Part
 from report import OUT, PUBLISHED, ROOT, changes, commit, surroundings
+from same_training import commit_of
 
 from minidqn.lab.folder import InUseError, locked
 
@@ -61,6 +63,9 @@ def identity(part: Part, options: Options) -> dict[str, str]:
     }
     if options.peers and part.with_peers:
         found["with_peers"] = part.with_peers
+    if part.name == "same_training":  # it compares with the commits that tables name
+        named = [f"{other.name} {commit_of(other)}" for other in PARTS if other.trains]
+        found["tables"] = ", ".join(named)
     return found
 
 
@@ -106,13 +111,13 @@ def needed(part: Part, options: Options) -> str:
 
 
 def compared(part: Part, options: Options) -> tuple[str, bool]:
-    """The older commits that a part was compared with, and whether all bits are the same."""
+    """The older commit that a part was compared with, and whether all bits are the same."""
     check = next(other for other in PARTS if other.name == "same_training")
-    if not (part.may_stay and done_at(check, options)):
+    if not (part.trains and done_at(check, options)):
         return "", False
     text = (options.out / "same_training.json").read_text(encoding="utf-8")
     rows = [row for row in json.loads(text) if row["part"] == part.name]
-    older = " and ".join(sorted({row["commit"] for row in rows}))
+    older = rows[0]["commit"] if rows else ""
     return older, all(row["same"] for row in rows)
 
 

@@ -11,6 +11,30 @@ GAMES = [
     for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 ]
 MINATAR = f"--epsilon 0.02 0.1 --envs {' '.join(GAMES)}"
+# words of benchmarks/short_run.py
+CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3")
+WITHOUT_NOISE = ("CartPole-v1 --set param_noise=0",)
+SCALED = tuple(f"{env_id} --set normalize_obs=running" for env_id in CLASSIC)
+PLAIN = (
+    "CartPole-v1 --plain",
+    "Acrobot-v1 --plain",
+    "MountainCar-v0 --plain",
+    "LunarLander-v3 --plain",
+)
+RARE_REWARDS = (
+    "MountainCar-v0 --plain --set param_noise=0.2 --set normalize_obs=running",
+)
+EACH_PART = (
+    *CLASSIC,
+    *WITHOUT_NOISE,
+    "CartPole-v1 --set n_step=1",
+    "CartPole-v1 --set double=False",
+    "CartPole-v1 --set dueling=True",
+    "CartPole-v1 --set priority_alpha=0.6",
+    "CartPole-v1 --set noisy=True --set epsilon=0.0",
+    "CartPole-v1 --set quantiles=25",
+    "CartPole-v1 --set layer_norm=True",
+)
 
 
 @dataclass(frozen=True)
@@ -30,18 +54,13 @@ class Part:
     packages: tuple[str, ...] = ()  # that it needs, besides those of minidqn
     environment: dict[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()  # what it depends on, besides what all parts do
-    # environments in which a short run is compared with that of older commits
+    # short runs, as words of benchmarks/short_run.py: if they are the same on the commit
+    # that the first file names, its figures may stay
     trains: tuple[str, ...] = ()
-    made_at: tuple[str, ...] = ()  # commits of files that do not name theirs
 
     @property
     def script(self) -> str:
         return next(word for word in self.command.split() if word.endswith(".py"))
-
-    @property
-    def may_stay(self) -> bool:
-        """Whether older figures may stay, if the training is the same to the bit."""
-        return self.minutes > 180 and bool(self.trains)
 
 
 def three_files(name: str) -> tuple[str, str, str]:
@@ -100,6 +119,7 @@ PARTS = [
         minutes=45,
         with_peers="--peers {peers}",
         reads=CONTENDERS,
+        trains=CLASSIC,
     ),
     Part(
         "one_page",
@@ -113,6 +133,7 @@ PARTS = [
         "--work {work}",
         three_files("cartpole_100"),
         minutes=8,
+        trains=("CartPole-v1",),
     ),
     Part(
         "cartpole_100_without_noise",
@@ -120,6 +141,7 @@ PARTS = [
         "--name cartpole_100_without_noise --work {work}",
         three_files("cartpole_100_without_noise"),
         minutes=8,
+        trains=WITHOUT_NOISE,
     ),
     Part(
         "cartpole_100_avx2",  # the same with another way of rounding
@@ -128,6 +150,7 @@ PARTS = [
         three_files("cartpole_100_avx2"),
         minutes=8,
         environment={"OPENBLAS_CORETYPE": "Haswell"},
+        trains=("CartPole-v1",),
     ),
     Part(
         "best_possible",
@@ -135,14 +158,21 @@ PARTS = [
         ("best_possible.md",),
         minutes=1,
     ),
-    Part("drift", "benchmarks/drift.py --seeds 90 0", ("drift.md",), minutes=1),
+    Part(
+        "drift",
+        "benchmarks/drift.py --seeds 90 0",
+        ("drift.md",),
+        minutes=1,
+        trains=WITHOUT_NOISE,
+    ),
     Part(
         "plain_settings",
         "benchmarks/plain_settings.py --seeds 5 --work {work}",
         ("plain_settings.md", "plain_settings.csv"),
-        minutes=60,
+        minutes=100,
         with_peers="--peers {peers}",
         reads=CONTENDERS,
+        trains=PLAIN,
     ),
     Part(
         "steps_to_solved",
@@ -151,12 +181,14 @@ PARTS = [
         minutes=40,
         with_peers="--peers {peers}",
         reads=CONTENDERS,
+        trains=CLASSIC,
     ),
     Part(
         "normalize",
         "benchmarks/normalize.py --seeds 5 --work {work}",
         ("normalize.md",),
         minutes=10,
+        trains=SCALED,
     ),
     Part(
         "rare_rewards",
@@ -164,6 +196,7 @@ PARTS = [
         "--set normalize_obs=running --name rare_rewards --work {work}",
         ("rare_rewards.md", "rare_rewards.csv"),
         minutes=2,
+        trains=RARE_REWARDS,
     ),
     Part(
         "tests_during_training",
@@ -176,6 +209,7 @@ PARTS = [
         "benchmarks/games_won.py --seeds 5 --work {work}",
         ("games_won.md", "games_won.csv"),
         minutes=2,
+        trains=("TicTacToe-v0", "Connect4-v0"),
     ),
     # robustness
     Part("resume", "benchmarks/resume.py", ("resume.md",), 20, packages=("minatar",)),
@@ -208,6 +242,7 @@ PARTS = [
         "benchmarks/ablation.py --seeds 10 --work {work}",
         three_files("ablation"),
         minutes=120,
+        trains=EACH_PART,
     ),
     Part(
         "breakout_ram",
@@ -217,7 +252,6 @@ PARTS = [
         minutes=45,
         packages=("ale_py",),
         trains=("ALE/Breakout-v5",),
-        made_at=("a565c1d",),
     ),
     Part(
         "pong",
@@ -227,7 +261,6 @@ PARTS = [
         minutes=120,
         packages=("ale_py",),
         trains=("PongNoFrameskip-v4",),
-        made_at=("40847d8", "99fd555"),
     ),
     Part(
         "pong-v5",
@@ -250,7 +283,6 @@ PARTS = [
         minutes=150,
         packages=("minatar",),
         trains=tuple(GAMES),
-        made_at=("057faaf",),
     ),
     Part(
         "minatar_5m",
@@ -260,7 +292,6 @@ PARTS = [
         minutes=360,
         packages=("minatar",),
         trains=tuple(GAMES),
-        made_at=("a9384f1",),
     ),
     Part(
         "trained",

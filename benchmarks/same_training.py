@@ -1,14 +1,16 @@
 """Whether older figures would be the same today, because the code trains to the same bits.
 
-Some tables take so long that they may stay of an older commit. That is honest only if the code
-that trains is the same. So a short run of each of these environments is made twice, with the code
-of this commit and with that of the older one, in the same Python. If the parameters at the end are
-the same to the bit, the older figures may stay.
+To make all tables takes a day, and most changes of the code do not touch what it learns. So a
+table of learning may stay of an older commit, if the code still trains to the same bits. Short
+runs of its environments are made twice, with the code of this commit and with that of the commit
+that the table names, in the same Python. Three things must be the same: the settings and the
+length of a whole run, the parameters at the end of the short one to the bit, and the returns of
+two episodes of its test.
 
     python benchmarks/same_training.py              all, in ten minutes
     python benchmarks/same_training.py --parts pong
 
-The commits are those that the tables name. For tables that name none, they are in parts.py.
+It does not see whether the script that makes the table was changed.
 """
 
 import argparse
@@ -31,14 +33,13 @@ CHECKED = {part.name: part for part in PARTS if part.trains}
 SCRIPT = ROOT / "benchmarks" / "short_run.py"
 
 
-def commits_of(part: Part) -> tuple[str, ...]:
-    """The commits that the figures of a part were made on."""
+def commit_of(part: Part) -> str:
+    """The commit that a table names; "" if there is none."""
     table = PUBLISHED / part.files[0]
-    if table.exists():
-        named = re.search(r"^Commit (\w+)", table.read_text("utf-8"), re.MULTILINE)
-        if named:
-            return (named[1],)
-    return part.made_at
+    if not table.exists():
+        return ""
+    named = re.search(r"^Commit (\w+),", table.read_text("utf-8"), re.MULTILINE)
+    return named[1] if named else ""
 
 
 def take_out(name: str, folder: Path) -> bool:
@@ -52,9 +53,10 @@ def take_out(name: str, folder: Path) -> bool:
     return True
 
 
-def short_run(folder: Path, env_id: str, steps: int) -> str:
+def short_run(folder: Path, words: str, steps: int) -> str:
     """The digest of a short run with the code in a folder."""
-    command = [sys.executable, str(SCRIPT), str(folder), env_id, "--steps", str(steps)]
+    command = [sys.executable, str(SCRIPT), str(folder), *words.split()]
+    command += ["--steps", str(steps)]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -64,32 +66,32 @@ def short_run(folder: Path, env_id: str, steps: int) -> str:
         check=False,
     )
     if done.returncode != 0:
-        sys.exit(f"{env_id}, with the code in {folder}: {done.stderr}")
+        sys.exit(f"{words}, with the code in {folder}: {done.stderr}")
     return done.stdout.split()[-1]
 
 
 def compare_all(names: list[str], steps: int) -> list[dict[str, Any]]:
-    """A row for each part, each of its commits and each of its environments."""
+    """A row for each short run of each part whose table names a commit."""
     wanted = [
-        (name, older, env_id)
+        (name, commit_of(CHECKED[name]), words)
         for name in names
-        for older in commits_of(CHECKED[name])
-        for env_id in CHECKED[name].trains
+        for words in CHECKED[name].trains
+        if commit_of(CHECKED[name])
     ]
     digests: dict[tuple[Path, str], str] = {}
 
-    def digest(folder: Path, env_id: str) -> str:
-        if (folder, env_id) not in digests:
-            digests[folder, env_id] = short_run(folder, env_id, steps)
-        return digests[folder, env_id]
+    def digest(folder: Path, words: str) -> str:
+        if (folder, words) not in digests:
+            digests[folder, words] = short_run(folder, words, steps)
+        return digests[folder, words]
 
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        for name, older, env_id in tqdm(wanted):
+        for name, older, words in tqdm(wanted):
             folder = Path(temporary) / older
-            row: dict[str, Any] = {"part": name, "commit": older, "env_id": env_id}
+            row: dict[str, Any] = {"part": name, "commit": older, "run": words}
             if folder.exists() or take_out(older, folder):
-                row["same"] = digest(folder, env_id) == digest(ROOT, env_id)
+                row["same"] = digest(folder, words) == digest(ROOT, words)
             else:
                 row["same"] = None
             rows.append(row)
@@ -111,16 +113,16 @@ def main() -> None:
     rows = compare_all(args.parts, args.steps)
     lines = [
         f"Short runs of {args.steps:,} steps from seed 0, with the code of the commit that "
-        f"a table was made on and with that of {commit()}: are the parameters at the end "
-        "the same?",
+        f"a table was made on and with that of {commit()}: are the settings, the "
+        "parameters at the end and the test's returns the same?",
         "",
-        "| table | made on | environment | the training |",
+        "| table | made on | short run | the training |",
         "| --- | --- | --- | --- |",
     ]
     for row in rows:
         day = git("log", "-1", "--format=%cs", row["commit"])
         made = f"{row['commit']}, {day}" if day else row["commit"]
-        lines.append(f"| {row['part']} | {made} | {row['env_id']} | {sentence(row)} |")
+        lines.append(f"| {row['part']} | {made} | {row['run']} | {sentence(row)} |")
     report("\n".join(lines), args.out / "same_training.md")
     text = json.dumps(rows, indent=1) + "\n"
     (args.out / "same_training.json").write_text(text, encoding="utf-8")

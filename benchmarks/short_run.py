@@ -1,90 +1,84 @@
-"""Train a short run of an example, and print the digest of its last parameters.
+"""Train a short run, test its policy, and print a digest of all that came out.
 
 benchmarks/same_training.py starts this file twice: with the code of this commit, and with that
-of an older one, which has its own folder. So it uses only what minidqn has had since its first
-Atari game, and reads the settings from the examples in that folder.
+of an older one, which has its own folder. So it uses only what both of them have.
 
-    PYTHONPATH=FOLDER python benchmarks/short_run.py FOLDER ALE/Breakout-v5 --steps 3000
+    PYTHONPATH=FOLDER python benchmarks/short_run.py FOLDER CartPole-v1
+    PYTHONPATH=FOLDER python benchmarks/short_run.py FOLDER CartPole-v1 --set quantiles=25
+    PYTHONPATH=FOLDER python benchmarks/short_run.py FOLDER CartPole-v1 --plain
+
+The settings are those of the example in that folder; with --plain, they are DQNConfig's.
 """
 
 import argparse
+import ast
 import hashlib
-import runpy
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-
 import minidqn
-from minidqn import DQN, DQNConfig, train
+from minidqn import DQN, DQNConfig, Spec, evaluate, train, tuned_spec
 
 # shorter than in the examples, so that a short run learns, and fills its buffer
 SHORT = {"learning_starts": 500, "buffer_size": 2_000}
-SCRIPTS = {"ALE/Breakout-v5": "breakout_ram", "PongNoFrameskip-v4": "pong"}
+TEST_STEPS = 500  # of each episode of the test, at most
 
 
-def example(folder: Path, env_id: str) -> dict[str, Any]:
-    """What the script of an example defines."""
-    name = SCRIPTS.get(env_id, "minatar_games")
-    return runpy.run_path(str(folder / "examples" / f"{name}.py"))
+def value_of(text: str) -> Any:
+    """A number, a truth value or a tuple; a text otherwise."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
-def from_spec(script: dict[str, Any], env_id: str, steps: int) -> tuple[Any, Any, Any]:
-    """The example's environment, settings and options, if it has a function `spec`."""
-    make = script["spec"]
-    if env_id.startswith("MinAtar/"):
-        make = partial(make, env_id.removeprefix("MinAtar/").removesuffix("-v0"))
-    spec = make(steps=steps, seed=0)
-    options = {} if getattr(spec, "reseed", True) else {"reseed": False}
-    return spec.make(training=True), spec.config, options
+def settings_of(spec: Spec) -> str:
+    """The length of a whole run, and the settings that are not the usual ones."""
+    usual = asdict(DQNConfig())
+    chosen = {
+        name: value
+        for name, value in asdict(spec.config).items()
+        if value != usual[name]
+    }
+    return f"{spec.steps} steps, {sorted(chosen.items())}"
 
 
-def from_options(script: dict[str, Any], env_id: str, steps: int) -> tuple[Any, Any]:
-    """The same of an older example, with functions `config` and `options`."""
-    options = script["options"](env_id)
-    env = options["make_env"]() if "make_env" in options else gym.make(env_id)
-    if "train_wrapper" in options:
-        env = options["train_wrapper"](env)
-    return env, script["config"](steps)
+def digest(env_id: str, steps: int, settings: dict[str, Any], is_plain: bool) -> str:
+    """Train and test, and return the digest."""
+    whole = tuned_spec(env_id)
+    short = tuned_spec(env_id, steps, 0)
+    if is_plain:
+        whole = replace(whole, config=DQNConfig())
+        short = replace(short, config=DQNConfig())
+    changes: dict[str, Any] = SHORT | settings
+    config = replace(short.config, **changes)
 
-
-def from_package(script: dict[str, Any], env_id: str, steps: int) -> tuple[Any, Any]:
-    """The same from the time when the settings were in the package itself."""
-    import ale_py
-
-    gym.register_envs(ale_py)
-    env = script["OneBall"](gym.make(env_id, obs_type="ram"))
-    for_env = DQNConfig.for_env  # type: ignore[attr-defined]  # an older commit has it
-    return env, for_env(env_id, steps)
-
-
-def digest(folder: Path, env_id: str, steps: int) -> str:
-    """Train, and return the digest of the parameters."""
-    assert folder in Path(minidqn.__file__).parents, f"{minidqn.__file__} is elsewhere"
-    script = example(folder, env_id)
-    options: dict[str, Any] = {}
-    if "spec" in script:
-        env, config, options = from_spec(script, env_id, steps)
-    elif "config" in script:
-        env, config = from_options(script, env_id, steps)
-    else:
-        env, config = from_package(script, env_id, steps)
-    changes: dict[str, Any] = SHORT
-    config = replace(config, **changes)
+    env = short.make(training=True)
     agent = DQN(env.observation_space, env.action_space, config, seed=0)
-    train(agent, env, steps, progress=False, **options)
-    return hashlib.sha256(agent.online.params.tobytes()).hexdigest()
+    train(agent, env, steps, reseed=short.reseed, progress=False)
+    returns = evaluate(agent, short.make(), 2, max_steps=TEST_STEPS, progress=False)
+
+    found = hashlib.sha256(settings_of(whole).encode())
+    found.update(agent.online.params.tobytes())
+    found.update(returns.tobytes())
+    return found.hexdigest()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a short run.")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="where minidqn comes from")
     parser.add_argument("env_id")
     parser.add_argument("--steps", type=int, default=3_000)
+    parser.add_argument("--plain", action="store_true", help="DQNConfig's settings")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    print(digest(args.folder.resolve(), args.env_id, args.steps))
+    package = Path(minidqn.__file__)
+    if args.folder.resolve() not in package.parents:
+        parser.error(f"folder is {args.folder}, but minidqn comes from {package}")
+    pairs = [text.split("=", 1) for text in args.set]
+    settings = {name: value_of(text) for name, text in pairs}
+    print(digest(args.env_id, args.steps, settings, args.plain))
 
 
 if __name__ == "__main__":

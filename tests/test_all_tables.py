@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import all_tables
 import depends
 import report
+import same_training
+import short_run
 from all_tables import Options, make_all, standing, words_of
 from parts import PARTS, WITHOUT_A_COMMAND, Part
 
@@ -177,28 +180,57 @@ def test_what_is_missing_is_said(options: Options) -> None:
         assert len(make_all([part], options)) == 1
 
 
-def test_a_long_part_may_stay_if_it_trains_to_the_same_bits(
+def test_a_part_may_stay_if_it_trains_to_the_same_bits(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = dataclasses.replace(MADE_UP, name="same_training")
     monkeypatch.setattr(all_tables, "PARTS", [check])
-    long = dataclasses.replace(MADE_UP, minutes=600, trains=("A", "B"))
+    learns = dataclasses.replace(MADE_UP, minutes=600, trains=("A", "B"))
     make_all([check], options)
     file = options.out / "same_training.json"
 
     def compared(*same: bool) -> tuple[str, bool]:
         rows = [{"part": "made_up", "commit": "abc", "same": each} for each in same]
         file.write_text(json.dumps(rows), encoding="utf-8")
-        return standing(long, dataclasses.replace(options, at_most=3.0))
+        return standing(learns, dataclasses.replace(options, at_most=3.0))
 
     assert compared(True, True)[1]
     assert "stays of abc" in compared(True, True)[0]
     assert not compared(True, False)[1]
     assert "differ from those of abc" in compared(True, False)[0]
     assert not compared()[1]
-    quick = dataclasses.replace(long, minutes=100)
     compared(True, True)
-    assert standing(quick, options) == ("", False)
+    assert not standing(MADE_UP, options)[1]  # it names no short runs
+
+
+def test_a_table_that_is_made_again_is_compared_again(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = dataclasses.replace(MADE_UP, name="same_training", trains=("A",))
+    monkeypatch.setattr(all_tables, "PARTS", [check])
+    make_all([check], options)
+    assert standing(check, options)[1]
+    monkeypatch.setattr(all_tables, "commit_of", lambda part: "def")
+    assert standing(check, options) == ("", False)
+
+
+def test_a_table_names_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(same_training, "PUBLISHED", tmp_path)
+    assert same_training.commit_of(MADE_UP) == ""
+    (tmp_path / "made_up.md").write_text("a table\n\nCommit 5c6f956, Python 3.11\n")
+    assert same_training.commit_of(MADE_UP) == "5c6f956"
+
+
+def test_a_short_run_tells_one_training_from_another() -> None:
+    def digest(is_plain: bool = False, **settings: Any) -> str:
+        return short_run.digest("CartPole-v1", 700, settings, is_plain)
+
+    usual = digest()
+    assert digest() == usual
+    assert digest(gamma=0.99) != usual
+    assert digest(is_plain=True) != usual
 
 
 # --- The parts as they are
