@@ -1,9 +1,9 @@
 """How much each part of DQN helps: plain DQN, plain DQN with one part, all, all except one.
 
-All other settings are those of the examples, but the runs are a fifth to a half as long. In a
-full run, every variant becomes good, and no difference can be seen. The settings were tuned
-with *some* of the parts on, so a part can lose here because nothing was tuned for it. The
-figure shows what happens if you switch a part on.
+All other settings are those of the examples, but the runs on Acrobot and LunarLander are a fifth
+as long. In a full run, every variant becomes good there, and no difference can be seen. The
+settings were tuned with *some* of the parts on, so a part can lose here because nothing was tuned
+for it. The figure shows what happens if you switch a part on.
 
     python benchmarks/ablation.py --seeds 10
 

@@ -1,7 +1,7 @@
-"""Why one seed in a hundred fails on CartPole without noise on the weights: it drifts.
+"""Why some seeds fail on CartPole without noise on the weights: the cart drifts.
 
 It trains a seed that fails, first without the noise and then with it. All other settings are the
-same in both runs. For each run it shows
+same in both runs: those that the example had before it had noise. For each run it shows
 
 - how long the episodes were, and how much of what was stored is near each end of the track,
 - what was stored with a leaning pole in the middle of the track, and how often it soon fell,

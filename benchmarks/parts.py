@@ -199,6 +199,15 @@ PARTS = [
         trains=RARE_REWARDS,
     ),
     Part(
+        "falling_rate",
+        "benchmarks/plain_settings.py --envs CartPole-v1 LunarLander-v3 Unscaled "
+        "ManyActions NoisyReward --set learning_rate=0.001:0 --name falling_rate "
+        "--work {work}",
+        ("falling_rate.md", "falling_rate.csv"),
+        minutes=5,
+        trains=PLAIN,
+    ),
+    Part(
         "tests_during_training",
         "benchmarks/tests_during_training.py",
         ("tests_during_training.md",),

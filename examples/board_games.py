@@ -10,9 +10,9 @@ at random. The reward is 1 for a game won, -1 for one lost, and 0 for a draw.
 
     python examples/board_games.py tictactoe
     python examples/board_games.py connect4 --seed 1
+    python examples/board_games.py watch connect4
 """
 
-import sys
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.wrappers import FlattenObservation
 
 from minidqn import DQNConfig, LinearDecay, MaskToInfo
+from minidqn.lab.arguments import take_game
 from minidqn.lab.cli import main
 from minidqn.lab.show import Shown
 from minidqn.lab.spec import Spec
@@ -236,10 +237,4 @@ def spec(game: str, steps: int = 40_000, seed: int = 0) -> Spec:
 SHOWN = Shown()
 
 if __name__ == "__main__":
-    word = "".join(sys.argv[1:2]).removesuffix("-v0")
-    by_word = {game.lower(): game for game in GAMES}
-    if word.lower() not in by_word:
-        names = ", ".join(by_word)
-        sys.exit(f"usage: board_games.py GAME [options], or GAME --help; GAME: {names}")
-    sys.argv.pop(1)
-    main(partial(spec, by_word[word.lower()]), SHOWN)
+    main(partial(spec, take_game(GAMES)), SHOWN)

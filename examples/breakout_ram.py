@@ -4,7 +4,7 @@ The bytes hold the whole state: where the ball and the paddle are, how the ball 
 which bricks are left. They are stored as bytes, and mapped to -1 to 1 by the network. A
 step is four frames. In each frame, the console repeats the action before with a chance
 of 1/4 (a *sticky* action). A brick is worth 1, 4 or 7 points, the whole wall 432.
-Random play scores about 1.
+Random play scores about 1 here.
 
 In training, every brick counts 1, and an episode is one ball. So the learning curve
 shows bricks per ball. The test shows the score of a whole game, which is five balls.

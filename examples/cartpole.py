@@ -23,7 +23,7 @@ def spec(steps: int = 20_000, seed: int = 0) -> Spec:
     Some of the others are locked in a drift: the cart leaves on the same side in every
     episode. To turn, it must lean the pole to the other side for many steps. But each
     random action is undone by the next greedy one, so the agent never sees where that
-    leads. benchmarks/drift.py follows such a run.
+    leads. benchmarks/drift.py follows such a run, with older settings.
     """
     config = DQNConfig(
         normalize_obs=True,  # an angle of 0.4 then counts as much as a position of 4.8

@@ -13,7 +13,6 @@ Source: Young & Tian 2019, "MinAtar: An Atari-inspired testbed for thorough and
 reproducible reinforcement learning experiments". The network is theirs.
 """
 
-import sys
 import warnings
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import gymnasium as gym
 
 from minidqn import DQNConfig, LinearDecay
-from minidqn.lab.arguments import COMMANDS
+from minidqn.lab.arguments import take_game
 from minidqn.lab.cli import main
 from minidqn.lab.show import Shown
 from minidqn.lab.spec import Spec
@@ -95,15 +94,4 @@ def spec(game: str, steps: int = 1_000_000, seed: int = 0) -> Spec:
 SHOWN = Shown(film_steps=300)
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    place = 1 if words and words[0] in COMMANDS else 0  # the game comes after a command
-    game = "".join(words[place : place + 1])
-    game = game.removeprefix("MinAtar/").removesuffix("-v0")
-    if game not in GAMES:
-        names = ", ".join(GAMES)
-        sys.exit(
-            "usage: minatar_games.py [train | watch | sweep] GAME [options], or GAME "
-            f"--help; GAME: {names}"
-        )
-    sys.argv.pop(1 + place)
-    main(partial(spec, game), SHOWN)
+    main(partial(spec, take_game(GAMES)), SHOWN)

@@ -23,7 +23,7 @@ ENV_ID = "PongNoFrameskip-v4"
 
 
 def make_env(**options: Any) -> gym.Env[Any, Any]:
-    """The game; each episode begins after up to 30 steps without action."""
+    """The game; each episode begins after 1 to 30 frames without action."""
     import ale_py
 
     gym.register_envs(ale_py)

@@ -219,8 +219,12 @@ def test_a_board_game(tmp_path: Path) -> None:
     assert files_in(folder) == ALWAYS | {"before_after.gif"}
     code, _, err = typed(script, "chess", cwd=tmp_path)
     assert code != 0
-    usage = "usage: board_games.py GAME [options], or GAME --help; GAME: tictactoe, "
-    assert err.startswith(usage)
+    usage = (
+        "usage: board_games.py [train | watch | sweep] GAME [options], or GAME --help"
+    )
+    assert err == f"{usage}; GAME: TicTacToe, Connect4\n"
+    code, out, err = typed(script, "watch", "connect4", "--help", cwd=tmp_path)
+    assert out.startswith("usage: board_games.py watch")
     code, out, err = typed(MINIDQN, "Connect4-v0", *words, cwd=tmp_path)
     assert out.startswith("This run has ended before, in runs/connect4; ")
 

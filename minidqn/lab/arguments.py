@@ -3,7 +3,7 @@
 import argparse
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,26 @@ class Parser(ArgumentParser):
         if words and words[0] not in COMMANDS and not words[0].startswith("-"):
             likely += get_close_matches(words[0], COMMANDS, 1)
         return f"; did you mean {likely[0]}?" if likely else ""
+
+
+def take_game(games: Iterable[str]) -> str:
+    """The game that a script for several games is to play, taken out of sys.argv.
+
+    It comes first, or after a command, as in "watch Breakout". Any other word ends the
+    program.
+    """
+    place = 1
+    if sys.argv[1:] and sys.argv[1] in COMMANDS:
+        place = 2
+    word = sys.argv[place] if place < len(sys.argv) else ""
+    wanted = word.removeprefix("MinAtar/").removesuffix("-v0").lower()
+    for game in games:
+        if game.lower() == wanted:
+            del sys.argv[place]
+            return game
+    script = Path(sys.argv[0]).name
+    usage = f"usage: {script} [train | watch | sweep] GAME [options], or GAME --help"
+    sys.exit(f"{usage}; GAME: {', '.join(games)}")
 
 
 def at_least(least: int) -> Callable[[str], int]:
