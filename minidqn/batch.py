@@ -9,11 +9,11 @@ The target is y = R + discount * Q(s', a'), where s' is the state reached. The d
 is gamma^k, or 0 if the episode *terminated* in s'. *Truncated* is not terminated: the
 episode would have gone on, so the value of its final observation still counts.
 
-All kernels that need the kinds of slots are here: a kernel reads no constant of another
-file (nn/jit.py). In them, the environments lie side by side, so that an index of the
-ring's flat arrays is slot * E + environment.
+The kernels that read the constants of a slot's kind are here: a kernel reads no
+constant of another file (nn/jit.py). In them, the environments lie side by side, so
+that an index of the ring's flat arrays is slot * E + environment.
 
-Letters: B batch, A actions, D numbers in an observation.
+Letters: B batch, A actions, E environments, D numbers in an observation.
 Source: Sutton & Barto 2018, section 7.1, on n-step returns.
 """
 
@@ -142,7 +142,7 @@ def n_step_returns(
 def copy_rows(
     source: Array, starts: Array, ends: Array, obs: Array, next_obs: Array
 ) -> None:
-    """The rows of `source`, (slots, D), at starts and ends, (B,): to (B, D) each."""
+    """The rows of `source`, (slots * E, D), at starts and ends, (B,): to (B, D)."""
     for i in range(len(starts)):
         for d in range(source.shape[1]):
             obs[i, d] = source[starts[i], d]

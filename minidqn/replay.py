@@ -18,7 +18,7 @@ A Gymnasium vector environment gives the same stream: after the end of an episod
 next step is the reset (NEXT_STEP autoreset). So arrays of shape (slots, num_envs, ...)
 hold one environment or many. batch.py makes batches from the stream.
 
-Letters: B batch, A actions, E environments, D numbers in an observation.
+Letters: B batch, A actions, E environments.
 Source: Lin 1992, "Self-improving reactive agents based on reinforcement learning,
 planning and teaching".
 """
@@ -72,8 +72,8 @@ class Replay:
         self.num_envs = num_envs
         self.slots = capacity // num_envs + self.spare_slots
         self.count = 0  # slots completed so far; the head is slot count % slots
-        self.over = True  # no episode is going on in any environment
-        self.made = False  # the arrays are there
+        self.over = True  # whether no episode is going on in any environment
+        self.made = False  # whether the arrays are there
         self.batch_arrays: BatchArrays | None = None
 
     def make(self) -> None:
@@ -95,7 +95,7 @@ class Replay:
         self.made = True
 
     def __reduce__(self) -> Any:
-        raise TypeError("a copy would detach the views: set another ring's arrays[:]")
+        raise TypeError("a copy would detach the views: copy each entry of `arrays`")
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -175,7 +175,7 @@ class Replay:
         truncated: Any,
         mask: Any = None,
     ) -> tuple[int, int]:
-        """Store each environment's step; return how many took one, and how many ended.
+        """Store each environment's step; return the number of steps, and of ends.
 
         Arguments have shape (E, ...), or no axis E for a single environment. `obs` is
         the next observation, and `mask`, (E, A), says which actions are allowed in it:

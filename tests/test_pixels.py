@@ -328,6 +328,14 @@ def agent_of_images(env: Any) -> DQN:
     return DQN(env.observation_space, env.action_space, config)
 
 
+def test_no_wrapper_that_refuses_unbounded_pixels_is_named() -> None:
+    """RescaleObservation needs finite bounds."""
+    space = Box(-np.inf, np.inf, (8, 8), np.float32)
+    advice = "TransformObservation of yours converts"
+    with pytest.raises(ValueError, match=advice):
+        DQN(space, Discrete(2), DQNConfig(conv=((4, 3, 1),)))
+
+
 @pytest.mark.parametrize(
     ("dtype", "high", "call"),
     [

@@ -10,8 +10,8 @@ y = f(x; W) has to give two gradients, from dy:
 
 Each backward goes through its forward from the last line to the first. A comment gives
 the rule for one entry, and the code below it applies the rule to the whole batch.
-tests/test_network.py checks every gradient by the complex step: for a tiny h, the
-derivative of L is Im L(p + ih) / h, exact to the last digits.
+tests/test_network.py checks the gradient of every parameter by the complex step: for a
+tiny h, the derivative of L is Im L(p + ih) / h, exact up to rounding.
 
 Forward stores the arrays that backward needs in a *cache*. They are made once for a
 batch size, and then used again. So there are three rules:

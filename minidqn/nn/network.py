@@ -117,7 +117,7 @@ class Network:
             dh = self.layers[i].backward(dh, self.last_caches[i], need_dx)
 
     def move_towards(self, other: "Network", tau: float) -> None:
-        """Go to the other's parameters: all the way with tau = 1, else a part of it."""
+        """Go to the other's parameters: all the way with tau = 1, else part of it."""
         move(self.params, other.params, tau)
 
     def converted(self, x: Array) -> Array:

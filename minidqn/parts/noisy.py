@@ -33,8 +33,8 @@ def add_noise(
 class NoisyLinear(Layer):
     """A Linear layer on weights with noise: (B, I) to (B, O).
 
-    Forward draws new noise if it is given a generator. Without one, as in tests, the
-    weights are their means. The means start as in Linear, the scales at sigma /
+    Forward draws new noise if it is given a generator. Without one, as in DQN.act,
+    the weights are their means. The means start as in Linear, the scales at sigma /
     sqrt(I).
     """
 

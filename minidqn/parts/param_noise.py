@@ -24,7 +24,7 @@ noise is, and the noise is new in each step.)
 
 Letters: E environments, P parameters, B batch, A actions, O outputs of the network.
 Source: Plappert et al. 2018, "Parameter space noise for exploration". There the scale
-is a little raised or lowered after each episode.
+is a little raised or lowered from time to time.
 """
 
 from typing import Any
@@ -67,8 +67,8 @@ class NoisyBehaviour(OnlineBehaviour):
 
     `explorer` is a second network. Before each forward, its parameters are set to those
     of the online network with noise. `share`, from 0 to 1, is the part of the greedy
-    actions that the noise changes. As long as fewer than `batch_size` steps are stored,
-    there is no noise, because its share could not be measured.
+    actions that the noise changes. As long as fewer than `batch_size` slots are
+    stored, there is no noise, because its share could not be measured.
     """
 
     def __init__(

@@ -10,11 +10,12 @@ is drawn soon. (Schaul clips delta to [-1, 1]; here it is not clipped.) A draw t
 not uniform biases the update. A weight on each row's loss corrects the bias, fully with
 beta = 1:
 
-    w_i = (min over the batch of P / P(i))^beta
+    w_i = (smallest P in the batch / P(i))^beta
 
 Slots where no transition begins have p = 0: the head and the bridges (see replay.py).
-So have starts whose n rewards are not all stored yet, while their episode continues.
-Otherwise they would be drawn at the highest priority, with too short a return.
+Starts whose n rewards are not all stored yet also have p = 0, while their episode
+continues. Otherwise they would be drawn at the highest priority, with too short a
+return.
 
 There may be a million p_i, which change often. A *sum tree* draws in proportion to them
 in 20 steps. It is a binary tree: its leaves are the p_i, and every other node is the
@@ -143,7 +144,7 @@ class PrioritizedSampler:
         self.beta = beta
         self.largest = np.ones(1)  # the largest priority so far
         self.admitted = 0  # the replay's count at the last admit
-        self.made = False  # the tree is there
+        self.made = False  # whether the tree is there
 
     def make(self) -> None:
         """Make the tree, unless it is there: like the ring, when an agent begins."""
@@ -225,6 +226,6 @@ class PrioritizedSampler:
         for slot in range(ring.count, ring.count + ring.spare_slots):
             nothing[slot % ring.slots] = True  # the head, and slots kept for stacks
         least = self.leaves.min()
-        most = max(self.leaves.max(), 1e-9)
+        most = max(self.leaves.max(), 1e-9)  # so that `largest` must be above 0
         valid = least >= 0.0 and most <= self.largest[0] < 1e100
         return bool(valid and (self.leaves[nothing] == 0.0).all())

@@ -27,7 +27,7 @@ from minidqn.parts.noisy import NoisyLinear
 from minidqn.parts.normalize import Normalize
 from minidqn.parts.running import RunningNormalize
 
-# the settings that q_layers reads; your own network has to leave them alone
+# the settings that only q_layers reads; your own network has to leave them alone
 NETWORK_SETTINGS = (
     "conv",
     "normalize_obs",
@@ -161,6 +161,8 @@ def check_pixels(space: Box) -> None:
 
 def as_pixels(space: Box) -> str:
     """The wrapper, in Python, with which other numbers become pixels."""
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        return "a gymnasium.wrappers.TransformObservation of yours"
     env = "env"
     if space.dtype.kind in "iu":
         lowest = space.low.min()
@@ -185,13 +187,14 @@ def check_own_network(config: DQNConfig) -> None:
             )
 
 
-def check_pair(online: Network, target: Network, example: Any, n_outputs: int) -> None:
-    """Check two networks: the same layers, no shared ones, and `n_outputs` each.
+def check_pair(one: Network, other: Network, example: Any, n_outputs: int) -> None:
+    """Check two networks: layers of the same types and sizes, and `n_outputs` each.
 
-    `example` is a batch of one observation. Raises TypeError or ValueError.
+    No layer object may be in both. `example` is a batch of one observation. Raises
+    TypeError or ValueError.
     """
     layouts: list[list[Any]] = []
-    for network in (online, target):
+    for network in (one, other):
         if not isinstance(network, Network):
             raise TypeError(f"`network` gave {network!r}: expected a Network")
         layout: list[Any] = [network.dtype]
@@ -202,12 +205,12 @@ def check_pair(online: Network, target: Network, example: Any, n_outputs: int) -
         raise ValueError(
             "`network` gave two different networks: expected the same layers"
         )
-    layers = [*online.layers, *target.layers]
+    layers = [*one.layers, *other.layers]
     if len({id(layer) for layer in layers}) < len(layers):
         raise ValueError(
             "`network` used a layer twice, or gave the same network twice: expected "
             "new layers each time"
         )
-    shape = online.forward(example).shape[1:]
+    shape = one.forward(example).shape[1:]
     if shape != (n_outputs,):
         raise ValueError(f"the network gives {shape}: expected ({n_outputs},)")

@@ -2,7 +2,7 @@
 
 A network learns best from numbers near 1. Where an environment gives a temperature
 near 38 beside a speed of 0.02, and no bounds, only what was observed can tell the
-scale. So the agent counts along, and its network sees
+scale. So the agent keeps running statistics, and its network sees
 
     y = (x - mean) / sqrt(variance + 1e-8), cut at -10 and 10
 
@@ -28,7 +28,7 @@ from minidqn.nn.jit import kernel
 from minidqn.nn.layers import Array, Layer
 from minidqn.replay import Replay
 
-SMALLEST = 1e-8  # is added to a variance: that of a constant entry is 0
+ADDED = 1e-8  # is added to a variance: that of a constant entry is 0
 LARGEST = 10.0  # what the network sees at most: a rare outlier teaches too much
 
 
@@ -74,14 +74,14 @@ class Statistics:
 
     @property
     def scale(self) -> Array:
-        """What a distance from the mean is multiplied with, (D,).
+        """What a distance from the mean is multiplied by, (D,).
 
         It is 1 before the second observation: one has no variance.
         """
         if self.count[0] < 2.0:
             return np.ones_like(self.mean)
         variance = self.squares / self.count[0]
-        scale: Array = 1.0 / np.sqrt(variance + SMALLEST)
+        scale: Array = 1.0 / np.sqrt(variance + ADDED)
         return scale
 
     @property
