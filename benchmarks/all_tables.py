@@ -10,8 +10,9 @@ makes all parts, and writes into runs/benchmarks.
 
 A part is done if a call has made it with the same code (minidqn, examples and the part's own
 scripts), the same command, versions and processor. A table of learning may stay of the commit that
-it names, if short runs train to the same bits (benchmarks/same_training.py): to make all of them
-takes a day, and most changes of the code do not touch what it learns.
+it names, if its scripts are the same and short runs train to the same bits
+(benchmarks/same_training.py): to make all of them takes a day, and most changes of the code do not
+touch what it learns.
 """
 
 import argparse
@@ -111,14 +112,15 @@ def needed(part: Part, options: Options) -> str:
 
 
 def compared(part: Part, options: Options) -> tuple[str, bool]:
-    """The older commit that a part was compared with, and whether all bits are the same."""
+    """The older commit that a part was compared with, and whether its table may stay."""
     check = next(other for other in PARTS if other.name == "same_training")
     if not (part.trains and done_at(check, options)):
         return "", False
     text = (options.out / "same_training.json").read_text(encoding="utf-8")
     rows = [row for row in json.loads(text) if row["part"] == part.name]
     older = rows[0]["commit"] if rows else ""
-    return older, all(row["same"] for row in rows)
+    same = all(row["trains_the_same"] and row["script_is_same"] for row in rows)
+    return older, same
 
 
 def standing(part: Part, options: Options) -> tuple[str, bool]:
@@ -133,7 +135,7 @@ def standing(part: Part, options: Options) -> tuple[str, bool]:
     if need:
         return f"left out: it needs {need}", False
     if part.minutes > 60 * options.at_most:
-        other = f"; short runs differ from those of {older}" if older else ""
+        other = f"; its training or its script is not that of {older}" if older else ""
         return f"left out: more than {options.at_most:g} hours{other}", False
     return "", False
 

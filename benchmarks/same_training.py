@@ -5,12 +5,10 @@ table of learning may stay of an older commit, if the code still trains to the s
 runs of its environments are made twice, with the code of this commit and with that of the commit
 that the table names, in the same Python. Three things must be the same: the settings and the
 length of a whole run, the parameters at the end of the short one to the bit, and the returns of
-two episodes of its test.
+two episodes of its test. The scripts that make the table must be the same, too.
 
     python benchmarks/same_training.py              all, in ten minutes
     python benchmarks/same_training.py --parts pong
-
-It does not see whether the script that makes the table was changed.
 """
 
 import argparse
@@ -25,6 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from depends import scripts_of
 from parts import PARTS, Part
 from report import PUBLISHED, ROOT, add_out, commit, git, report
 from tqdm import tqdm
@@ -51,6 +50,12 @@ def take_out(name: str, folder: Path) -> bool:
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
     return True
+
+
+def script_is_same(part: Part, older: str) -> bool:
+    """Whether the scripts that make a table are those of the older commit."""
+    scripts = scripts_of(part.script)
+    return git("diff", "--name-only", older, "HEAD", "--", *scripts) == ""
 
 
 def short_run(folder: Path, words: str, steps: int) -> str:
@@ -91,17 +96,23 @@ def compare_all(names: list[str], steps: int) -> list[dict[str, Any]]:
             folder = Path(temporary) / older
             row: dict[str, Any] = {"part": name, "commit": older, "run": words}
             if folder.exists() or take_out(older, folder):
-                row["same"] = digest(folder, words) == digest(ROOT, words)
+                row["trains_the_same"] = digest(folder, words) == digest(ROOT, words)
+                row["script_is_same"] = script_is_same(CHECKED[name], older)
             else:
-                row["same"] = None
+                row["trains_the_same"] = None
+                row["script_is_same"] = None
             rows.append(row)
     return rows
 
 
 def sentence(row: dict[str, Any]) -> str:
-    if row["same"] is None:
+    if row["trains_the_same"] is None:
         return "unknown: this clone does not have that commit"
-    return "the same to the bit" if row["same"] else "differs"
+    if not row["trains_the_same"]:
+        return "differs"
+    if not row["script_is_same"]:
+        return "the same to the bit, but the table's script has changed"
+    return "the same to the bit"
 
 
 def main() -> None:

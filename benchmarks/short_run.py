@@ -65,13 +65,18 @@ def digest(env_id: str, steps: int, settings: dict[str, Any], is_plain: bool) ->
     return found.hexdigest()
 
 
-def main() -> None:
+def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train a short run.")
     parser.add_argument("folder", type=Path, help="where minidqn comes from")
     parser.add_argument("env_id")
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--plain", action="store_true", help="DQNConfig's settings")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    return parser
+
+
+def main() -> None:
+    parser = options()
     args = parser.parse_args()
     package = Path(minidqn.__file__)
     if args.folder.resolve() not in package.parents:

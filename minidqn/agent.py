@@ -206,7 +206,7 @@ class DQN:
         return self._config.updates_by(self.steps) - made
 
     def targets(self, batch: Batch) -> Array:
-        """What Q(s, a) should have been: (B,), or (B, N) for N quantiles."""
+        """What Q(s, a) should have been: (B,); with quantiles (B, N), from (B, A N)."""
         # The next action. The largest of several estimates is often too large. DQN
         # selects and evaluates an action with one network, so its targets are too
         # large. Double DQN (van Hasselt et al. 2016) uses two, whose errors differ.

@@ -80,7 +80,7 @@ class EpsilonGreedy:
         return epsilon_greedy(q, mask, epsilon, rng)
 
     def stop(self, ended: Any = ...) -> None:
-        """Called where episodes have `ended`, an index of (E,), by default everywhere.
+        """Called where episodes have `ended`: an index, by default all environments.
 
         Here nothing is remembered; parts/repeat.py repeats actions.
         """

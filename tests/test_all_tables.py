@@ -21,6 +21,9 @@ import short_run
 from all_tables import Options, make_all, standing, words_of
 from parts import PARTS, WITHOUT_A_COMMAND, Part
 
+from minidqn import tuned
+from minidqn.lab.tuned import EXAMPLES
+
 ROOT = report.ROOT
 # a script that notes how often it has run, and fails if it is told so
 SCRIPT = """
@@ -189,15 +192,17 @@ def test_a_part_may_stay_if_it_trains_to_the_same_bits(
     make_all([check], options)
     file = options.out / "same_training.json"
 
-    def compared(*same: bool) -> tuple[str, bool]:
-        rows = [{"part": "made_up", "commit": "abc", "same": each} for each in same]
+    def compared(*same: bool, script_is_same: bool = True) -> tuple[str, bool]:
+        about = {"part": "made_up", "commit": "abc", "script_is_same": script_is_same}
+        rows = [about | {"trains_the_same": each} for each in same]
         file.write_text(json.dumps(rows), encoding="utf-8")
         return standing(learns, dataclasses.replace(options, at_most=3.0))
 
     assert compared(True, True)[1]
     assert "stays of abc" in compared(True, True)[0]
     assert not compared(True, False)[1]
-    assert "differ from those of abc" in compared(True, False)[0]
+    assert "not that of abc" in compared(True, False)[0]
+    assert not compared(True, True, script_is_same=False)[1]
     assert not compared()[1]
     compared(True, True)
     assert not standing(MADE_UP, options)[1]  # it names no short runs
@@ -212,6 +217,14 @@ def test_a_table_that_is_made_again_is_compared_again(
     assert standing(check, options)[1]
     monkeypatch.setattr(all_tables, "commit_of", lambda part: "def")
     assert standing(check, options) == ("", False)
+
+
+def test_a_table_does_not_stay_if_its_script_has_changed(options: Options) -> None:
+    older = report.commit()
+    write({"docs/results.md": "new", "benchmarks/another.py": ""})
+    assert same_training.script_is_same(MADE_UP, older)
+    write({"benchmarks/helper.py": "STATUS = 2\n"})
+    assert not same_training.script_is_same(MADE_UP, older)
 
 
 def test_a_table_names_its_commit(
@@ -275,6 +288,15 @@ def test_every_script_that_a_part_runs_names_the_commit() -> None:
     for part in PARTS:
         text = (ROOT / part.script).read_text(encoding="utf-8")
         assert re.search(r"\b(report|machine|commit)\(", text), part.script
+
+
+def test_every_short_run_can_be_made() -> None:
+    for words in {words for part in PARTS for words in part.trains}:
+        args = short_run.options().parse_args(["folder", *words.split()])
+        assert args.env_id in EXAMPLES, words
+        settings = dict(text.split("=", 1) for text in args.set)
+        changes = {name: short_run.value_of(text) for name, text in settings.items()}
+        dataclasses.replace(tuned(args.env_id), **changes)
 
 
 def test_every_script_is_on_the_page() -> None:

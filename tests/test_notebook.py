@@ -11,6 +11,10 @@ nbformat = pytest.importorskip("nbformat", reason="it comes with the extra `test
 
 CELLS = [
     """
+import sys
+
+sys.modules["ipywidgets"] = None  # with it, the bar is a widget, and not text
+
 import gymnasium as gym
 from minidqn import *
 

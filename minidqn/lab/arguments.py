@@ -3,7 +3,7 @@
 import argparse
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -42,14 +42,14 @@ class Parser(ArgumentParser):
         return f"; did you mean {likely[0]}?" if likely else ""
 
 
-def take_game(games: Iterable[str]) -> str:
+def take_game(games: Collection[str]) -> str:
     """The game that a script for several games is to play, taken out of sys.argv.
 
     It comes first, or after a command, as in "watch Breakout". Any other word ends the
     program.
     """
     place = 1
-    if sys.argv[1:] and sys.argv[1] in COMMANDS:
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
         place = 2
     word = sys.argv[place] if place < len(sys.argv) else ""
     wanted = word.removeprefix("MinAtar/").removesuffix("-v0").lower()
