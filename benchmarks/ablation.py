@@ -29,6 +29,7 @@ from minidqn.lab.statistics import interval, iqm
 from minidqn.lab.sweep import sweep
 
 STEPS = {"CartPole-v1": 20_000, "Acrobot-v1": 20_000, "LunarLander-v3": 60_000}
+Results = dict[str, dict[str, list[float]]]  # by environment and variant, of each seed
 PARTS = (
     "Double",
     "dueling",
@@ -37,6 +38,7 @@ PARTS = (
     "noisy",
     "quantiles",
     "LayerNorm",
+    "noise on the weights",
 )
 PLAIN: dict[str, Any] = {
     "double": False,
@@ -69,6 +71,7 @@ def settings_of(part: str, env_id: str) -> dict[str, Any]:
         "noisy": {"noisy": True, "epsilon": 0.0},
         "quantiles": {"quantiles": 25, "huber_delta": 1.0},
         "LayerNorm": {"layer_norm": True},
+        "noise on the weights": {"param_noise": 0.2},
     }
     return settings[part]
 
@@ -82,15 +85,13 @@ def spec(env_id: str, variant: str, seed: int) -> Spec:
     return Spec(env_id, tuned(env_id, steps, **settings), steps, seed, name)
 
 
-def table(results: dict[str, dict[str, list[float]]]) -> str:
-    seeds = len(next(iter(next(iter(results.values())).values())))
+def table(results: Results, seeds: int) -> str:
+    heads = [f"{env_id}, {STEPS[env_id]:,} steps" for env_id in results]
     lines = [
         f"Greedy return of the last policy over 100 episodes: IQM over {seeds} seeds, and its "
         "95 % bootstrap interval.",
         "",
-        "| | "
-        + " | ".join(f"{env_id}, {STEPS[env_id]:,} steps" for env_id in results)
-        + " |",
+        f"| | {' | '.join(heads)} |",
         "| --- " * (1 + len(results)) + "|",
     ]
     for variant in VARIANTS:
@@ -98,54 +99,71 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
         for by_variant in results.values():
             low, high = interval(by_variant[variant])
             cells.append(f"{iqm(by_variant[variant]):.1f} ({low:.1f} to {high:.1f})")
-        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
     lines += ["", machine()]
     return "\n".join(lines) + "\n"
 
 
-def draw(results: dict[str, dict[str, list[float]]], path: Path) -> None:
-    figure = Figure(figsize=(11, 5.4), dpi=120, layout="constrained")
-    panels = figure.subplots(1, len(results), sharey=True, squeeze=False).flat
-    names = list(VARIANTS)
+def color_of(variant: str) -> str:
+    if variant == "plain DQN":
+        return GREY
+    if variant == "all":
+        return GREEN
+    return BLUE if variant.startswith("+") else RED
+
+
+def draw(results: Results, path: Path) -> None:
+    """A panel for each environment, with a line for each variant."""
+    figure = Figure(figsize=(11, 5.8), dpi=120, layout="constrained")
+    panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
     for axes, (env_id, by_variant) in zip(panels, results.items(), strict=True):
-        ends = np.concatenate([interval(means) for means in by_variant.values()])
-        edge = ends.min() - 0.05 * np.ptp(ends)
-        for y, variant in enumerate(names):
-            color = {0: GREY, len(PARTS) + 1: GREEN}.get(
-                y, BLUE if y <= len(PARTS) else RED
-            )
-            means = by_variant[variant]
-            low, high = interval(means)
-            axes.plot(
-                np.maximum(means, edge),
-                [y] * len(means),
-                ".",
-                color=color,
-                alpha=0.25,
-                ms=6,
-                mew=0,
-            )
-            axes.plot(
-                [low, high],
-                [y, y],
-                color=color,
-                lw=5,
-                alpha=0.45,
-                solid_capstyle="butt",
-            )
-            axes.plot(iqm(means), y, "|", color=color, ms=13, mew=2.5)
-        for reference, color in ((0, GREY), (len(PARTS) + 1, GREEN)):
-            axes.axvline(
-                float(iqm(by_variant[names[reference]])), color=color, lw=0.8, ls=":"
-            )
+        draw_variants(axes, by_variant)
         axes.set(title=f"{env_id}, {STEPS[env_id]:,} steps", xlabel="greedy return")
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(VARIANTS)), list(VARIANTS))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
     figure.suptitle(
         "What each part buys: every seed (the worst at the edge), their IQM, its 95 % interval"
     )
     figure.savefig(path)
+
+
+def draw_variants(axes: Any, by_variant: dict[str, list[float]]) -> None:
+    """Every seed as a dot, their IQM as a mark, and its interval as a bar."""
+    ends = np.concatenate([interval(means) for means in by_variant.values()])
+    edge = ends.min() - 0.05 * np.ptp(ends)
+    for y, variant in enumerate(VARIANTS):
+        color = color_of(variant)
+        means = by_variant[variant]
+        shown = np.maximum(means, edge)
+        height = [y] * len(means)
+        axes.plot(shown, height, ".", color=color, alpha=0.25, ms=6, mew=0)
+        bar = {"color": color, "lw": 5, "alpha": 0.45, "solid_capstyle": "butt"}
+        axes.plot(interval(means), [y, y], **bar)
+        axes.plot(iqm(means), y, "|", color=color, ms=13, mew=2.5)
+    for variant in ("plain DQN", "all"):  # lines to compare the others with
+        middle = float(iqm(by_variant[variant]))
+        axes.axvline(middle, color=color_of(variant), lw=0.8, ls=":")
+
+
+def specs_of(env_ids: list[str], seeds: int) -> list[Spec]:
+    """All runs, seed by seed."""
+    specs = []
+    for seed in range(seeds):
+        for variant in VARIANTS:
+            specs += [spec(env_id, variant, seed) for env_id in env_ids]
+    return specs
+
+
+def means_of(found: list[Any], env_ids: list[str]) -> Results:
+    """The mean return of each run's test, by environment and variant."""
+    results: Results = {}
+    for env_id in env_ids:
+        results[env_id] = {variant: [] for variant in VARIANTS}
+    for result in found:
+        variant = result["name"].split("/")[-2]
+        results[result["env_id"]][variant].append(result["eval_mean"])
+    return results
 
 
 def main() -> None:
@@ -157,33 +175,22 @@ def main() -> None:
     parser.add_argument("--name", default="ablation", help="of its files")
     add_out(parser)
     args = parser.parse_args()
-    args.envs = list(dict.fromkeys(args.envs))
-    if (set(args.envs), args.seeds) != (set(STEPS), 10) and args.name == "ablation":
+    env_ids = list(dict.fromkeys(args.envs))
+    is_usual = set(env_ids) == set(STEPS) and args.seeds == 10
+    if not is_usual and args.name == "ablation":
         parser.error(
             "--envs and --seeds: expected a --name for other results than the usual"
         )
 
-    specs = [
-        spec(e, v, s) for s in range(args.seeds) for v in VARIANTS for e in args.envs
-    ]
+    specs = specs_of(env_ids, args.seeds)
     found = list(sweep(specs, work_of(args, "ablation"), workers=args.jobs))
     all_ended(found)
     found.sort(key=lambda result: (result["name"].rpartition("/")[0], result["seed"]))
-    results: dict[str, dict[str, list[float]]] = {
-        env_id: {
-            variant: [
-                r["eval_mean"]
-                for r in found
-                if f"{env_id}/{variant}/{r['seed']}" == r["name"]
-            ]
-            for variant in VARIANTS
-        }
-        for env_id in args.envs
-    }
+    results = means_of(found, env_ids)
     write_results(found, args.out / f"{args.name}.csv")
-    (args.out / f"{args.name}.md").write_text(table(results))
+    (args.out / f"{args.name}.md").write_text(table(results, args.seeds))
     draw(results, args.out / f"{args.name}.png")
-    print(table(results))
+    print(table(results, args.seeds))
 
 
 if __name__ == "__main__":

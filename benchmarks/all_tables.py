@@ -212,7 +212,7 @@ def show_list(parts: Iterable[Part], options: Options) -> None:
     print(f"To be made: {duration(left)} on two cores.")
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Make all tables again.")
     names = [part.name for part in PARTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
@@ -223,14 +223,22 @@ def main() -> None:
         "--at-most", type=float, default=float("inf"), help="hours of a part"
     )
     parser.add_argument("--try", action="store_true", dest="is_try", help="see above")
-    args = parser.parse_args()
-    options = Options(
+    return parser
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    return Options(
         peers=str(args.peers.absolute()) if args.peers else "",
         keras=str(args.keras.absolute()) if args.keras else "",
         at_most=args.at_most,
         is_try=args.is_try,
         out=OUT if args.is_try else PUBLISHED,
     )
+
+
+def main() -> None:
+    args = arguments().parse_args()
+    options = options_of(args)
     parts = [part for part in PARTS if part.name in args.only]
     if args.list:
         show_list(parts, options)

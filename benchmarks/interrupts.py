@@ -189,7 +189,7 @@ def interrupted(number: int, folder: Path, seconds: float) -> int:
 
 
 def faults(number: int, code: int, folder: Path, alone: LeftAlone) -> list[str]:
-    """The errors in the file and rows of a trial."""
+    """The errors of a trial, in how it ended, and in its files."""
     expected = 0 if number == signal.SIGINT else -signal.SIGTERM
     if code != expected:
         other = folder / OTHER
@@ -201,6 +201,13 @@ def faults(number: int, code: int, folder: Path, alone: LeftAlone) -> list[str]:
             load_run(folder / OFTEN)
     except Exception as error:
         return [repr(error)]
+    return faults_of_run(agent, history, folder, alone)
+
+
+def faults_of_run(
+    agent: DQN, history: History, folder: Path, alone: LeftAlone
+) -> list[str]:
+    """The errors in what was saved, compared with the run that was left alone."""
     found = []
     steps = accounted_steps(agent, history)
     if steps != agent.steps or len(history) != agent.episodes:
@@ -257,21 +264,20 @@ def many_signals(number: int, trials: int) -> tuple[str, bool]:
 # --- Two commands in one folder
 
 
+def start(seed: int, folder: Path) -> "subprocess.Popen[str]":
+    """A command that makes a run in a folder; what it says of errors is kept."""
+    command = [sys.executable, "-m", "minidqn", "CartPole", "--out", str(folder)]
+    command += ["--seed", str(seed), "--steps", "20000", "--test-episodes", "2"]
+    command += ["--no-animation"]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
 def pair(number: int, folder: Path) -> tuple[str, list[str]]:
     """The message of the command that made no run, and the errors in the folder."""
     seeds = (2 * number, 2 * number + 1)
-    processes = []
-    for seed in seeds:
-        command = [sys.executable, "-m", "minidqn", "CartPole", "--out", str(folder)]
-        command += ["--seed", str(seed), "--steps", "20000", "--test-episodes", "2"]
-        processes.append(
-            subprocess.Popen(
-                [*command, "--no-animation"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+    processes = [start(seed, folder) for seed in seeds]
     said = [process.communicate()[1] for process in processes]
     codes = [process.returncode for process in processes]
     if sorted(codes) != [0, 2]:
@@ -279,15 +285,22 @@ def pair(number: int, folder: Path) -> tuple[str, list[str]]:
     seed = seeds[codes.index(0)]
     reason = said[codes.index(2)].strip().splitlines()[-1]
     found = []
-    for name in (RUN, SUMMARY):
-        if json.loads((folder / name).read_text())["seed"] != seed:
-            found.append(f"pair {number}: {name} is not of seed {seed}")
-    for name in (AGENT, CHECKPOINT):
-        if load(folder / name).seed != seed:
+    for name, its_seed in seeds_in(folder).items():
+        if its_seed != seed:
             found.append(f"pair {number}: {name} is not of seed {seed}")
     for file in folder.glob("*.tmp*"):
         found.append(f"pair {number} left {file.name}")
     return reason, found
+
+
+def seeds_in(folder: Path) -> dict[str, int]:
+    """The seed that each file of a run has."""
+    seeds: dict[str, int] = {}
+    for name in (RUN, SUMMARY):
+        seeds[name] = json.loads((folder / name).read_text())["seed"]
+    for name in (AGENT, CHECKPOINT):
+        seeds[name] = load(folder / name).seed
+    return seeds
 
 
 def pairs(trials: int) -> tuple[str, bool]:

@@ -17,7 +17,7 @@ import sys
 
 import numpy as np
 from report import add_out, commit
-from speed import Contender, versions
+from timing import Contender, versions
 
 
 def main() -> None:

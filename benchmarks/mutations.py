@@ -7,7 +7,7 @@ statement is left out, two arguments are swapped.
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -37,33 +37,118 @@ LEFT_ALONE = (
 )  # what errors say, too
 
 
-def changes(node: Any) -> Iterator[tuple[str, Any]]:
-    """The possible bugs at a node: a word for each, and a function that makes it in a copy."""
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
-        yield "compare", lambda n: n.ops.__setitem__(0, COMPARISONS[type(n.ops[0])]())
-    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in OPERATIONS:
-        yield "operator", lambda n: setattr(n, "op", OPERATIONS[type(n.op)]())
-    if isinstance(node, ast.BoolOp):
-        other = ast.Or if isinstance(node.op, ast.And) else ast.And
-        yield "and/or", lambda n: setattr(n, "op", other())
-    if isinstance(node, ast.If | ast.IfExp | ast.While):
-        yield "not", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
-    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield "bool", lambda n: setattr(n, "value", not n.value)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        yield "number", lambda n: setattr(n, "value", n.value + 1)
-    if isinstance(node, ast.Call) and len(node.args) >= 2:
-        yield "swapped", lambda n: n.args.__setitem__(slice(2), n.args[1::-1])
-    if isinstance(node, ast.Slice) and node.lower is not None:
-        yield "slice", lambda n: setattr(n, "lower", None)
-    if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) and not is_text(node):
-        yield "left out", None
-    if isinstance(node, ast.Return) and node.value is not None:
-        yield "returns none", lambda n: setattr(n, "value", ast.Constant(None))
+# --- Whether a node has a place for a bug, and the bug
+
+
+def has_comparison(node: Any) -> bool:
+    return isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS
+
+
+def other_comparison(node: Any) -> None:
+    node.ops[0] = COMPARISONS[type(node.ops[0])]()
+
+
+def has_operation(node: Any) -> bool:
+    is_operation = isinstance(node, ast.BinOp | ast.AugAssign)
+    return is_operation and type(node.op) in OPERATIONS
+
+
+def other_operation(node: Any) -> None:
+    node.op = OPERATIONS[type(node.op)]()
+
+
+def is_and_or(node: Any) -> bool:
+    return isinstance(node, ast.BoolOp)
+
+
+def other_of_and_or(node: Any) -> None:
+    node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+
+
+def has_condition(node: Any) -> bool:
+    return isinstance(node, ast.If | ast.IfExp | ast.While)
+
+
+def opposite_condition(node: Any) -> None:
+    node.test = ast.UnaryOp(ast.Not(), node.test)
+
+
+def is_truth_value(node: Any) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool)
+
+
+def other_truth_value(node: Any) -> None:
+    node.value = not node.value
+
+
+def is_number(node: Any) -> bool:
+    if not isinstance(node, ast.Constant) or is_truth_value(node):
+        return False
+    return isinstance(node.value, int | float)
+
+
+def one_more(node: Any) -> None:
+    node.value += 1
+
+
+def has_two_arguments(node: Any) -> bool:
+    return isinstance(node, ast.Call) and len(node.args) >= 2
+
+
+def swap_arguments(node: Any) -> None:
+    first, second, *others = node.args
+    node.args = [second, first, *others]
+
+
+def has_lower_bound(node: Any) -> bool:
+    return isinstance(node, ast.Slice) and node.lower is not None
+
+
+def no_lower_bound(node: Any) -> None:
+    node.lower = None
+
+
+def is_action(node: Any) -> bool:
+    is_statement = isinstance(node, ast.Assign | ast.AugAssign | ast.Expr)
+    return is_statement and not is_text(node)
 
 
 def is_text(node: Any) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def returns_something(node: Any) -> bool:
+    return isinstance(node, ast.Return) and node.value is not None
+
+
+def return_none(node: Any) -> None:
+    node.value = ast.Constant(None)
+
+
+# a word, whether a node can have the bug, and what makes it; a statement is left out by the tree
+# that it stands in
+CHANGES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], None] | None], ...] = (
+    ("compare", has_comparison, other_comparison),
+    ("operator", has_operation, other_operation),
+    ("and/or", is_and_or, other_of_and_or),
+    ("not", has_condition, opposite_condition),
+    ("bool", is_truth_value, other_truth_value),
+    ("number", is_number, one_more),
+    ("swapped", has_two_arguments, swap_arguments),
+    ("slice", has_lower_bound, no_lower_bound),
+    ("left out", is_action, None),
+    ("returns none", returns_something, return_none),
+)
+
+
+def changes(node: Any) -> Iterator[tuple[str, Callable[[Any], None] | None]]:
+    """The possible bugs at a node: a word for each, and a function that makes it in a copy."""
+    for word, fits, make in CHANGES:
+        if fits(node):
+            yield word, make
+
+
+# --- The bugs of a file
 
 
 def places(tree: ast.Module) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ import platform
 import sys
 
 from report import add_out, commit
-from speed import Contender, Rounds, table, versions
+from timing import Contender, Rounds, table, versions
 from tqdm import tqdm
 
 MINATAR = [[16, 3, 1]], [128]
