@@ -224,7 +224,7 @@ class DQN:
     def learn(self) -> Metrics:
         """One update of the online network, from one batch of the replay buffer.
 
-        Raises ValueError while fewer than batch_size steps are stored, and
+        Raises ValueError while fewer than batch_size slots are filled, and
         FloatingPointError, with the parameters as they were, when the loss diverges.
         """
         config = self._config

@@ -187,11 +187,11 @@ def probability(name: str, value: Any, step: int | None = None) -> float:
 
 
 def batch_size(size: int, stored: int) -> None:
-    """Check that there are as many steps stored as a batch has transitions."""
+    """Check that as many slots of the replay buffer are filled as a batch needs."""
     if size < 1:
         raise ValueError(f"batch_size is {size}: expected 1 or more")
     if size > stored:
-        raise ValueError(f"batch_size is {size}, but only {stored} steps are stored")
+        raise ValueError(f"batch_size is {size}, but only {stored} slots are filled")
 
 
 def update(number: int, loss: float, grad_norm: float, before: Any) -> None:

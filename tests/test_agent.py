@@ -660,7 +660,7 @@ def test_observations_of_nothing(shape: tuple[int, ...]) -> None:
 def test_misuse_is_refused() -> None:
     agent = small_agent()
     with pytest.raises(
-        ValueError, match="batch_size is 4, but only 0 steps are stored"
+        ValueError, match="batch_size is 4, but only 0 slots are filled"
     ):
         agent.learn()
     with pytest.raises(

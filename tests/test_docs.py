@@ -84,6 +84,13 @@ def test_your_own_environment(tmp_path: Path) -> None:
     del gym.registry["MyEnv-v0"]
 
 
+def test_if_it_does_not_learn(tmp_path: Path) -> None:
+    known = run_blocks("docs/not_learning.md")
+    assert known["agent"].n_actions == 5  # of Pendulum's torque
+    assert known["agent"].steps == 1_500
+    assert (tmp_path / "film.gif").stat().st_size > 10_000
+
+
 def test_stop_it_anywhere(tmp_path: Path) -> None:
     known = run_blocks("docs/resume.md")
     assert known["result"]["steps"] == 1_200

@@ -336,7 +336,7 @@ def test_a_batch_larger_than_what_is_stored_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "agent"
     save(stopped_at(100), path)
     text = (
-        "batch_size is 80, and 40 steps are stored: expected up to 41, .* in step 101$"
+        "batch_size is 80, and 40 slots are filled: expected up to 41, .* in step 101$"
     )
     with pytest.raises(ValueError, match=text):
         load(path, buffer_size=1000, batch_size=80, learning_starts=80)
@@ -392,8 +392,8 @@ def test_a_batch_is_refused_just_where_the_next_update_would_fail(
         while agent.updates_due <= 0:
             agent.observe(0, 1.0, np.zeros(3), False, False)
         failed = refusal(agent.learn)
-        assert ("steps are stored: expected up to" in refused) == (failed != "")
-        assert ("steps are stored" in failed) == (refused != "")
+        assert ("slots are filled: expected up to" in refused) == (failed != "")
+        assert ("slots are filled" in failed) == (refused != "")
         outcomes.add(failed)
     assert "" in outcomes
 

@@ -151,6 +151,24 @@ def test_a_cache_has_the_dtype_it_is_asked_for(dtype: Any) -> None:
     assert cache.dx.shape == (4, 3)
 
 
+@pytest.mark.parametrize(
+    "layer", [Linear(5, 3, relu=True), layer_norm.LayerNorm(5, relu=True)]
+)
+def test_backward_takes_complex_numbers(layer: Any) -> None:
+    """As in a gradient check by the complex step; here their imaginary part is 0."""
+    x, params, dy = arrays((4, 5), (layer.size,), (4, 5))
+    found = []
+    for dtype in (np.float64, np.complex128):
+        grads = np.zeros(layer.size, dtype)
+        layer.bind(params.astype(dtype), grads)
+        cache = layer.new_cache(4, np.dtype(dtype))
+        y = layer.forward(x.astype(dtype), cache)
+        dx = layer.backward(dy[:, : y.shape[1]].astype(dtype), cache)
+        found.append((dx.copy(), grads))
+    for real, complex_ in zip(*found, strict=True):
+        np.testing.assert_allclose(complex_, real, rtol=1e-12)
+
+
 def arrays(*shapes: tuple[int, ...]) -> list[Any]:
     rng = np.random.default_rng(0)
     return [rng.normal(size=shape) for shape in shapes]

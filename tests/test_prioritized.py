@@ -332,7 +332,7 @@ def test_of_equal_starts_the_last_error_counts() -> None:
 def test_nothing_can_be_drawn_before_n_steps_or_an_end() -> None:
     rng, sampler = np.random.default_rng(0), prioritized(10, n_step=3)
     with pytest.raises(
-        ValueError, match="batch_size is 1, but only 0 steps are stored"
+        ValueError, match="batch_size is 1, but only 0 slots are filled"
     ):
         sampler.draw(1, rng, step=0)
     begin(sampler, [0.0])

@@ -827,7 +827,7 @@ def test_misuse_is_refused() -> None:
         replay.add(**GOOD)
     sampler, rng = UniformSampler(replay), np.random.default_rng(0)
     with pytest.raises(
-        ValueError, match="batch_size is 1, but only 0 steps are stored"
+        ValueError, match="batch_size is 1, but only 0 slots are filled"
     ):
         sampler.draw(1, rng, step=0)
     with pytest.raises(ValueError, match="batch_size is 0: expected 1 or more"):

@@ -80,7 +80,7 @@ def learn_offline(agent: DQN, updates: int, *, progress: bool = True) -> None:
     """Make `updates` updates from what is stored, without a step in an environment.
 
     Ctrl-C comes at the end of an update. Raises ValueError while fewer than batch_size
-    steps are stored.
+    slots are filled.
     """
     if not updates >= 1:  # not a number is refused, too
         raise ValueError(f"updates is {updates}: expected 1 or more")

@@ -152,7 +152,7 @@ def check_batch(config: DQNConfig, steps: int, updates_due: int, stored: int) ->
     stored_then = stored + next_update - steps
     if config.batch_size > stored_then:
         raise ValueError(
-            f"batch_size is {config.batch_size}, and {stored} steps are stored: "
-            f"expected up to {stored_then}, the steps stored at the next update, in "
-            f"step {next_update}"
+            f"batch_size is {config.batch_size}, and {stored} slots are filled: "
+            f"expected up to {stored_then}, those filled at the next update, in step "
+            f"{next_update}"
         )

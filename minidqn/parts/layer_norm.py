@@ -74,7 +74,7 @@ def gain_and_bias_backward(
     for row in range(dy.shape[0]):
         if relu:
             for i in range(dy.shape[1]):
-                dy[row, i] = 0.0 if y[row, i] <= 0.0 else dy[row, i]
+                dy[row, i] = 0.0 if y[row, i].real <= 0.0 else dy[row, i]
         for i in range(dy.shape[1]):
             dbias[i] += dy[row, i]
             dgain[i] += u[row, i] * dy[row, i]

@@ -60,8 +60,8 @@ def quantile_huber_loss(
     batch = theta.shape[0]
     n = theta.shape[2]
     pairs = batch * n * n
-    slopes = np.zeros(n)  # of one row, for each k: the sum over j
-    losses = np.zeros(n)  # for each k: the sum over rows and j
+    slopes = np.zeros(n)  # of one row, for each k: the weighted sum over j
+    losses = np.zeros(n)  # for each k: the weighted sum over rows and j
     above = np.zeros(n)  # 2 t_k, the weight of an error above 0
     for k in range(n):
         above[k] = 2.0 * (k + 0.5) / n
@@ -71,10 +71,10 @@ def quantile_huber_loss(
         for j in range(n):
             for k in range(n):
                 u = y[i, j] - theta[i, a, k]
-                c = min(max(u, -delta), delta)
-                slope = weights[i] * (2.0 - above[k] if u < 0.0 else above[k]) * c
-                losses[k] += slope * (u - 0.5 * c)
-                slopes[k] += slope
+                slope = min(max(u, -delta), delta)
+                weight = weights[i] * (2.0 - above[k] if u < 0.0 else above[k])
+                losses[k] += weight * slope * (u - 0.5 * slope)
+                slopes[k] += weight * slope
         errors[i] = 0.0
         for k in range(n):
             dtheta[i, a, k] = -slopes[k] / pairs  # minus, because du/dtheta = -1
