@@ -50,6 +50,7 @@ docs/one_page
 docs/watch_it_learn
 docs/cli
 docs/environments
+docs/not_learning
 docs/deploy
 docs/masks
 docs/extending
