@@ -1,7 +1,8 @@
 """How much each part of DQN helps: plain DQN, plain DQN with one part, all, all except one.
 
-All other settings are those of the examples, but the runs on Acrobot and LunarLander are a fifth
-as long. In a full run, every variant becomes good there, and no difference can be seen. The
+All other settings are those of the examples. The runs on CartPole are as long as the example's,
+and those on Acrobot and LunarLander a fifth of that. In a full run, every variant becomes good
+there, and no difference can be seen. The
 settings were tuned with *some* of the parts on, so a part can lose here because nothing was tuned
 for it. The figure shows what happens if you switch a part on.
 
@@ -35,7 +36,7 @@ PARTS = (
     "dueling",
     "n-step",
     "prioritised",
-    "noisy",
+    "noisy layers",
     "quantiles",
     "LayerNorm",
     "noise on the weights",
@@ -68,7 +69,7 @@ def settings_of(part: str, env_id: str) -> dict[str, Any]:
             "priority_alpha": 0.6,
             "priority_beta": LinearDecay(0.4, 1.0, STEPS[env_id]),
         },
-        "noisy": {"noisy": True, "epsilon": 0.0},
+        "noisy layers": {"noisy": True, "epsilon": 0.0},
         "quantiles": {"quantiles": 25, "huber_delta": 1.0},
         "LayerNorm": {"layer_norm": True},
         "noise on the weights": {"param_noise": 0.2},

@@ -9,10 +9,10 @@ into benchmarks/results, so it starts only if all code is committed. With --try 
 makes all parts, and writes into runs/benchmarks.
 
 A part is done if a call has made it with the same code (minidqn, examples and the part's own
-scripts), the same command, versions and processor. A table of learning may stay of the commit that
-it names, if its scripts are the same and short runs train to the same bits
-(benchmarks/same_training.py): to make all of them takes a day, and most changes of the code do not
-touch what it learns.
+scripts), the same command, versions and processor. (The versions of other programs, in --peers and
+--keras, are not looked at.) A table of learning may be kept, though it is older, if its command and
+its scripts are the same and short runs train to the same bits (benchmarks/same_training.py): to
+make all of them takes a day, and most changes of the code do not touch what it learns.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from depends import digest_of
+from depends import digest_of, is_made_the_same_way
 from parts import PARTS, Part
-from report import OUT, PUBLISHED, ROOT, changes, commit, surroundings
+from report import OUT, PUBLISHED, ROOT, changes, commit, git, surroundings
 from same_training import commit_of
 
 from minidqn.lab.folder import InUseError, locked
 
-# a file for each part that is done, and their runs
+# a note for each part that is done, and folders for their runs
 STATE = ROOT / "runs" / "all_tables"
 STOPPED = "Stopped. The same command goes on."
 NEEDS = {
@@ -56,7 +56,7 @@ class Options:
 
 
 def identity(part: Part, options: Options) -> dict[str, str]:
-    """A part that is made again with the same identity has the same result."""
+    """What a result depends on: with the same identity, a part need not be made again."""
     found = {
         "code": digest_of(part),
         "command": part.command,
@@ -65,8 +65,9 @@ def identity(part: Part, options: Options) -> dict[str, str]:
     if options.peers and part.with_peers:
         found["with_peers"] = part.with_peers
     if part.name == "same_training":  # it compares with the commits that tables name
-        named = [f"{other.name} {commit_of(other)}" for other in PARTS if other.trains]
-        found["tables"] = ", ".join(named)
+        for other in PARTS:
+            if other.trains and not done_at(other, options):
+                found[f"table {other.name}"] = commit_of(other)
     return found
 
 
@@ -100,27 +101,27 @@ def done_at(part: Part, options: Options) -> str:
     return str(made["commit"]) if written and same else ""
 
 
-def needed(part: Part, options: Options) -> str:
-    """What a part needs that is not here."""
+def lacking(part: Part, options: Options) -> str:
+    """What a part needs that is not here; "" if it has all."""
     for name, what in NEEDS.items():
         if f"{{{name}}}" in part.command and not getattr(options, name):
             return f"--{name}, {what}"
     missing = [name for name in part.packages if find_spec(name) is None]
-    if missing:
-        return f"the package {' and '.join(missing)}"
-    return "" if (ROOT / part.script).exists() else part.script
+    return f"the package {' and '.join(missing)}" if missing else ""
 
 
 def compared(part: Part, options: Options) -> tuple[str, bool]:
-    """The older commit that a part was compared with, and whether its table may stay."""
+    """The older commit that a table names, if it was compared, and whether it may stay."""
     check = next(other for other in PARTS if other.name == "same_training")
     if not (part.trains and done_at(check, options)):
         return "", False
     text = (options.out / "same_training.json").read_text(encoding="utf-8")
     rows = [row for row in json.loads(text) if row["part"] == part.name]
-    older = rows[0]["commit"] if rows else ""
-    same = all(row["trains_the_same"] and row["script_is_same"] for row in rows)
-    return older, same
+    older = commit_of(part)
+    if not rows or any(row["commit"] != older for row in rows):
+        return "", False
+    same = all(row["trains_the_same"] for row in rows)
+    return older, same and is_made_the_same_way(part, older)
 
 
 def standing(part: Part, options: Options) -> tuple[str, bool]:
@@ -130,12 +131,12 @@ def standing(part: Part, options: Options) -> tuple[str, bool]:
         return f"done at {made}", True
     older, same = compared(part, options)
     if older and same:
-        return f"stays of {older}: a short run trains to the same bits", True
-    need = needed(part, options)
+        return f"stays as made at {older}: short runs train to the same bits", True
+    need = lacking(part, options)
     if need:
         return f"left out: it needs {need}", False
     if part.minutes > 60 * options.at_most:
-        other = f"; its training or its script is not that of {older}" if older else ""
+        other = f"; it is not made as at {older}" if older else ""
         return f"left out: more than {options.at_most:g} hours{other}", False
     return "", False
 
@@ -212,6 +213,13 @@ def show_list(parts: Iterable[Part], options: Options) -> None:
     print(f"To be made: {duration(left)} on two cores.")
 
 
+def untracked() -> list[str]:
+    """Files of the code that git neither has nor ignores."""
+    folders = ("minidqn", "examples", "benchmarks", "tests")
+    found = git("ls-files", "--others", "--exclude-standard", "--", *folders)
+    return found.splitlines()
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Make all tables again.")
     names = [part.name for part in PARTS]
@@ -243,8 +251,11 @@ def main() -> None:
     if args.list:
         show_list(parts, options)
         return
-    if changes() and not args.is_try:
-        sys.exit(f"commit this first, or --try: {', '.join(changes())}")
+    if not git("rev-parse", "HEAD"):
+        sys.exit(f"{ROOT} is no clone that git can read: expected one")
+    left = [*changes(), *untracked()]
+    if left and not args.is_try:
+        sys.exit(f"commit this first, or --try: {', '.join(left)}")
     STATE.mkdir(parents=True, exist_ok=True)
     with locked(STATE):
         missing = make_all(parts, options)

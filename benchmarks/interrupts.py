@@ -11,7 +11,7 @@ One makes its run, and the other refuses the folder.
 
     python benchmarks/interrupts.py
 
-It takes a few minutes, on Linux or macOS.
+It takes twenty minutes, on Linux or macOS.
 """
 
 import argparse
@@ -36,14 +36,16 @@ from tqdm import tqdm
 
 import minidqn
 from minidqn import DQN, DQNConfig, History, Spec, load, load_run, save, train
+from minidqn.lab.arrays import agent_arrays
 from minidqn.lab.folder import AGENT, CHECKPOINT, RUN, SUMMARY
 from minidqn.lab.history import read_csv
+from minidqn.lab.history_arrays import history_arrays
 from minidqn.lab.run import train_and_save
 from minidqn.lab.signals import Signals
 from minidqn.lab.watchers import log_csv, save_every
 from minidqn.parts.prioritized import PrioritizedSampler
 
-STEPS = 6000  # they take as long as the latest moment of a signal
+STEPS = 6000  # of the run left alone; a signal comes at most as late as they take
 GOES_ON = 60  # steps, after each trial
 CONFIG = DQNConfig(
     hidden=(32, 32),
@@ -71,12 +73,13 @@ def new_run() -> tuple[DQN, History]:
 
 
 def state_of(agent: DQN, history: History) -> str:
-    """A digest of the state of a run."""
+    """A digest of all that a checkpoint has of a run, and of the tree of priorities."""
     digest = hashlib.sha256()
-    for array in (agent.online.params, agent.target.params, history.rows):
-        digest.update(array.tobytes())
+    arrays = agent_arrays(agent) | history_arrays(history)
     assert isinstance(agent.sampler, PrioritizedSampler)
-    digest.update(agent.sampler.tree.tobytes())
+    arrays["tree"] = agent.sampler.tree
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
     digest.update(json.dumps(agent.rng.bit_generator.state).encode())
     return digest.hexdigest()
 
@@ -103,7 +106,7 @@ class LeftAlone:
         )
 
     def state_at(self, step: int) -> str:
-        """The state after a step; empty if the run does not stop there."""
+        """The state after a step; "" if no step of the run ends there."""
         while self.agent.steps < step:
             self.go_on(STEPS)
         return self.states.get(step, "")

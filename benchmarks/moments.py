@@ -108,7 +108,7 @@ def measure_moments(contenders: dict[str, Contender], rounds: int) -> Rounds:
     requests = all_requests()
     times: Rounds = {(each.what, each.who): [] for each in requests}
     for number in tqdm(range(rounds), desc="moments"):
-        # each round begins elsewhere, so that no contender always follows the same one
+        # each round begins elsewhere, so that a change within a round meets other rows
         first = number * 7 % len(requests)
         for each in requests[first:] + requests[:first]:
             answer = contenders[each.contender].ask(each.request, *each.args)

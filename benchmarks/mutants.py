@@ -35,6 +35,7 @@ from tqdm import tqdm
 Place = tuple[str, int, str]  # module, node, and a word for the change
 # without test_architecture, because a mutant has no comments, and lines of any length
 EVERYTHING = ["tests", "--ignore=tests/test_architecture.py"]
+COMPILER = "nn/jit"  # the module with the compiler's options
 
 
 def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
@@ -51,8 +52,6 @@ def noticed(folder: Path, tests: list[str], seconds: int) -> bool:
     environment = os.environ | {
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    environment |= {
         "OPENBLAS_NUM_THREADS": "1",
         "MPLBACKEND": "Agg",
         "TQDM_DISABLE": "1",
@@ -84,10 +83,14 @@ def try_one(
     try:
         tree, line, shown = mutated(ast.parse(original), number, word)
         file.write_text(ast.unparse(tree), encoding="utf-8")
+        if module == COMPILER:
+            remove_machine_code(folder)
         found = noticed(folder, tests_of(module), limits[module])
         by_all = not found and not quick and noticed(folder, EVERYTHING, 1800)
     finally:
         file.write_text(original, encoding="utf-8")
+        if module == COMPILER:
+            remove_machine_code(folder)
         folders.put(folder)
     return {
         "module": module,
@@ -98,6 +101,12 @@ def try_one(
         "found": found,
         "by_all": by_all,
     }
+
+
+def remove_machine_code(folder: Path) -> None:
+    """Numba keeps what it has compiled, also if the options in nn/jit.py change."""
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
 
 
 def copies(work: Path, count: int) -> "Queue[Path]":
@@ -156,6 +165,7 @@ def try_all(
         )
     limits = limits_of({module for module, *_ in left}, folder)
     with ThreadPoolExecutor(jobs) as pool, file.open("a", encoding="utf-8") as lines:
+        lines.write("\n")  # the last line may be half a line, if it was stopped there
         tries = pool.map(lambda place: try_one(place, limits, folders, quick), left)
         for place, result in zip(left, tqdm(tries, total=len(left)), strict=True):
             tried[place] = result

@@ -1,8 +1,9 @@
 """The small, realistic bugs that benchmarks/mutants.py puts into a file.
 
 A place is a node of the file's syntax tree, by its number in the order of ast.walk, and a word for
-the change: < becomes <=, + becomes -, a number is one off, a condition is the other way round, a
-statement is left out, two arguments are swapped.
+the change: < becomes <=, + becomes -, and becomes or, True becomes False, a number is one off, a
+condition is the other way round, two arguments are swapped, a slice begins at 0, a statement is
+left out, None is returned.
 """
 
 import ast
@@ -32,9 +33,8 @@ OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
-LEFT_ALONE = (
-    ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr
-)  # what errors say, too
+# no bugs in what errors say, in imports, and in texts with values in them
+LEFT_ALONE = ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr
 
 
 # --- Whether a node has a place for a bug, and the bug
@@ -125,8 +125,8 @@ def return_none(node: Any) -> None:
     node.value = ast.Constant(None)
 
 
-# a word, whether a node can have the bug, and what makes it; a statement is left out by the tree
-# that it stands in
+# a word, whether a node can have the bug, and what makes it. A statement cannot remove itself:
+# `mutated` does that, so there is None
 CHANGES: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], None] | None], ...] = (
     ("compare", has_comparison, other_comparison),
     ("operator", has_operation, other_operation),
@@ -153,7 +153,7 @@ def changes(node: Any) -> Iterator[tuple[str, Callable[[Any], None] | None]]:
 
 def places(tree: ast.Module) -> list[tuple[int, str]]:
     """Every mutant of a file: the number of its node in the order of ast.walk, and its change."""
-    # annotations, messages of errors, imports, names of modules
+    # annotations and decorators are no code of the function either
     skipped: set[int] = set()
     for node in ast.walk(tree):
         parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
@@ -170,17 +170,35 @@ def places(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def mutated(tree: ast.Module, number: int, word: str) -> tuple[ast.Module, int, str]:
-    """A copy of the tree with that change, the line, and the line as it then reads."""
+    """A copy of the tree with that change, its line, and its statement as it then reads."""
     tree = copy.deepcopy(tree)
     node: Any = list(ast.walk(tree))[number]
     change = dict(changes(node))[word]
+    statement = statement_of(tree, node)
     if change is None:
-        shown = f"left out: {ast.unparse(node)}"
+        shown = first_line(statement)
         node_as_pass(tree, node)
     else:
         change(node)
-        shown = ast.unparse(node)
+        shown = first_line(statement)
     return ast.fix_missing_locations(tree), node.lineno, f"{word}: {shown[:200]}"
+
+
+def statement_of(tree: ast.Module, node: Any) -> ast.stmt:
+    """The innermost statement that has a node in it."""
+    found: list[ast.stmt] = []
+    for each in ast.walk(tree):  # from the outside to the inside
+        if isinstance(each, ast.stmt) and any(
+            inner is node for inner in ast.walk(each)
+        ):
+            found.append(each)
+    return found[-1]
+
+
+def first_line(statement: ast.stmt) -> str:
+    """A statement without the lines that are in it, and without decorators."""
+    lines = ast.unparse(statement).splitlines()
+    return next(line for line in lines if not line.startswith("@"))
 
 
 def node_as_pass(tree: ast.Module, node: Any) -> None:

@@ -14,7 +14,12 @@ MINATAR = f"--epsilon 0.02 0.1 --envs {' '.join(GAMES)}"
 # words of benchmarks/short_run.py
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "LunarLander-v3")
 WITHOUT_NOISE = ("CartPole-v1 --set param_noise=0",)
-SCALED = tuple(f"{env_id} --set normalize_obs=running" for env_id in CLASSIC)
+SCALED = tuple(
+    f"{env_id} --set normalize_obs={how}"
+    for env_id in CLASSIC
+    for how in ("running", "bounds", "False")
+)
+DRIFTING = (f"{WITHOUT_NOISE[0]} --set n_step=40 --set train_every=4",)
 PLAIN = tuple(f"{env_id} --plain" for env_id in CLASSIC)
 RARE_REWARDS = (
     "MountainCar-v0 --plain --set param_noise=0.2 --set normalize_obs=running",
@@ -29,6 +34,12 @@ EACH_PART = (
     "CartPole-v1 --set noisy=True --set epsilon=0.0",
     "CartPole-v1 --set quantiles=25",
     "CartPole-v1 --set layer_norm=True",
+)
+
+
+TABLES_OF_TRAINED = tuple(  # benchmarks/trained.py shows what they have beside its own
+    f"benchmarks/results/{name}.csv"
+    for name in ("learning", "breakout_ram", "minatar", "pong", "games_won")
 )
 
 
@@ -49,8 +60,8 @@ class Part:
     packages: tuple[str, ...] = ()  # that it needs, besides those of minidqn
     environment: dict[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()  # what it depends on, besides what all parts do
-    # short runs, as words of benchmarks/short_run.py: if they are the same on the commit
-    # that the first file names, its figures may stay
+    # words of benchmarks/short_run.py, for short runs that stand for this part: if they come
+    # out the same on the commit that the first file names, the files may stay
     trains: tuple[str, ...] = ()
 
     @property
@@ -62,9 +73,16 @@ def three_files(name: str) -> tuple[str, str, str]:
     return f"{name}.md", f"{name}.csv", f"{name}.png"
 
 
-CONTENDERS = ("benchmarks/contenders",)
+PACKAGES = "benchmarks/requirements.txt"  # of the peers
+CONTENDERS = ("benchmarks/contenders", PACKAGES)
+
+
+def of_sb3(name: str) -> tuple[str, str]:
+    """What a part reads that trains Stable-Baselines3, too."""
+    return f"benchmarks/contenders/{name}.py", PACKAGES
+
+
 PARTS = [
-    # nothing else may run on the machine
     Part(
         "speed",
         "benchmarks/speed.py --rounds 8 --peers {peers}",
@@ -113,7 +131,7 @@ PARTS = [
         (*three_files("learning"), "sb3_cartpole.json"),
         minutes=45,
         with_peers="--peers {peers}",
-        reads=CONTENDERS,
+        reads=of_sb3("sb3_cartpole"),
         trains=CLASSIC,
     ),
     Part(
@@ -158,7 +176,7 @@ PARTS = [
         "benchmarks/drift.py --seeds 90 0",
         ("drift.md",),
         minutes=1,
-        trains=WITHOUT_NOISE,
+        trains=DRIFTING,
     ),
     Part(
         "plain_settings",
@@ -166,7 +184,7 @@ PARTS = [
         ("plain_settings.md", "plain_settings.csv"),
         minutes=100,
         with_peers="--peers {peers}",
-        reads=CONTENDERS,
+        reads=of_sb3("sb3_plain"),
         trains=PLAIN,
     ),
     Part(
@@ -175,7 +193,7 @@ PARTS = [
         ("steps_to_solved.md",),
         minutes=40,
         with_peers="--peers {peers}",
-        reads=CONTENDERS,
+        reads=of_sb3("sb3_tuned"),
         trains=CLASSIC,
     ),
     Part(
@@ -216,10 +234,31 @@ PARTS = [
         trains=("TicTacToe-v0", "Connect4-v0"),
     ),
     # robustness
-    Part("resume", "benchmarks/resume.py", ("resume.md",), 20, packages=("minatar",)),
-    Part("interrupts", "benchmarks/interrupts.py", ("interrupts.md",), 20),
-    Part("sweeps", "benchmarks/sweeps.py", ("sweeps.md",), minutes=8),
-    Part("soak", "benchmarks/soak.py", ("soak.md",), minutes=5),
+    Part(
+        "resume",
+        "benchmarks/resume.py",
+        ("resume.md",),
+        minutes=20,
+        packages=("minatar",),
+    ),
+    Part(
+        "interrupts",
+        "benchmarks/interrupts.py",
+        ("interrupts.md",),
+        minutes=20,
+    ),
+    Part(
+        "sweeps",
+        "benchmarks/sweeps.py",
+        ("sweeps.md",),
+        minutes=8,
+    ),
+    Part(
+        "soak",
+        "benchmarks/soak.py",
+        ("soak.md",),
+        minutes=5,
+    ),
     Part(
         "mutants",
         "benchmarks/mutants.py --mutants 300 --work {work}",
@@ -303,7 +342,7 @@ PARTS = [
         ("trained.md",),
         minutes=15,
         packages=("ale_py", "minatar"),
-        reads=("examples/trained",),
+        reads=("examples/trained", *TABLES_OF_TRAINED),
     ),
 ]
 # made once, from runs that came before learning curves were kept; see docs/reproduce.md

@@ -1,9 +1,9 @@
 """The speed of minidqn, compared with other programs and with the floor.
 
-The *floor* is the time of an update's matrix products in NumPy, and nothing else. Each
-contender (benchmarks/contenders) measures every row in turn, for a moment, round after round.
-So a machine that is slower for a while is slower for all. The result is the ratio of the
-medians, with the range of the ratios within single rounds.
+The *floor* is the time of an update's matrix products in NumPy, and nothing else. The contenders
+(benchmarks/contenders) take turns, round after round. So a machine that is slower for a while is
+slower for all. The result is the ratio of the medians, with the range of the ratios within single
+rounds.
 
     python3 -m venv .venv-peers && .venv-peers/bin/pip install -r benchmarks/requirements.txt
     .venv/bin/python benchmarks/speed.py --peers .venv-peers/bin/python
@@ -47,8 +47,13 @@ CLEANRL = {  # CleanRL's dqn.py, a fifth of its 500,000 steps
     "epsilon_steps": 50_000,
     "final_epsilon": 0.05,
 }
-LONG = CLEANRL | {"steps": 200_000, "updates": 19_001}  # so that compiling may pay
-RL_ZOO = {  # rl-baselines3-zoo's tuned settings, without copies of the target that have no effect
+LONG = CLEANRL | {
+    "steps": 200_000,
+    "updates": 19_001,
+}  # twice as long: compiling may pay
+# rl-baselines3-zoo's tuned settings. They copy the target every 10 steps, but between two rounds of
+# updates, a second copy changes nothing.
+RL_ZOO = {
     "env": "CartPole-v1",
     "huber_delta": 1.0,
     "steps": 50_000,
@@ -57,7 +62,7 @@ RL_ZOO = {  # rl-baselines3-zoo's tuned settings, without copies of the target t
     "batch": 64,
     "learning_rate": 2.3e-3,
     "buffer": 100_000,
-    "learning_starts": 768,  # 193 rounds of 128 updates, as SB3 makes from 1000 on
+    "learning_starts": 768,  # 193 rounds of 128 updates, as many as SB3 makes with its 1000
     "train_every": 256,
     "gradient_steps": 128,
     "target_every_steps": 256,

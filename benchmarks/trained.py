@@ -12,6 +12,7 @@ random actions of the end of training. It takes a quarter of an hour, mostly for
 
 import argparse
 import csv
+from pathlib import Path
 
 import numpy as np
 from report import PUBLISHED, ROOT, add_out, machine
@@ -21,49 +22,63 @@ from minidqn.lab.places import short_name
 from minidqn.lab.tuned import EXAMPLES, tuned_spec
 from minidqn.schedules import value_at
 
+TABLES = ("learning", "breakout_ram", "minatar", "pong", "games_won")
+COLUMNS = (
+    "mean",
+    "minimum",
+    "seed 0 in the table of all seeds",
+    "file",
+    "mean in half precision",
+    "mean with the epsilon that training ended with",
+)
+
 
 def committed(env_id: str) -> str:
-    """The mean return of seed 0 in a table of several seeds."""
-    for file in ("learning", "breakout_ram", "minatar", "pong", "games_won"):
-        if (PUBLISHED / f"{file}.csv").exists():
-            with (PUBLISHED / f"{file}.csv").open(newline="") as table:
-                for run in csv.DictReader(table):
-                    if (run["env_id"], run["seed"]) == (env_id, "0"):
-                        return f"{float(run['eval_mean']):.2f}"
+    """The mean return of seed 0 in a table of several seeds; "" if there is none."""
+    for name in TABLES:
+        file = PUBLISHED / f"{name}.csv"
+        if not file.exists():
+            continue
+        with file.open(newline="") as table:
+            for run in csv.DictReader(table):
+                if run["env_id"] == env_id and run["seed"] == "0":
+                    return f"{float(run['eval_mean']):.2f}"
     return ""
+
+
+def row(env_id: str, path: Path) -> str:
+    """A policy's line of the table. Its three tests have the same episodes."""
+    spec = tuned_spec(env_id)
+    agent = load(path)
+    env = spec.make()
+    last = value_at(agent.config.epsilon, spec.steps)
+    returns = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
+    explored = evaluate(agent, env, spec.test_episodes, 0, last)
+    # a file of half the size would hold these
+    agent.online.params[:] = agent.online.params.astype(np.float16)
+    halved = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
+    cells = [
+        env_id,
+        f"{returns.mean():.2f}",
+        f"{returns.min():.0f}",
+        committed(env_id),
+        f"{path.stat().st_size / 1000:.0f} kB",
+        f"{halved.mean():.2f}",
+        f"{explored.mean():.2f} ({last:g})",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Test examples/trained/ once more.")
     add_out(parser)
     args = parser.parse_args()
-    columns = ["mean", "minimum", "seed 0 in the table of all seeds", "file"]
-    columns += [
-        "mean in half precision",
-        "mean with the epsilon that training ended with",
-    ]
-    lines = [f"| | {' | '.join(columns)} |", "| --- " * (len(columns) + 1) + "|"]
+    lines = [f"| | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 1) + "|"]
     for env_id in EXAMPLES:
         path = ROOT / "examples" / "trained" / f"{short_name(env_id)}.safetensors"
-        if not path.exists():
-            continue
-        spec, agent, kilobytes = (
-            tuned_spec(env_id),
-            load(path),
-            path.stat().st_size / 1000,
-        )
-        env, last = spec.make(), value_at(agent.config.epsilon, spec.steps)
-        returns = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
-        explored = evaluate(agent, env, spec.test_episodes, 0, last)
-        agent.online.params[:] = agent.online.params.astype(
-            np.float16
-        )  # a file of half the size would hold these
-        halved = evaluate(agent, env, spec.test_episodes, 0, spec.test_epsilon)
-        lines.append(
-            f"| {env_id} | {returns.mean():.2f} | {returns.min():.0f} | {committed(env_id)} "
-            f"| {kilobytes:.0f} kB | {halved.mean():.2f} | {explored.mean():.2f} ({last:g}) |"
-        )
-        print(lines[-1], flush=True)
+        if path.exists():
+            lines.append(row(env_id, path))
+            print(lines[-1], flush=True)
     lines += ["", machine()]
     (args.out / "trained.md").write_text("\n".join(lines) + "\n")
 

@@ -21,7 +21,7 @@ import short_run
 from all_tables import Options, make_all, standing, words_of
 from parts import PARTS, WITHOUT_A_COMMAND, Part
 
-from minidqn import tuned
+from minidqn import tuned, tuned_spec
 from minidqn.lab.tuned import EXAMPLES
 
 ROOT = report.ROOT
@@ -162,6 +162,12 @@ def test_code_that_is_changed_meanwhile_makes_no_result(options: Options) -> Non
     assert standing(MADE_UP, options) == ("", False)
 
 
+def test_a_file_that_git_does_not_have_is_named(options: Options) -> None:
+    assert all_tables.untracked() == []
+    (report.ROOT / "benchmarks" / "new.py").write_text("", encoding="utf-8")
+    assert all_tables.untracked() == ["benchmarks/new.py"]
+
+
 def test_a_try_leaves_the_published_files(options: Options, tmp_path: Path) -> None:
     make_all([MADE_UP], options)
     a_try = dataclasses.replace(options, is_try=True, out=tmp_path / "runs" / "tried")
@@ -175,56 +181,119 @@ def test_what_is_missing_is_said(options: Options) -> None:
     assert "--peers" in standing(peers, options)[0]
     package = dataclasses.replace(MADE_UP, packages=("no_such_package",))
     assert "no_such_package" in standing(package, options)[0]
-    absent = dataclasses.replace(MADE_UP, command="benchmarks/absent.py")
-    assert "benchmarks/absent.py" in standing(absent, options)[0]
     short = dataclasses.replace(options, at_most=0.01)
     assert "more than" in standing(MADE_UP, short)[0]
-    for part in (peers, package, absent):
+    for part in (peers, package):
         assert len(make_all([part], options)) == 1
 
 
-def test_a_part_may_stay_if_it_trains_to_the_same_bits(
-    options: Options, monkeypatch: pytest.MonkeyPatch
+# a script that uses nothing of the others
+CHECK = """
+import sys
+from pathlib import Path
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+(out / "made_up.json").write_text("[]")
+"""
+LIST = """
+from parts import Part
+PARTS = [Part("made_up", "benchmarks/made_up.py", ("made_up.md",), minutes=1)]
+"""
+LEARNS = dataclasses.replace(MADE_UP, minutes=600, trains=("A", "B"))
+SHORT = 3.0  # hours: LEARNS is not made, so it stays or is left out
+
+
+@pytest.fixture
+def compared(options: Options, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """Options for a project with a table of an older commit, and the check of it."""
+    check = Part(
+        "same_training",
+        "benchmarks/check.py",
+        ("made_up.json",),
+        minutes=1,
+    )
+    monkeypatch.setattr(all_tables, "PARTS", [check, LEARNS])
+    monkeypatch.setattr(same_training, "PUBLISHED", options.out)
+    write({"benchmarks/parts.py": LIST, "benchmarks/check.py": CHECK})
+    publish(options, report.commit())
+    write({"docs/results.md": "new"})
+    assert make_all([check], options) == []
+    compare(options, True, True)
+    return dataclasses.replace(options, at_most=SHORT)
+
+
+def publish(options: Options, commit: str) -> None:
+    """Write a table that names a commit."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "made_up.md").write_text(f"made\n\nCommit {commit}, Python 3.11\n")
+
+
+def compare(options: Options, *same: bool) -> None:
+    """What the check found: whether each short run is the same."""
+    older = same_training.commit_of(MADE_UP)
+    rows = [
+        {"part": "made_up", "commit": older, "trains_the_same": each} for each in same
+    ]
+    (options.out / "same_training.json").write_text(json.dumps(rows))
+
+
+def stays(options: Options, part: Part = LEARNS) -> bool:
+    return standing(part, options)[1]
+
+
+def test_a_part_may_stay_if_it_trains_to_the_same_bits(compared: Options) -> None:
+    older = same_training.commit_of(LEARNS)
+    why, stands = standing(LEARNS, compared)
+    assert stands
+    assert f"stays as made at {older}" in why
+    assert not stays(compared, MADE_UP)  # it names no short runs
+
+    compare(compared, True, False)
+    why, stands = standing(LEARNS, compared)
+    assert not stands
+    assert f"not made as at {older}" in why
+    compare(compared)  # none was compared
+    assert not stays(compared)
+
+
+@pytest.mark.parametrize("name", ["made_up", "helper"])
+def test_a_table_does_not_stay_if_its_script_has_changed(
+    name: str, compared: Options
 ) -> None:
-    check = dataclasses.replace(MADE_UP, name="same_training")
-    monkeypatch.setattr(all_tables, "PARTS", [check])
-    learns = dataclasses.replace(MADE_UP, minutes=600, trains=("A", "B"))
-    make_all([check], options)
-    file = options.out / "same_training.json"
-
-    def compared(*same: bool, script_is_same: bool = True) -> tuple[str, bool]:
-        about = {"part": "made_up", "commit": "abc", "script_is_same": script_is_same}
-        rows = [about | {"trains_the_same": each} for each in same]
-        file.write_text(json.dumps(rows), encoding="utf-8")
-        return standing(learns, dataclasses.replace(options, at_most=3.0))
-
-    assert compared(True, True)[1]
-    assert "stays of abc" in compared(True, True)[0]
-    assert not compared(True, False)[1]
-    assert "not that of abc" in compared(True, False)[0]
-    assert not compared(True, True, script_is_same=False)[1]
-    assert not compared()[1]
-    compared(True, True)
-    assert not standing(MADE_UP, options)[1]  # it names no short runs
+    """The check itself does not use these scripts, so it is still done."""
+    file = f"benchmarks/{name}.py"
+    write({file: (report.ROOT / file).read_text(encoding="utf-8") + "# new\n"})
+    assert standing(all_tables.PARTS[0], compared)[1]
+    assert not stays(compared)
 
 
-def test_a_table_that_is_made_again_is_compared_again(
-    options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check = dataclasses.replace(MADE_UP, name="same_training", trains=("A",))
-    monkeypatch.setattr(all_tables, "PARTS", [check])
-    make_all([check], options)
-    assert standing(check, options)[1]
-    monkeypatch.setattr(all_tables, "commit_of", lambda part: "def")
-    assert standing(check, options) == ("", False)
+def test_a_table_does_not_stay_if_it_is_made_in_another_way(compared: Options) -> None:
+    def other(**changes: Any) -> Part:
+        return dataclasses.replace(LEARNS, **changes)
+
+    write({"benchmarks/contenders/peer.py": ""})
+    assert not stays(compared, other(command=f"{LEARNS.command} --seeds 50"))
+    assert not stays(compared, other(with_peers="--peers {peers}"))
+    assert not stays(compared, other(environment={"OPENBLAS_CORETYPE": "Haswell"}))
+    assert not stays(compared, other(reads=("benchmarks/contenders",)))
+    assert not stays(compared, other(name="another"))  # the older commit has none
+    assert stays(compared)
 
 
-def test_a_table_does_not_stay_if_its_script_has_changed(options: Options) -> None:
-    older = report.commit()
-    write({"docs/results.md": "new", "benchmarks/another.py": ""})
-    assert same_training.script_is_same(MADE_UP, older)
-    write({"benchmarks/helper.py": "STATUS = 2\n"})
-    assert not same_training.script_is_same(MADE_UP, older)
+def test_a_table_of_another_commit_is_compared_again(compared: Options) -> None:
+    check = all_tables.PARTS[0]
+    publish(compared, "0123456")
+    assert standing(check, compared) == ("", False)
+    assert not stays(compared)
+
+
+def test_a_table_that_was_made_needs_no_comparison(compared: Options) -> None:
+    """The others still stay, so that one call of the command makes only what it must."""
+    check = all_tables.PARTS[0]
+    anew = dataclasses.replace(compared, at_most=float("inf"))
+    compare(compared, False)
+    assert make_all([LEARNS], anew) == []
+    publish(compared, "0123456")  # as it would name the commit of today
+    assert standing(check, compared)[1]
 
 
 def test_a_table_names_its_commit(
@@ -237,13 +306,51 @@ def test_a_table_names_its_commit(
 
 
 def test_a_short_run_tells_one_training_from_another() -> None:
-    def digest(is_plain: bool = False, **settings: Any) -> str:
-        return short_run.digest("CartPole-v1", 700, settings, is_plain)
+    def run(is_plain: bool = False, **settings: Any) -> dict[str, Any]:
+        return short_run.short_run("CartPole-v1", 700, settings, is_plain)
 
-    usual = digest()
-    assert digest() == usual
-    assert digest(gamma=0.99) != usual
-    assert digest(is_plain=True) != usual
+    usual = run()
+    assert same_training.is_same(run(), usual)
+    assert run(gamma=0.99)["digest"] != usual["digest"]
+    assert not same_training.is_same(run(gamma=0.99), usual)
+    assert not same_training.is_same(run(is_plain=True), usual)
+
+
+def test_what_a_short_run_does_not_do_is_compared_in_words() -> None:
+    """The length and the test of the whole run, and a buffer that a short one lacks."""
+    spec = tuned_spec("CartPole-v1")
+    usual = short_run.about(spec) | {"digest": "the same"}
+
+    def is_same(**changes: Any) -> bool:
+        other = short_run.about(dataclasses.replace(spec, **changes))
+        return same_training.is_same(usual, other | {"digest": "the same"})
+
+    assert is_same()
+    assert not is_same(steps=20_001)
+    assert not is_same(test_episodes=99)
+    assert not is_same(test_epsilon=0.01)
+    larger = dataclasses.replace(spec.config, buffer_size=60_000)
+    assert not is_same(config=larger)
+
+
+def test_a_setting_that_the_older_code_lacks_had_its_default() -> None:
+    usual = short_run.about(tuned_spec("CartPole-v1")) | {"digest": "the same"}
+    older = {name: dict(usual[name]) for name in ("settings", "defaults")}
+    del older["settings"]["noisy"]
+    del older["defaults"]["noisy"]
+    assert same_training.is_same(usual | older, usual)
+    del older["settings"]["n_step"]
+    del older["defaults"]["n_step"]
+    assert not same_training.is_same(usual | older, usual)  # the example has another
+
+
+def test_code_that_cannot_make_a_run_gives_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "minidqn").mkdir()
+    (tmp_path / "minidqn" / "__init__.py").write_text("")
+    runs = same_training.ShortRuns(10)
+    assert runs.make(tmp_path, "CartPole-v1", {}) is None
+    row = {"part": "learning", "commit": "abc", "trains_the_same": None}
+    assert same_training.sentence(row).startswith("unknown")
 
 
 # --- The parts as they are
