@@ -28,8 +28,8 @@ STEPS = {
     "MountainCar-v0": 60_000,
     "LunarLander-v3": 100_000,
 }
-# What the tests may take. They have a tenth of the steps, and a greedy step takes about half as long
-# as a step of training: that is about 5 %. On LunarLander, with few updates, it was 4.9 to 5.3 %.
+# What the tests may take. They have a tenth of the steps, and a greedy step takes about half as
+# long as a step of training: about 5 %. On LunarLander, with few updates, it was 4.9 to 5.3 %.
 LARGEST = 0.06
 
 
