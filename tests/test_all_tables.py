@@ -188,7 +188,7 @@ def test_what_is_missing_is_said(options: Options) -> None:
 
 
 # a script that uses nothing of the others
-CHECK = """
+CHECKING = """
 import sys
 from pathlib import Path
 out = Path(sys.argv[sys.argv.index("--out") + 1])
@@ -198,6 +198,7 @@ LIST = """
 from parts import Part
 PARTS = [Part("made_up", "benchmarks/made_up.py", ("made_up.md",), minutes=1)]
 """
+CHECK = Part("same_training", "benchmarks/check.py", ("made_up.json",), minutes=1)
 LEARNS = dataclasses.replace(MADE_UP, minutes=600, trains=("A", "B"))
 SHORT = 3.0  # hours: LEARNS is not made, so it stays or is left out
 
@@ -205,18 +206,12 @@ SHORT = 3.0  # hours: LEARNS is not made, so it stays or is left out
 @pytest.fixture
 def compared(options: Options, monkeypatch: pytest.MonkeyPatch) -> Options:
     """Options for a project with a table of an older commit, and the check of it."""
-    check = Part(
-        "same_training",
-        "benchmarks/check.py",
-        ("made_up.json",),
-        minutes=1,
-    )
-    monkeypatch.setattr(all_tables, "PARTS", [check, LEARNS])
+    monkeypatch.setattr(all_tables, "PARTS", [CHECK, LEARNS])
     monkeypatch.setattr(same_training, "PUBLISHED", options.out)
-    write({"benchmarks/parts.py": LIST, "benchmarks/check.py": CHECK})
+    write({"benchmarks/parts.py": LIST, "benchmarks/check.py": CHECKING})
     publish(options, report.commit())
     write({"docs/results.md": "new"})
-    assert make_all([check], options) == []
+    assert make_all([CHECK], options) == []
     compare(options, True, True)
     return dataclasses.replace(options, at_most=SHORT)
 
@@ -262,7 +257,7 @@ def test_a_table_does_not_stay_if_its_script_has_changed(
     """The check itself does not use these scripts, so it is still done."""
     file = f"benchmarks/{name}.py"
     write({file: (report.ROOT / file).read_text(encoding="utf-8") + "# new\n"})
-    assert standing(all_tables.PARTS[0], compared)[1]
+    assert standing(CHECK, compared)[1]
     assert not stays(compared)
 
 
@@ -280,20 +275,18 @@ def test_a_table_does_not_stay_if_it_is_made_in_another_way(compared: Options) -
 
 
 def test_a_table_of_another_commit_is_compared_again(compared: Options) -> None:
-    check = all_tables.PARTS[0]
     publish(compared, "0123456")
-    assert standing(check, compared) == ("", False)
+    assert standing(CHECK, compared) == ("", False)
     assert not stays(compared)
 
 
 def test_a_table_that_was_made_needs_no_comparison(compared: Options) -> None:
     """The others still stay, so that one call of the command makes only what it must."""
-    check = all_tables.PARTS[0]
     anew = dataclasses.replace(compared, at_most=float("inf"))
     compare(compared, False)
     assert make_all([LEARNS], anew) == []
     publish(compared, "0123456")  # as it would name the commit of today
-    assert standing(check, compared)[1]
+    assert standing(CHECK, compared)[1]
 
 
 def test_a_table_names_its_commit(
