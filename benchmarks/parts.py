@@ -77,6 +77,9 @@ PACKAGES = "benchmarks/requirements.txt"  # of the peers
 CONTENDERS = ("benchmarks/contenders", PACKAGES)
 
 
+OF_SB3 = "benchmarks/results/plain_settings.csv"  # its runs, beside other runs of ours
+
+
 def of_sb3(name: str) -> tuple[str, str]:
     """What a part reads that trains Stable-Baselines3, too."""
     return f"benchmarks/contenders/{name}.py", PACKAGES
@@ -209,6 +212,7 @@ PARTS = [
         "--set normalize_obs=running --name rare_rewards --work {work}",
         ("rare_rewards.md", "rare_rewards.csv"),
         minutes=2,
+        reads=(OF_SB3,),
         trains=RARE_REWARDS,
     ),
     Part(
@@ -218,6 +222,7 @@ PARTS = [
         "--work {work}",
         ("falling_rate.md", "falling_rate.csv"),
         minutes=5,
+        reads=(OF_SB3,),
         trains=(*PLAIN, *CLASSIC),  # the examples have rates that fall
     ),
     Part(
