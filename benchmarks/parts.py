@@ -36,7 +36,10 @@ EACH_PART = (
     "CartPole-v1 --set layer_norm=True",
 )
 
-
+# what parts read, besides their own scripts
+PACKAGES = "benchmarks/requirements.txt"  # of the other programs
+CONTENDERS = ("benchmarks/contenders", PACKAGES)
+RUNS_OF_SB3 = "benchmarks/results/plain_settings.csv"
 TABLES_OF_TRAINED = tuple(  # benchmarks/trained.py shows what they have beside its own
     f"benchmarks/results/{name}.csv"
     for name in ("learning", "breakout_ram", "minatar", "pong", "games_won")
@@ -71,13 +74,6 @@ class Part:
 
 def three_files(name: str) -> tuple[str, str, str]:
     return f"{name}.md", f"{name}.csv", f"{name}.png"
-
-
-PACKAGES = "benchmarks/requirements.txt"  # of the peers
-CONTENDERS = ("benchmarks/contenders", PACKAGES)
-
-
-OF_SB3 = "benchmarks/results/plain_settings.csv"  # its runs, beside other runs of ours
 
 
 def of_sb3(name: str) -> tuple[str, str]:
@@ -212,7 +208,7 @@ PARTS = [
         "--set normalize_obs=running --name rare_rewards --work {work}",
         ("rare_rewards.md", "rare_rewards.csv"),
         minutes=2,
-        reads=(OF_SB3,),
+        reads=(RUNS_OF_SB3,),
         trains=RARE_REWARDS,
     ),
     Part(
@@ -222,7 +218,7 @@ PARTS = [
         "--work {work}",
         ("falling_rate.md", "falling_rate.csv"),
         minutes=5,
-        reads=(OF_SB3,),
+        reads=(RUNS_OF_SB3,),
         trains=(*PLAIN, *CLASSIC),  # the examples have rates that fall
     ),
     Part(
