@@ -54,7 +54,9 @@ def is_made_the_same_way(part: Part, older: str) -> bool:
 
 def part_at(commit: str, name: str) -> Part | None:
     """A part as the list of an older commit has it; None if it is not there."""
-    known: dict[str, Any] = {"__name__": "parts"}
+    known: dict[str, Any] = {
+        "__name__": "parts"
+    }  # dataclass asks for its module's name
     exec(compile(git("show", f"{commit}:{LIST}"), LIST, "exec"), known)
     parts = {part.name: part for part in known.get("PARTS", [])}
     return parts.get(name)

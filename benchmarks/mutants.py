@@ -78,19 +78,14 @@ def try_one(
 ) -> dict[str, Any]:
     module, number, word = place
     folder = folders.get()
-    file = file_of(module, folder)
-    original = file.read_text(encoding="utf-8")
+    original = file_of(module, folder).read_text(encoding="utf-8")
     try:
         tree, line, shown = mutated(ast.parse(original), number, word)
-        file.write_text(ast.unparse(tree), encoding="utf-8")
-        if module == COMPILER:
-            remove_machine_code(folder)
+        write_module(module, folder, ast.unparse(tree))
         found = noticed(folder, tests_of(module), limits[module])
         by_all = not found and not quick and noticed(folder, EVERYTHING, 1800)
     finally:
-        file.write_text(original, encoding="utf-8")
-        if module == COMPILER:
-            remove_machine_code(folder)
+        write_module(module, folder, original)
         folders.put(folder)
     return {
         "module": module,
@@ -103,10 +98,15 @@ def try_one(
     }
 
 
-def remove_machine_code(folder: Path) -> None:
-    """Numba keeps what it has compiled, also if the options in nn/jit.py change."""
-    for cache in folder.rglob("__pycache__"):
-        shutil.rmtree(cache)
+def write_module(module: str, folder: Path, text: str) -> None:
+    """Write a module's file. With other options of the compiler, all is compiled again.
+
+    Numba does not notice by itself that the options have changed.
+    """
+    file_of(module, folder).write_text(text, encoding="utf-8")
+    if module == COMPILER:
+        for cache in folder.rglob("__pycache__"):
+            shutil.rmtree(cache)
 
 
 def copies(work: Path, count: int) -> "Queue[Path]":

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,39 +54,30 @@ def take_out(name: str, folder: Path) -> bool:
     return True
 
 
-class ShortRuns:
-    """Makes each short run once, although several tables may ask for it."""
+@cache
+def short_run(
+    folder: Path, words: str, environment: tuple[tuple[str, str], ...], steps: int
+) -> Run | None:
+    """A short run with the code in a folder; None if that code cannot make it.
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.made: dict[str, Run | None] = {}
-
-    def make(self, folder: Path, words: str, environment: dict[str, str]) -> Run | None:
-        """The run with the code in a folder; None if that code cannot make it."""
-        name = f"{folder} {words} {environment}"
-        if name not in self.made:
-            self.made[name] = self.start(folder, words, environment)
-        return self.made[name]
-
-    def start(
-        self, folder: Path, words: str, environment: dict[str, str]
-    ) -> Run | None:
-        command = [sys.executable, str(SCRIPT), str(folder), *words.split()]
-        command += ["--steps", str(self.steps)]
-        here = {"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=os.environ | here | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            print(f"{words}, with the code in {folder}: {done.stderr}", file=sys.stderr)
-            return None
-        run: Run = json.loads(done.stdout.splitlines()[-1])
-        return run
+    It is made once, although several tables may ask for it.
+    """
+    command = [sys.executable, str(SCRIPT), str(folder), *words.split()]
+    command += ["--steps", str(steps)]
+    here = {"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | here | dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        print(f"{words}, with the code in {folder}: {done.stderr}", file=sys.stderr)
+        return None
+    run: Run = json.loads(done.stdout.splitlines()[-1])
+    return run
 
 
 def is_same(before: Run, now: Run) -> bool:
@@ -104,15 +96,15 @@ def compare_all(names: list[str], steps: int) -> list[dict[str, Any]]:
         older = commit_of(CHECKED[name])
         if older:
             wanted += [(CHECKED[name], older, words) for words in CHECKED[name].trains]
-    runs = ShortRuns(steps)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for part, older, words in tqdm(wanted):
             folder = Path(temporary) / older
+            environment = tuple(part.environment.items())
             before = None
             if folder.exists() or take_out(older, folder):
-                before = runs.make(folder, words, part.environment)
-            now = runs.make(ROOT, words, part.environment)
+                before = short_run(folder, words, environment, steps)
+            now = short_run(ROOT, words, environment, steps)
             row: dict[str, Any] = {"part": part.name, "commit": older, "run": words}
             row["trains_the_same"] = None
             if before is not None and now is not None:

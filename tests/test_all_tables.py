@@ -168,6 +168,16 @@ def test_a_file_that_git_does_not_have_is_named(options: Options) -> None:
     assert all_tables.untracked() == ["benchmarks/new.py"]
 
 
+def test_it_stops_where_git_knows_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise nothing would count as changed, and everything as done."""
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["all_tables.py", "--only", "soak"])
+    with pytest.raises(SystemExit, match="no clone that git can read"):
+        all_tables.main()
+
+
 def test_a_try_leaves_the_published_files(options: Options, tmp_path: Path) -> None:
     make_all([MADE_UP], options)
     a_try = dataclasses.replace(options, is_try=True, out=tmp_path / "runs" / "tried")
@@ -337,11 +347,24 @@ def test_a_setting_that_the_older_code_lacks_had_its_default() -> None:
     assert not same_training.is_same(usual | older, usual)  # the example has another
 
 
+def test_a_short_run_has_the_environment_of_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cartpole_100_avx2 is compared with its own matrix products."""
+    script = tmp_path / "run.py"
+    script.write_text("import os, json; print(json.dumps(dict(os.environ)))")
+    monkeypatch.setattr(same_training, "SCRIPT", script)
+    haswell = (("OPENBLAS_CORETYPE", "Haswell"),)
+    found = same_training.short_run(tmp_path, "CartPole-v1", haswell, 10)
+    assert found is not None
+    assert found["OPENBLAS_CORETYPE"] == "Haswell"
+    assert found["PYTHONPATH"] == str(tmp_path)
+
+
 def test_code_that_cannot_make_a_run_gives_no_answer(tmp_path: Path) -> None:
     (tmp_path / "minidqn").mkdir()
     (tmp_path / "minidqn" / "__init__.py").write_text("")
-    runs = same_training.ShortRuns(10)
-    assert runs.make(tmp_path, "CartPole-v1", {}) is None
+    assert same_training.short_run(tmp_path, "CartPole-v1", (), 10) is None
     row = {"part": "learning", "commit": "abc", "trains_the_same": None}
     assert same_training.sentence(row).startswith("unknown")
 
